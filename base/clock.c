@@ -1,0 +1,25 @@
+/* Wall and monotonic time. */
+#include "base/clock.h"
+
+#include <time.h>
+
+int64_t clock_wall_ms(const struct clock *clock)
+{
+    struct timespec now;
+    if (clock->fixed_ms) return clock->fixed_ms;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint64_t clock_mono_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t clock_mono_us(const struct clock *clock)
+{
+    if (clock->fixed_ms) return (uint64_t)clock->fixed_ms * 1000;
+    return clock_mono_ns() / 1000;
+}

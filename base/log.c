@@ -1,0 +1,128 @@
+/* Log lines: logfmt or JSON, one write(2) each, so that lines of several threads never mix. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 2048 };
+
+static enum log_format format_chosen = LOG_LOGFMT;
+static enum log_level lowest_shown = LOG_INFO;
+static char debug_areas[256];
+
+void log_init(enum log_format format, enum log_level lowest, const char *areas)
+{
+    format_chosen = format;
+    lowest_shown = lowest;
+    (void)snprintf(debug_areas, sizeof debug_areas, "%s", areas);
+}
+
+bool log_is_debug(const char *area)
+{
+    if (lowest_shown == LOG_DEBUG || strcmp(debug_areas, "all") == 0) return true;
+    size_t len = strlen(area);
+    for (const char *at = debug_areas; (at = strstr(at, area)) != NULL; at += len) {
+        bool begins = at == debug_areas || at[-1] == ',';
+        if (begins && (at[len] == '\0' || at[len] == ',')) return true;
+    }
+    return false;
+}
+
+/* Text in double quotes, with quotes, backslashes and control bytes escaped; the same rules serve both formats. */
+static size_t put_quoted(char *out, size_t room, const char *text)
+{
+    size_t n = 0;
+    if (room < 3) return 0;
+    out[n++] = '"';
+    for (; *text && n + 8 < room; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') {
+            out[n++] = '\\';
+            out[n++] = (char)c;
+        } else if (c < 0x20) {
+            n += (size_t)snprintf(out + n, room - n, "\\u%04x", c);
+        } else {
+            out[n++] = (char)c;
+        }
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return n;
+}
+
+/* "key=value k2=\"v 2\"" as JSON members: values stay text. */
+static size_t put_fields_json(char *out, size_t room, const char *fields)
+{
+    size_t n = 0;
+    while (*fields && n + 64 < room) {
+        size_t key = strcspn(fields, "=");
+        if (!fields[key]) break;
+        n += (size_t)snprintf(out + n, room - n, ",\"%.*s\":", (int)key, fields);
+        fields += key + 1;
+        if (*fields == '"') {
+            size_t len = 1;
+            while (fields[len] && fields[len] != '"') len += fields[len] == '\\' && fields[len + 1] ? 2 : 1;
+            if (fields[len]) len++;
+            n += (size_t)snprintf(out + n, room - n, "%.*s", (int)len, fields);
+            fields += len;
+        } else {
+            char value[512];
+            size_t len = strcspn(fields, " ");
+            (void)snprintf(value, sizeof value, "%.*s", (int)len, fields);
+            n += put_quoted(out + n, room - n, value);
+            fields += len;
+        }
+        if (n >= room) return room - 1;
+        fields += strspn(fields, " ");
+    }
+    return n;
+}
+
+static size_t put_time(char *out, size_t room)
+{
+    struct timespec now;
+    struct tm utc;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)gmtime_r(&now.tv_sec, &utc);
+    size_t n = strftime(out, room, "%Y-%m-%dT%H:%M:%S", &utc);
+    return n + (size_t)snprintf(out + n, room - n, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+void log_line(enum log_level level, const char *area, const char *text, const char *fields, ...)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    char line[LINE_MAX_BYTES], extra[1024] = "";
+    bool json = format_chosen == LOG_JSON;
+    size_t n = 0, room = sizeof line - 4;
+
+    if (level < lowest_shown && !(level == LOG_DEBUG && log_is_debug(area))) return;
+    if (fields) {
+        va_list args;
+        va_start(args, fields);
+        (void)vsnprintf(extra, sizeof extra, fields, args);
+        va_end(args);
+    }
+    n += (size_t)snprintf(line + n, room - n, "%s", json ? "{\"ts\":\"" : "ts=");
+    n += put_time(line + n, room - n);
+    n += (size_t)snprintf(line + n, room - n,
+                          json ? "\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":" : " level=%s area=%s msg=", levels[level],
+                          area);
+    n += put_quoted(line + n, room - n, text);
+    if (json)
+        n += put_fields_json(line + n, room - n, extra);
+    else if (extra[0])
+        n += (size_t)snprintf(line + n, room - n, " %s", extra);
+    if (n > room - 1) n = room - 1;
+    n += (size_t)snprintf(line + n, sizeof line - n, json ? "}\n" : "\n");
+    ssize_t ignored = write(STDERR_FILENO, line, n);
+    (void)ignored;
+}
+
+void log_err(enum log_level level, const char *area, const struct err *err)
+{
+    log_line(level, area, err->text, "class=%s at=%s:%d", err_class_name(err->class), err->file ? err->file : "?",
+             err->line);
+}

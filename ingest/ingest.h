@@ -1,0 +1,119 @@
+#ifndef INGEST_INGEST_H
+#define INGEST_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "kafka/kafka.h"
+#include "schemas/schemas.h"
+
+/* ingest/: the consumer. Assignment, decoded and cleaned batches in offset order for each partition, gap detection,
+ * positions. Hides librdkafka. */
+
+/* Why a record was dead-lettered, or what cleaning changed. Each has a counter; docs/OPTIONS.md is not concerned. */
+enum ingest_reason {
+    REASON_NONE,
+    /* poison: dead-lettered */
+    POISON_DECODE,          /* bytes do not decode: see the text */
+    POISON_UNKNOWN_SCHEMA,  /* schema id that the registry does not know */
+    POISON_EMPTY,           /* null value */
+    POISON_TOO_LARGE,       /* over the message limit */
+    POISON_MISSING_USER,
+    POISON_MISSING_ITEMS,
+    POISON_BAD_ID,          /* id too long, not UTF-8, or with control characters */
+    POISON_KEY_COLLISION,   /* two item ids with one item key (found by state/) */
+    /* changed and counted */
+    CLEAN_TIME_MISSING,     /* record timestamp taken */
+    CLEAN_TIME_FUTURE,      /* more than events.max.future.ms after the record: record timestamp taken */
+    CLEAN_TIME_ANCIENT,     /* before 1990: record timestamp taken */
+    CLEAN_ID_TRIMMED,
+    CLEAN_ITEM_MERGED,      /* the same item twice in an event: quantities added */
+    CLEAN_ITEM_DROPPED,     /* empty item id among others */
+    CLEAN_QUANTITY,         /* not a positive finite number: 1 */
+    CLEAN_PRICE,            /* not a finite number at least 0: dropped */
+    INGEST_REASON_COUNT,
+};
+
+const char *ingest_reason_name(enum ingest_reason reason); /* "missing_user"; static */
+
+/* Validates and normalises in place (pure; the reference fold calls its own twin). timestamp_ms is the record's.
+ * changed (INGEST_REASON_COUNT) counters are added to. Returns REASON_NONE or the poison reason, with text in err. */
+enum ingest_reason ingest_clean(struct event *event, int64_t timestamp_ms, int64_t max_future_ms,
+                                struct arena *arena, uint64_t *changed, struct err *err);
+
+struct ingest;
+
+/* One record of a batch, in offset order within its partition. Borrowed until ingest_batch_release. */
+struct ingest_record {
+    int topic; /* index into options.topics */
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_ms;
+    struct str key;
+    struct str value; /* the original bytes */
+    struct event event;       /* valid when reason is REASON_NONE */
+    enum ingest_reason reason; /* REASON_NONE, or poison */
+    const char *text;         /* of the poison, else NULL; lives as long as the batch */
+    const void *message;      /* the client's message: emit copies its headers into the dead letter */
+};
+
+struct ingest_batch {
+    struct ingest_record *records; /* (n) */
+    int n;
+    uint64_t changed[INGEST_REASON_COUNT]; /* cleaning counters of this batch */
+    struct arena *arena;                   /* of the batch; reset at release */
+};
+
+/* What the application answers. All are called on the thread that calls ingest_serve. */
+struct ingest_callbacks {
+    void *context;
+    /* A partition (of every topic) is ours. Fills next[topic] with A_p, or -1 for "the store has none". On false the
+     * process stops. */
+    bool (*assigned)(void *context, int32_t partition, int64_t *next, struct err *err);
+    /* The partition goes away. Must return only after its shard has let go of it. lost: write nothing. */
+    void (*revoked)(void *context, int32_t partition, bool lost);
+};
+
+enum ingest_start { INGEST_EARLIEST, INGEST_LATEST };
+enum ingest_gap { GAP_FAIL, GAP_ACCEPT };
+
+struct ingest_options {
+    const char *group_id;          /* application.id */
+    const char *group_instance_id; /* or NULL */
+    const char *const *topics;     /* (n_topics) */
+    int n_topics;
+    int shards;
+    enum ingest_start start;       /* for a partition that the store has never seen */
+    enum ingest_gap on_gap;        /* on.offset.gap */
+    bool transactional_source;     /* control records may take offsets: gaps are explained */
+    int64_t max_future_ms;
+    int batch_max;                 /* records in one batch */
+    int session_timeout_ms;
+};
+
+MUST_USE bool ingest_open(struct ingest **ingest, const struct kafka_config *config,
+                          const struct ingest_options *options, struct schemas *schemas,
+                          const struct ingest_callbacks *callbacks, struct err *err);
+/* Main thread: group events, errors, rebalances, at least every second. Errors: ERR_FATAL. */
+MUST_USE bool ingest_serve(struct ingest *ingest, int timeout_ms, struct err *err);
+/* A descriptor that becomes readable when ingest_serve has work (for the loop). */
+int ingest_event_fd(const struct ingest *ingest);
+
+/* Shard thread. Waits up to timeout_ms for a first record, then takes what is queued, up to batch_max. batch->n may be
+ * 0. A partition of the shard is partition % shards. Errors: ERR_FATAL gap (I3), partition error. */
+MUST_USE bool ingest_poll(struct ingest *ingest, int shard, int timeout_ms, struct ingest_batch *batch, struct err *err);
+void ingest_batch_release(struct ingest *ingest, int shard, struct ingest_batch *batch);
+
+/* D3: C_p for lag tools only; asynchronous, failures are logged and forgotten. */
+void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t next);
+/* Records waiting behind the position, for each partition we own: high watermark - next; -1 unknown. */
+int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
+
+/* Bounded; after it nothing calls back. */
+void ingest_close(struct ingest *ingest);
+
+#endif

@@ -1,0 +1,199 @@
+#ifndef SCHEMAS_SCHEMAS_H
+#define SCHEMAS_SCHEMAS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+/* schemas/: the records that cross Kafka, as plain structs, and the codec between the two.
+ * (The folder's page is completed by the folder's owner: files in reading order, invariants, glossary.) */
+
+/* ---- records ---- */
+
+enum event_type {
+    EVENT_IMPRESSION,
+    EVENT_CLICK,
+    EVENT_VIEW,
+    EVENT_ADD_TO_CART,
+    EVENT_REMOVE_FROM_CART,
+    EVENT_PURCHASE,
+    EVENT_REFUND,
+    EVENT_SEARCH,
+    EVENT_LIKE,
+    EVENT_DISLIKE,
+    EVENT_OTHER,
+    EVENT_TYPE_COUNT,
+};
+
+struct event_item {
+    struct str item_id;
+    double quantity;  /* 1 when absent */
+    double price;     /* in the event's currency; valid when has_price */
+    int32_t position; /* place in a shown list, from 0; -1 when absent */
+    bool has_price;
+};
+
+struct attribute {
+    struct str key;
+    struct str value;
+};
+
+/* One shop event. Every str borrows from the message or the arena it was decoded into, and lives as long as both.
+ * An absent optional text has len 0. */
+struct event {
+    struct str event_id;
+    enum event_type type;
+    int64_t time_ms; /* event time; 0 when absent */
+    struct str user_id;
+    struct str anonymous_id;
+    struct str session_id;
+    struct event_item *items; /* (n_items) */
+    size_t n_items;
+    struct str query;
+    struct str order_id;
+    double value; /* valid when has_value */
+    struct str currency;
+    struct str recommendation_id;
+    struct str tenant;
+    struct attribute *context; /* (n_context) */
+    size_t n_context;
+    struct attribute *attributes; /* (n_attributes) */
+    size_t n_attributes;
+    bool has_value;
+    bool consent; /* true when absent */
+};
+
+/* A catalogue record of freshet.items. */
+struct item {
+    struct str item_id;
+    struct str tenant;
+    struct str title;
+    struct str *categories; /* (n_categories) */
+    size_t n_categories;
+    struct str brand;
+    double price; /* valid when has_price */
+    int64_t stock; /* pieces; -1 unknown */
+    int64_t available_from_ms; /* 0 none */
+    int64_t available_until_ms; /* 0 none */
+    struct attribute *attributes;
+    size_t n_attributes;
+    const float *vector; /* (n_vector) or NULL */
+    size_t n_vector;
+    bool has_price;
+    bool hidden;
+};
+
+enum reason_kind {
+    REASON_ENCODER,
+    REASON_POPULAR,
+    REASON_TRENDING,
+    REASON_BECAUSE_VIEWED,
+    REASON_BOUGHT_TOGETHER,
+    REASON_SIMILAR_SESSIONS,
+    REASON_NEW,
+    REASON_REPEAT,
+    REASON_CONTENT,
+    REASON_PINNED,
+    REASON_KIND_COUNT,
+};
+
+struct reason {
+    enum reason_kind kind;
+    struct str item_id; /* the item that it is because of; len 0 when none */
+};
+
+enum { LIST_REASONS_MAX = 4 };
+
+struct list_item {
+    struct str item_id;
+    float score; /* of the blend; no unit; descending along the list */
+    int n_reasons;
+    struct reason reasons[LIST_REASONS_MAX];
+};
+
+struct trigger {
+    struct str topic;
+    int32_t partition;
+    int64_t offset;
+    struct str event_id;
+    int64_t event_time_ms;
+};
+
+/* A recommendation list. No wall clock in it: a replay makes the same bytes. */
+struct recommendations {
+    struct str recommendation_id; /* schemas_recommendation_id of the trigger's position */
+    struct str tenant;
+    struct str user_id; /* the user id, or the anonymous id */
+    struct str scenario;
+    const struct list_item *items; /* (n_items), best first */
+    size_t n_items;
+    struct str model_version;
+    struct str variant;
+    struct trigger trigger;
+};
+
+/* ---- names ---- */
+
+/* XXH3-64 of tenant, 0x00, item id. Thread: any. */
+uint64_t schemas_item_key(struct str tenant, struct str item_id);
+/* The user's key in the store: tenant, 0x00, 'u' and user id, or 'a' and anonymous id when there is no user id.
+ * Written to out (SCHEMAS_USER_KEY_MAX bytes); the str returned points there. len 0: the event names nobody. */
+enum { SCHEMAS_ID_MAX = 256, SCHEMAS_USER_KEY_MAX = 2 * SCHEMAS_ID_MAX + 2 };
+struct str schemas_user_key(const struct event *event, char *out);
+/* XXH3-64 of any id (event ids for dedupe). 0 is never returned: 0 means "none" in stored tables. */
+uint64_t schemas_id_hash(struct str id);
+/* 32 hex digits of XXH3-128 of "topic/partition/offset", NUL behind them. */
+void schemas_recommendation_id(struct str topic, int32_t partition, int64_t offset, char out[33]);
+/* "add_to_cart"; static. */
+const char *schemas_event_type_name(enum event_type type);
+/* Our names and the aliases of CONVENTIONS 1 (case and '-', ' ', '_' do not matter); false when unknown. */
+bool schemas_event_type_parse(struct str name, enum event_type *type);
+const char *schemas_reason_name(enum reason_kind kind);
+
+/* ---- the codec ---- */
+
+enum value_format { FORMAT_AVRO, FORMAT_JSON };
+
+struct schemas_options {
+    const char *registry_url;  /* NULL or "": no registry; framing with the ids of the built-in files */
+    const char *registry_user; /* "user:password" for basic auth, or NULL */
+    bool auto_register;        /* register our output schemas at open */
+    int registry_timeout_ms;
+    enum value_format events_format; /* of what comes in; what goes out is always Avro */
+    const char *recommendations_topic; /* subject name: <topic>-value */
+};
+
+struct schemas;
+
+/* Reads the built-in schemas (compiled into the program from schemas/avro/), and with a registry registers or looks up
+ * the output schemas. Errors: ERR_FATAL registry unreachable or schema refused.
+ * Thread: open and close on one thread; encode and decode on any, each thread with its own arena and buf. */
+MUST_USE bool schemas_open(struct schemas **schemas, const struct schemas_options *options, struct err *err);
+void schemas_close(struct schemas *schemas);
+
+/* One event from the bytes of a message. Strings point into `bytes` where they stand there, else into the arena.
+ * Errors: ERR_DATA poison, text says which field; ERR_RETRY the registry did not answer for a new schema id.
+ * Limits: message 64 KiB, string 4 KiB, 1,000 items, 256 map entries, depth 16; trailing bytes are poison. */
+MUST_USE bool schemas_event_decode(struct schemas *schemas, struct str bytes, struct arena *arena, struct event *event,
+                                   struct err *err);
+/* The same for catalogue records and for lists (tests, serve, query, the terminal view). */
+MUST_USE bool schemas_item_decode(struct schemas *schemas, struct str bytes, struct arena *arena, struct item *item,
+                                  struct err *err);
+MUST_USE bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                             struct recommendations *list, struct err *err);
+
+/* Appends the framed Avro record. Cannot fail but for the buf's maximum. No allocation beyond the buf. */
+void schemas_event_encode(const struct schemas *schemas, const struct event *event, struct buf *out);
+void schemas_item_encode(const struct schemas *schemas, const struct item *item, struct buf *out);
+void schemas_recommendations_encode(const struct schemas *schemas, const struct recommendations *list, struct buf *out);
+/* One line of JSON, no line end, the same field names as the Avro schema. */
+void schemas_event_encode_json(const struct event *event, struct buf *out);
+void schemas_item_encode_json(const struct item *item, struct buf *out);
+void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out);
+
+#endif

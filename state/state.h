@@ -1,0 +1,150 @@
+#ifndef STATE_STATE_H
+#define STATE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "schemas/schemas.h"
+
+/* state/: what freshet remembers, in RocksDB: users, item popularity, positions; each shard's cache over it; commits.
+ *
+ * docs/STATE.md holds the byte tables and the rules of the fold (how one event changes a user). */
+
+struct state;       /* the store of one process: one RocksDB */
+struct state_shard; /* one shard thread's part: cache, dirty users, partitions it owns */
+
+/* I5: what the store must belong to. */
+struct state_identity {
+    const char *application_id;
+    const char *cluster_id;
+    const char *const *topics; /* (n_topics) source topics, co-partitioned */
+    int n_topics;
+    int n_partitions;
+};
+
+struct state_options {
+    int window_max;              /* session.window: at most so many interactions; the older half goes when full */
+    int64_t late_tolerance_ms;   /* events this much older than the newest are still appended */
+    size_t cache_bytes;          /* statestore.cache.max.bytes, split over shards */
+    size_t rocksdb_bytes;        /* memtables and block cache together */
+    int popularity_max_items;    /* each partition and tenant */
+    int64_t popularity_half_life_ms;
+    double popularity_weight[EVENT_TYPE_COUNT]; /* by event type; 0 = does not count */
+    int list_size;               /* n of last_list */
+    int shards;
+    int state_floats;            /* S of the model */
+};
+
+enum { USER_RECENT_IDS = 32, USER_BOUGHT_MAX = 128, USER_DISLIKED_MAX = 64, USER_TOPICS_MAX = 8, USER_LIST_MAX = 64 };
+
+struct interaction {
+    uint64_t item; /* item key */
+    int64_t time_ms;
+    uint8_t type; /* enum event_type */
+};
+
+/* A user in a shard's cache. The pointer lives until the next state_shard_trim; changes are kept by state_user_dirty. */
+struct user {
+    uint64_t model_id;        /* whose encoder state this is; 0 none */
+    int64_t last_offset[USER_TOPICS_MAX]; /* last offset applied for each source topic, -1 none (I2) */
+    uint64_t recent_ids[USER_RECENT_IDS]; /* ring of event id hashes; 0 empty */
+    uint32_t recent_next;
+    uint64_t events;          /* applied so far */
+    int64_t newest_ms;        /* largest event time applied; INT64_MIN none */
+    struct interaction *window; /* (n_window) oldest first */
+    int n_window;
+    bool truncated;           /* older interactions were forgotten */
+    uint64_t bought[USER_BOUGHT_MAX]; /* oldest first */
+    int n_bought;
+    uint64_t disliked[USER_DISLIKED_MAX];
+    int n_disliked;
+    uint64_t last_list[USER_LIST_MAX]; /* item keys of the list published last */
+    int n_last_list;
+    float *encoder;           /* (S) */
+};
+
+MUST_USE bool state_open(struct state **state, const char *folder, const struct state_identity *identity,
+                         const struct state_options *options, struct err *err);
+void state_close(struct state *state);
+
+/* A_p: the next offset to apply; -1 when the store has none. Thread: any (reads RocksDB). */
+MUST_USE bool state_position(struct state *state, int topic, int32_t partition, int64_t *next, struct err *err);
+
+struct state_shard *state_shard_new(struct state *state, int shard);
+void state_shard_free(struct state_shard *shard);
+/* Loads the partition's popularity tables; after it the partition's users may be asked for. */
+MUST_USE bool state_partition_open(struct state_shard *shard, int32_t partition, struct err *err);
+/* Drops the partition from memory: what was not written is forgotten (it will be replayed). */
+void state_partition_close(struct state_shard *shard, int32_t partition);
+
+/* The user, loaded or made new. key = schemas_user_key. Errors: ERR_FATAL read failed or value corrupt (exit 3). */
+MUST_USE bool state_user_get(struct state_shard *shard, int32_t partition, struct str key, struct user **user,
+                             struct err *err);
+void state_user_dirty(struct state_shard *shard, struct user *user);
+
+/* ---- the fold: how an event changes a user (docs/STATE.md) ---- */
+
+enum fold_outcome {
+    FOLD_APPLIED,   /* window or sets changed; a list follows */
+    FOLD_REPLAYED,  /* at or below last_offset: nothing changed; a list follows (D2) */
+    FOLD_DUPLICATE, /* event id seen: only last_offset moved; no list */
+    FOLD_QUIET,     /* impression, other, no consent: remembered for dedupe only; no list */
+};
+
+struct fold_result {
+    enum fold_outcome outcome;
+    int appended;  /* interactions added at the end of the window: steps to take, the last `appended` entries */
+    bool rebuild;  /* the window changed elsewhere: encode it whole instead */
+    int too_late;  /* items dropped as older than all that is left */
+    bool late;     /* some item was put in its place */
+};
+
+/* topic: index of the source topic. Does not touch encoder, model_id, last_list. */
+struct fold_result state_user_fold(struct state_shard *shard, struct user *user, const struct event *event, int topic,
+                                   int64_t offset);
+
+/* ---- popularity: decayed counts of one partition and tenant ---- */
+
+/* Counts every item of the event by its type's weight. Errors: ERR_DATA two item ids share a key (nothing counted). */
+MUST_USE bool state_popularity_add(struct state_shard *shard, int32_t partition, const struct event *event,
+                                   struct err *err);
+/* The up to n best item keys that skip() does not refuse, best first; returns how many. */
+int state_popularity_top(struct state_shard *shard, int32_t partition, struct str tenant, int n, uint64_t *keys,
+                         bool (*skip)(void *context, uint64_t key), void *context);
+/* The id behind a key of this partition and tenant; len 0 when unknown. Lives until the next popularity call. */
+struct str state_item_id(struct state_shard *shard, int32_t partition, struct str tenant, uint64_t key);
+
+/* ---- commits ---- */
+
+struct state_epoch; /* what one commit will write: users, popularity, positions, all as they were at seal */
+
+struct state_move {
+    int topic;
+    int32_t partition;
+    int64_t next; /* A_p after this epoch */
+};
+
+/* Takes the values of all dirty users as they are now. The epoch is owned by the shard until written or dropped. */
+struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct state_move *moves, int n_moves);
+/* One WriteBatch, no fsync; then the epoch is gone. Epochs are written in the order they were sealed.
+ * Errors: ERR_RETRY disk full (epoch kept, call again); ERR_FATAL anything else. */
+MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err);
+/* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
+size_t state_pending_bytes(const struct state_shard *shard);
+/* Brings the cache under its byte limit by dropping clean users, oldest use first. Between batches only. */
+void state_shard_trim(struct state_shard *shard);
+size_t state_cache_bytes(const struct state_shard *shard);
+
+/* ---- reading a store from outside the pipeline (query, oracle); works while no process owns it, or read-only ---- */
+
+MUST_USE bool state_open_readonly(struct state **state, const char *folder, struct err *err);
+/* Calls visit for every user of the store in key order until it returns false. */
+MUST_USE bool state_users_each(struct state *state, bool (*visit)(void *context, int32_t partition, struct str key,
+                               const struct user *user), void *context, struct err *err);
+MUST_USE bool state_positions_each(struct state *state, bool (*visit)(void *context, const char *topic,
+                                   int32_t partition, int64_t next), void *context, struct err *err);
+
+#endif
