@@ -64,6 +64,8 @@ struct user {
     uint64_t last_list[USER_LIST_MAX]; /* item keys of the list published last */
     int n_last_list;
     float *encoder;           /* (S) */
+    uint64_t batch;           /* scratch of the caller, not stored: the micro-batch that last met the user */
+    int batch_level;          /* and how many encoder tasks that batch has for it so far */
 };
 
 MUST_USE bool state_open(struct state **state, const char *folder, const struct state_identity *identity,
@@ -108,6 +110,10 @@ struct fold_result state_user_fold(struct state_shard *shard, struct user *user,
 
 /* ---- popularity: decayed counts of one partition and tenant ---- */
 
+/* Whether every item id of the event is the one its key already stands for here (or is new). Changes nothing. Called before
+ * the fold, so that a colliding event is poison as a whole. Errors: ERR_DATA names both ids. */
+MUST_USE bool state_items_check(struct state_shard *shard, int32_t partition, const struct event *event,
+                                struct err *err);
 /* Counts every item of the event by its type's weight. Errors: ERR_DATA two item ids share a key (nothing counted). */
 MUST_USE bool state_popularity_add(struct state_shard *shard, int32_t partition, const struct event *event,
                                    struct err *err);
