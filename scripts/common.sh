@@ -1,0 +1,70 @@
+# What the scripts share; sourced by each of them, run by nobody.
+# Words: ROOT is the repository, CACHE holds what was fetched (ignored by git; FRESHET_CACHE moves it).
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${FRESHET_CACHE:-$ROOT/.cache}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# True when something listens on loopback port $1.
+port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Prints a port nobody listens on, below the range the kernel gives to outgoing connections, so that a
+# server killed and started again finds its port still free.
+free_port() {
+    local port
+    for _ in $(seq 100); do
+        port=$((20000 + (RANDOM * 32768 + RANDOM) % 10000))
+        port_is_open "$port" || { echo "$port"; return; }
+    done
+    die "no free port between 20000 and 30000 on loopback"
+}
+
+# server_pid DIR: prints the pid in DIR/pid while that process lives and is the server started there.
+# A pid that was given to another process since is not ours: the command line must name DIR.
+server_pid() {
+    local pid
+    pid=$(cat "$1/pid" 2>/dev/null) || return 1
+    grep -qzF -- "$1" "/proc/$pid/cmdline" 2>/dev/null || return 1
+    echo "$pid"
+}
+
+# server_wait_gone DIR SECONDS: true once the server of DIR is gone.
+server_wait_gone() {
+    local end=$((SECONDS + $2))
+    while server_pid "$1" >/dev/null; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+
+# server_stop DIR SECONDS: SIGTERM, then SIGKILL when it is still there after SECONDS.
+server_stop() {
+    local pid
+    pid=$(server_pid "$1") || { rm -f "$1/pid"; return 0; }
+    kill -TERM "$pid" 2>/dev/null
+    if ! server_wait_gone "$1" "$2"; then
+        say "pid $pid did not stop within $2 s: killing it"
+        kill -KILL "$pid" 2>/dev/null
+        server_wait_gone "$1" 5 || die "pid $pid survives SIGKILL"
+    fi
+    rm -f "$1/pid"
+}
+
+# server_kill DIR: SIGKILL at once, as a crash; the data stay.
+server_kill() {
+    local pid
+    pid=$(server_pid "$1") || die "no server runs in $1"
+    kill -KILL "$pid" 2>/dev/null
+    server_wait_gone "$1" 5 || die "pid $pid survives SIGKILL"
+    rm -f "$1/pid"
+}
+
+# The tools named are there, or the script ends and says what installs them.
+need_tools() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || die "$tool is missing: run scripts/setup test"
+    done
+}
