@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-bool err_set_at(struct err *err, enum err_class class, enum err_exit code, const char *file, int line,
-                const char *format, ...)
+bool err_set_at(struct err *err, enum err_class class, enum err_exit code, const char *file,
+                int line, const char *format, ...)
 {
     va_list args;
     err->class = class;
@@ -21,14 +21,21 @@ bool err_set_at(struct err *err, enum err_class class, enum err_exit code, const
 
 bool err_wrap(struct err *err, const char *format, ...)
 {
-    char old[ERR_TEXT_MAX];
+    /* The prefix is written aside: its arguments may point into err->text. */
+    char prefix[ERR_TEXT_MAX];
     va_list args;
-    memcpy(old, err->text, sizeof old);
     va_start(args, format);
-    int used = vsnprintf(err->text, sizeof err->text, format, args);
+    (void)vsnprintf(prefix, sizeof prefix - 2, format, args);
     va_end(args);
-    if (used >= 0 && (size_t)used < sizeof err->text)
-        (void)snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", old);
+
+    size_t used = strlen(prefix);
+    memcpy(prefix + used, ": ", 2);
+    used += 2;
+    size_t old = strlen(err->text);
+    if (old > sizeof err->text - 1 - used) old = sizeof err->text - 1 - used;
+    memmove(err->text + used, err->text, old);
+    memcpy(err->text, prefix, used);
+    err->text[used + old] = '\0';
     return false;
 }
 

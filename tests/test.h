@@ -76,24 +76,23 @@
                       test_a, #b, test_b, fabs(test_a - test_b), test_tol);                        \
     } while (0)
 
-#define CHECK_OK(call, err)                                                                        \
+/* clang-format off */
+#define TEST_ERR(e)                                                                                \
+    _Generic((e), struct err: test_err_of_value, struct err *: test_err_of_pointer)(e)
+/* clang-format on */
+
+#define CHECK_OK(call, e)                                                                          \
     do {                                                                                           \
-        if (!(call))                                                                               \
-            test_fail_err(__FILE__, __LINE__, #call,                                               \
-                          _Generic((err), struct err                                               \
-                                   : test_err_of_value, struct err *                               \
-                                   : test_err_of_pointer)(err));                                   \
+        if (!(call)) test_fail_err(__FILE__, __LINE__, #call, TEST_ERR(e));                        \
     } while (0)
 
-#define CHECK_FAIL(call, err, want)                                                                \
+#define CHECK_FAIL(call, e, want)                                                                  \
     do {                                                                                           \
         if (call) test_fail(__FILE__, __LINE__, "%s succeeded, %s was to come", #call, #want);     \
-        struct err test_err = _Generic((err), struct err                                           \
-                                       : test_err_of_value, struct err *                           \
-                                       : test_err_of_pointer)(err);                                \
-        if (test_err.class != (want))                                                              \
+        struct err test_e = TEST_ERR(e);                                                           \
+        if (test_e.class != (want))                                                                \
             test_fail(__FILE__, __LINE__, "%s: class is %s (%s), %s was to come", #call,           \
-                      err_class_name(test_err.class), test_err.text, #want);                       \
+                      err_class_name(test_e.class), test_e.text, #want);                           \
     } while (0)
 
 #define CASE(function)                                                                             \
