@@ -8,32 +8,153 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* model/: pure arithmetic. Encoders forward, exact top-k over the catalogue, blend of arms. No I/O but model_load, no
- * clock, no thread.
+/* model/: pure arithmetic. Encoder forward, exact top-k over the catalogue, blend of arms. No I/O but
+ * load and save, no clock, no thread.
  *
- * Invariant: a result depends only on its inputs, never on the batch it was computed in, the instruction set or the
- * number of users beside it: each output element is a chain of fused multiply-adds in ascending order of the inner
- * index, so AVX-512, AVX2 and plain C (fmaf) give the same bits. (Lists must be byte-equal on replay.)
+ * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
+ * (step and prefill), topk.c and catalog.c (lists), blend.c; kernels.c and kernels_*.c (the inner
+ * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
- * Letters: B batch (users), T steps, D dimension of item and user vectors, H complex width of a recurrent layer,
- *          F width of the feed-forward layer, L blocks, N items, S floats of encoder state, K list length. */
+ * Letters: B batch (users), T steps, D dimension of item and user vectors, H complex width of a
+ *          recurrent layer, F width of the feed-forward layer, L blocks, N items, S floats of encoder
+ *          state, K list length.
+ *
+ * Invariant: a result depends only on its inputs, never on the batch it was computed in, the
+ * instruction set or the users beside it (lists must be byte-equal on replay). So every float32 result
+ * has one order of operations, which the kernels of each instruction set follow to the bit:
+ *   matrix products  out[j] = fma(x[n-1], W[n-1,j], ... fma(x[1], W[1,j], fma(x[0], W[0,j], bias[j])))
+ *   sums and dots    16 partial chains, element i into chain i % 16 by fma; then chains l and l+8 are
+ *                    added, then l and l+4, l and l+2, l and l+1
+ *   exp, erf         our own polynomials (kernels.h), written once as a list of fma
+ * Vectors run over j or over the 16 chains, blocks over users; nothing else is reordered.
+ *
+ * The lru encoder: LRURec (Yue, Wang, He, Zeng, McAuley, Wang: "Linear Recurrent Units for Sequential
+ * Recommendation", WSDM 2024), on the linear recurrent unit of Orvieto et al. 2023.
+ *   x0   = norm(E[item] + type_emb[type] + gap_emb[bucket])  the last two only when the model has them
+ *   for each block:
+ *     u   = (x B + b) * gamma          complex (H); B is (D,2H): columns 0..H-1 real, H..2H-1 imaginary
+ *     h   = lambda * h + u             lambda = exp(-exp(nu_log) + i exp(theta_log)), gamma = exp(gamma_log)
+ *     z   = norm(Re(h C) + c + x)      as [Re h, Im h] C with C (2H,D): the rows H..2H-1 hold -Im C
+ *     x   = norm(gelu(z W1 + b1) W2 + b2 + z)
+ *   user vector = x of the last block; score[i] = dot(x, E[i]) + bias[i]
+ *   norm(v) = (v - mean) / sqrt(variance + 1e-5) * weight + bias     (own weight and bias each time)
+ *   gelu(v) = v/2 (1 + erf(v / sqrt 2))
+ * Departures: items count from 0 and there is no padding item; C is kept as the real matrix that acts
+ * on [Re h, Im h], and the imaginary half of its bias, which never reaches the output, is left out. */
+
+/* ---- parameters: one table drives load, save, gradients and tests ---- */
+
+enum {
+    MODEL_MAX_BATCH = 256,
+    MODEL_MAX_K = 1024,
+    MODEL_MAX_BLOCKS = 8,
+    MODEL_MAX_EXCLUSIONS = 4096
+};
+
+/* The shape of an lru encoder. D, H and F are multiples of 16, at most 1024, 1024 and 4096. */
+struct model_config {
+    int N; /* items, at least 1 */
+    int D;
+    int H;
+    int L;       /* 1..MODEL_MAX_BLOCKS */
+    int F;       /* 4 D by default */
+    int n_types; /* rows of the event type embedding; 0: the model has none */
+    int n_gaps;  /* rows of the time gap embedding; 0: the model has none */
+};
+
+/* One tensor of the table. All tensors lie in one block of float32, row-major, one behind the other. */
+struct model_param {
+    char name[40];
+    int dims[3]; /* (n_dims) */
+    int n_dims;
+    size_t offset; /* in floats from the start of the block; a multiple of 16 */
+    size_t count;  /* floats: the product of dims */
+};
+
+/* Which tensor a table entry is; those of a block are repeated for each of the L blocks. */
+enum model_tensor {
+    MODEL_ITEM_EMBEDDING,    /* (N,D)       item.embedding */
+    MODEL_ITEM_BIAS,         /* (N)         item.bias */
+    MODEL_TYPE_EMBEDDING,    /* (n_types,D) type.embedding; absent when n_types is 0 */
+    MODEL_GAP_EMBEDDING,     /* (n_gaps,D)  gap.embedding; absent when n_gaps is 0 */
+    MODEL_INPUT_NORM_WEIGHT, /* (D)         input.norm.weight */
+    MODEL_INPUT_NORM_BIAS,   /* (D)         input.norm.bias */
+    MODEL_LRU_NU_LOG,        /* (H)         block.0.lru.nu_log, and so on for each block */
+    MODEL_LRU_THETA_LOG,     /* (H)         block.0.lru.theta_log */
+    MODEL_LRU_GAMMA_LOG,     /* (H)         block.0.lru.gamma_log */
+    MODEL_LRU_IN_WEIGHT,     /* (D,2H)      block.0.lru.in.weight: B */
+    MODEL_LRU_IN_BIAS,       /* (2H)        block.0.lru.in.bias: b */
+    MODEL_LRU_OUT_WEIGHT,    /* (2H,D)      block.0.lru.out.weight: C */
+    MODEL_LRU_OUT_BIAS,      /* (D)         block.0.lru.out.bias: c */
+    MODEL_LRU_NORM_WEIGHT,   /* (D)         block.0.lru.norm.weight */
+    MODEL_LRU_NORM_BIAS,     /* (D)         block.0.lru.norm.bias */
+    MODEL_FFN_IN_WEIGHT,     /* (D,F)       block.0.ffn.in.weight: W1 */
+    MODEL_FFN_IN_BIAS,       /* (F)         block.0.ffn.in.bias */
+    MODEL_FFN_OUT_WEIGHT,    /* (F,D)       block.0.ffn.out.weight: W2 */
+    MODEL_FFN_OUT_BIAS,      /* (D)         block.0.ffn.out.bias */
+    MODEL_FFN_NORM_WEIGHT,   /* (D)         block.0.ffn.norm.weight */
+    MODEL_FFN_NORM_BIAS,     /* (D)         block.0.ffn.norm.bias */
+    MODEL_TENSOR_COUNT,
+};
+
+enum {
+    MODEL_MAX_PARAMS = MODEL_LRU_NU_LOG + MODEL_MAX_BLOCKS * (MODEL_TENSOR_COUNT - MODEL_LRU_NU_LOG)
+};
+
+/* NULL when the shape is allowed, else what is wrong with it (static text). */
+const char *model_config_check(const struct model_config *config);
+/* Fills the table (at most MODEL_MAX_PARAMS entries), in the order of the block; returns how many.
+ * config: one that model_config_check allows. */
+int model_params(const struct model_config *config, struct model_param *table);
+/* Floats in the block, gaps of alignment included. */
+size_t model_params_floats(const struct model_config *config);
+/* Where a tensor of a block starts in the parameter block, in floats; SIZE_MAX when the config has none.
+ * block: 0..L-1; not looked at for tensors outside the blocks. */
+size_t model_param_offset(const struct model_config *config, enum model_tensor tensor, int block);
+/* Start values for training, as in LRURec: normal, deviation 0.02, cut at 0.04; biases and norms 0 and 1;
+ * |lambda| uniform in the ring 0.8..0.99. params (model_params_floats) written, gaps zeroed. */
+void model_params_init(const struct model_config *config, uint64_t seed, float *params);
+/* The row of gap.embedding for a time gap: 0 under one second, then one row for each doubling of the
+ * seconds, the last row for all longer ones. n_gaps at least 1. */
+int model_gap_bucket(int64_t gap_ms, int n_gaps);
+
+/* ---- the model ---- */
 
 struct model;
-struct model_scratch; /* one per thread; grows to the largest batch seen, then never allocates again */
+struct
+    model_scratch; /* one per thread; grows to the largest batch seen, then never allocates again */
 
 struct model_info {
-    uint64_t id;          /* hash of the parameter file: two models differ in it */
-    const char *version;  /* text for model_version */
-    const char *encoder;  /* "lru" */
-    const char *tenant;   /* whose items: "" by default */
+    uint64_t id;         /* hash of the parameter file: two models differ in it */
+    const char *version; /* text for model_version */
+    const char *encoder; /* "lru" */
+    const char *tenant;  /* whose items: "" by default */
     int D, N, S;
-    int max_batch;        /* largest B of step and topk */
+    int max_batch; /* largest B of step and topk */
 };
 
 /* Reads <folder>/model.safetensors and <folder>/model.json. Errors: ERR_FATAL (exit 6) with what is wrong and where. */
 MUST_USE bool model_load(struct model **model, const char *folder, struct err *err);
-/* A model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given. */
+/* A model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given; F = 4 D,
+ * tenant "", no type and gap embeddings. */
 struct model *model_random(int N, int D, int H, int L, uint64_t seed);
+
+/* What a model is made of. */
+struct model_parts {
+    struct model_config config;
+    const float *params; /* (model_params_floats) one parameter block */
+    const struct str *
+        item_ids; /* (N) different UTF-8 texts, 1..SCHEMAS_ID_MAX bytes each, no control characters */
+    const char *tenant;  /* whose items */
+    const char *version; /* text for model_version */
+};
+/* Copies the parts. Errors: ERR_FATAL exit 6: shape, an id twice or malformed, a value that is not finite. */
+MUST_USE bool model_from_params(struct model **model, const struct model_parts *parts,
+                                struct err *err);
+/* The block that the model was made of, and its shape. Lives as long as the model. */
+const float *model_raw_params(const struct model *model);
+struct model_config model_shape(const struct model *model);
+
 /* Writes a folder that model_load reads and Python's safetensors opens. */
 MUST_USE bool model_save(const struct model *model, const char *folder, struct err *err);
 void model_free(struct model *model);
@@ -49,19 +170,19 @@ struct str model_item_id(const struct model *model, int32_t index);
 
 /* One interaction, as the encoder sees it. */
 struct model_input {
-    int32_t item;  /* index, never -1: unknown items take no step */
-    int32_t type;  /* enum event_type */
+    int32_t item;   /* index, never -1: unknown items take no step */
+    int32_t type;   /* enum event_type */
     int64_t gap_ms; /* since the interaction before it; 0 for the first */
 };
 
 /* The state of nobody: what a user has before the first step. state (S). */
 void model_state_init(const struct model *model, float *state);
 /* One step for B users at once: state[b] (S floats, updated in place) <- state[b], input[b]. The users are distinct. */
-void model_step(const struct model *model, struct model_scratch *scratch, int B, float *const *state,
-                const struct model_input *input);
+void model_step(const struct model *model, struct model_scratch *scratch, int B,
+                float *const *state, const struct model_input *input);
 /* A whole window from the state of nobody: state (S) written. T = 0 is model_state_init. Same bits as T steps. */
-void model_prefill(const struct model *model, struct model_scratch *scratch, int T, const struct model_input *input,
-                   float *state);
+void model_prefill(const struct model *model, struct model_scratch *scratch, int T,
+                   const struct model_input *input, float *state);
 /* Where the user vector (D) stands inside a state: the encoder's last output; zeros before the first step. */
 const float *model_state_vector(const struct model *model, const float *state);
 
@@ -74,8 +195,17 @@ struct model_exclusions {
 /* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i] (float32, the
  * fixed order of summation above) that are not excluded; ties by smaller index. out_item and out_score are (B,K), best
  * first; rows shorter than K (small catalogue) end in -1. */
-void model_topk(const struct model *model, struct model_scratch *scratch, int B, const float *const *vector,
-                const struct model_exclusions *exclusions, int K, int32_t *out_item, float *out_score);
+void model_topk(const struct model *model, struct model_scratch *scratch, int B,
+                const float *const *vector, const struct model_exclusions *exclusions, int K,
+                int32_t *out_item, float *out_score);
+
+/* The same by its definition, one dot after the other: the twin that tests and benches compare with. */
+void model_topk_naive(const struct model *model, int B, const float *const *vector,
+                      const struct model_exclusions *exclusions, int K, int32_t *out_item,
+                      float *out_score);
+/* The same for one user vector and any N x D item table is model_score: all scores, in the order of items.
+ * score (N) written. */
+void model_score(const struct model *model, const float *vector, float *score);
 
 /* ---- blend ---- */
 
@@ -94,6 +224,7 @@ struct model_blended {
 
 /* Weighted reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): score = sum over arms of weight / (60 + rank),
  * rank from 1. Ties: the item met first, arms in order. Writes at most K, returns how many. */
-int model_blend(const struct model_candidates *arms, const float *weights, int n_arms, int K, struct model_blended *out);
+int model_blend(const struct model_candidates *arms, const float *weights, int n_arms, int K,
+                struct model_blended *out);
 
 #endif
