@@ -44,12 +44,7 @@
 
 /* ---- parameters: one table drives load, save, gradients and tests ---- */
 
-enum {
-    MODEL_MAX_BATCH = 256,
-    MODEL_MAX_K = 1024,
-    MODEL_MAX_BLOCKS = 8,
-    MODEL_MAX_EXCLUSIONS = 4096
-};
+enum { MODEL_MAX_BATCH = 256, MODEL_MAX_K = 1024, MODEL_MAX_BLOCKS = 8 };
 
 /* The shape of an lru encoder. D, H and F are multiples of 16, at most 1024, 1024 and 4096. */
 struct model_config {
@@ -121,8 +116,8 @@ int model_gap_bucket(int64_t gap_ms, int n_gaps);
 /* ---- the model ---- */
 
 struct model;
-struct
-    model_scratch; /* one per thread; grows to the largest batch seen, then never allocates again */
+/* Working memory of one thread; grows to the largest batch seen, then never allocates again. */
+struct model_scratch;
 
 struct model_info {
     uint64_t id;         /* hash of the parameter file: two models differ in it */
@@ -133,7 +128,8 @@ struct model_info {
     int max_batch; /* largest B of step and topk */
 };
 
-/* Reads <folder>/model.safetensors and <folder>/model.json. Errors: ERR_FATAL (exit 6) with what is wrong and where. */
+/* Reads <folder>/model.json, model.safetensors and items.txt (folder.c has the format).
+ * Errors: ERR_FATAL (exit 6) with what is wrong and where. */
 MUST_USE bool model_load(struct model **model, const char *folder, struct err *err);
 /* A model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given; F = 4 D,
  * tenant "", no type and gap embeddings. */
@@ -143,8 +139,8 @@ struct model *model_random(int N, int D, int H, int L, uint64_t seed);
 struct model_parts {
     struct model_config config;
     const float *params; /* (model_params_floats) one parameter block */
-    const struct str *
-        item_ids; /* (N) different UTF-8 texts, 1..SCHEMAS_ID_MAX bytes each, no control characters */
+    const struct str
+        *item_ids;       /* (N) different texts: UTF-8, 1..SCHEMAS_ID_MAX bytes, no controls */
     const char *tenant;  /* whose items */
     const char *version; /* text for model_version */
 };
@@ -177,13 +173,16 @@ struct model_input {
 
 /* The state of nobody: what a user has before the first step. state (S). */
 void model_state_init(const struct model *model, float *state);
-/* One step for B users at once: state[b] (S floats, updated in place) <- state[b], input[b]. The users are distinct. */
+/* One step for B users at once: state[b] (S floats, updated in place) <- state[b], input[b]. The users
+ * are distinct. B at most MODEL_MAX_BATCH. A type or gap that the model has no row for takes the last. */
 void model_step(const struct model *model, struct model_scratch *scratch, int B,
                 float *const *state, const struct model_input *input);
-/* A whole window from the state of nobody: state (S) written. T = 0 is model_state_init. Same bits as T steps. */
+/* A whole window from the state of nobody: state (S) written. T = 0 is model_state_init. Same bits as T
+ * steps. T has no maximum. */
 void model_prefill(const struct model *model, struct model_scratch *scratch, int T,
                    const struct model_input *input, float *state);
-/* Where the user vector (D) stands inside a state: the encoder's last output; zeros before the first step. */
+/* Where the user vector (D) stands inside a state: the encoder's last output; zeros before the first
+ * step. Lives as long as the state. */
 const float *model_state_vector(const struct model *model, const float *state);
 
 /* Indices a list must not hold, ascending, no repeats. */
@@ -192,9 +191,11 @@ struct model_exclusions {
     int n;
 };
 
-/* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i] (float32, the
- * fixed order of summation above) that are not excluded; ties by smaller index. out_item and out_score are (B,K), best
- * first; rows shorter than K (small catalogue) end in -1. */
+/* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i]
+ * (float32, the fixed order of summation above) that are not excluded; ties by smaller index. out_item and
+ * out_score are (B,K), best first; rows shorter than K (small catalogue) end in item -1, score -infinity.
+ * B at most MODEL_MAX_BATCH, K 1..MODEL_MAX_K; vectors finite. exclusions (B), or NULL for none.
+ * How: topk.c. */
 void model_topk(const struct model *model, struct model_scratch *scratch, int B,
                 const float *const *vector, const struct model_exclusions *exclusions, int K,
                 int32_t *out_item, float *out_score);
@@ -203,11 +204,12 @@ void model_topk(const struct model *model, struct model_scratch *scratch, int B,
 void model_topk_naive(const struct model *model, int B, const float *const *vector,
                       const struct model_exclusions *exclusions, int K, int32_t *out_item,
                       float *out_score);
-/* The same for one user vector and any N x D item table is model_score: all scores, in the order of items.
- * score (N) written. */
+/* All scores of one user vector, to the same bits. vector (D), score (N) written. */
 void model_score(const struct model *model, const float *vector, float *score);
 
 /* ---- blend ---- */
+
+enum { MODEL_MAX_CANDIDATES = 2048 };
 
 enum model_arm { ARM_ENCODER, ARM_POPULAR, ARM_COUNT };
 
@@ -222,8 +224,9 @@ struct model_blended {
     uint32_t arms; /* bit a set: arm a proposed it */
 };
 
-/* Weighted reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): score = sum over arms of weight / (60 + rank),
- * rank from 1. Ties: the item met first, arms in order. Writes at most K, returns how many. */
+/* Weighted reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): score = sum over arms of
+ * weight / (60 + rank), rank from 1. Ties: the item met first, arms in order. Writes at most K, returns
+ * how many. The arms together hold at most MODEL_MAX_CANDIDATES; a key stands once in an arm. */
 int model_blend(const struct model_candidates *arms, const float *weights, int n_arms, int K,
                 struct model_blended *out);
 
