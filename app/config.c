@@ -1,0 +1,171 @@
+/* Every key of the configuration. Names are those of Kafka Streams where the meaning is equal, of the Kafka clients and
+ * of Kafka Connect otherwise. docs/OPTIONS.md is written from this table; a test fails when it is stale. */
+#include "app/config.h"
+
+#include "app/app.h"
+
+/* ---- headings ---- */
+
+static const char group_basics[] = "Basics";
+static const char group_topics[] = "Topics and formats";
+static const char group_processing[] = "Processing";
+static const char group_group[] = "Consumer group";
+static const char group_state[] = "State and memory";
+static const char group_lists[] = "Lists";
+static const char group_popularity[] = "Popularity";
+static const char group_errors[] = "Bad records";
+static const char group_logs[] = "Logs";
+
+/* ---- bounds ---- */
+
+#define MS_MAX    1e13 /* some 300 years */
+#define BYTES_MAX 1e13 /* 9 TiB */
+
+/* {name, type, default, min, max, unit, values, help, group}; the default NULL: required. */
+const struct option_spec app_config_specs[] = {
+    /* clang-format off */
+    {"application.id", OPTION_TEXT, NULL, 0, 0, "", NULL,
+     "Names this application: the consumer group, the folder of its state and its internal topics. Two shops need "
+     "two; all processes of one shop share one.", group_basics},
+    {"bootstrap.servers", OPTION_LIST, "localhost:9092", 0, 0, "", NULL,
+     "Brokers to start from, host:port, separated by commas. `embedded` starts an in-process mock broker for a first "
+     "look: nothing in it is durable.", group_basics},
+    {"client.id", OPTION_TEXT, "", 0, 0, "", NULL,
+     "How the brokers' logs and quotas name this process. Empty: the application.id.", group_basics},
+    {"state.dir", OPTION_TEXT, "freshet-state", 0, 0, "", NULL,
+     "Folder for state; each application has <state.dir>/<application.id>. Put it on a local disk that outlives the "
+     "process.", group_basics},
+    {"model.dir", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Folder of a trained model (`freshet train`). Empty: lists come from popularity alone.", group_basics},
+
+    {"events.topics", OPTION_LIST, "freshet.events", 0, 0, "", NULL,
+     "Topics of shop events, separated by commas, at most 8. All have the same number of partitions and the user as "
+     "key.", group_topics},
+    {"recommendations.topic", OPTION_TEXT, "freshet.recommendations", 0, 0, "", NULL,
+     "Where lists go: key tenant and user, compacted.", group_topics},
+    {"replication.factor", OPTION_INT, "-1", -1, 100, "", NULL,
+     "Replicas of topics that `freshet topics create` makes. -1: the broker's default.", group_topics},
+    {"value.format", OPTION_ENUM, "avro", 0, 0, "", "avro|json",
+     "How events are encoded. Lists are always Avro.", group_topics},
+    {"schema.registry.url", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Confluent-compatible schema registry. Empty: records carry the ids of the built-in schemas.", group_topics},
+    {"basic.auth.user.info", OPTION_TEXT, "", 0, 0, "", NULL,
+     "user:password for the schema registry; better `${file:/path}`.", group_topics},
+    {"auto.register.schemas", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "Register the schema of lists at start. false: it must be there.", group_topics},
+    {"schema.registry.timeout.ms", OPTION_INT, "10s", 100, 600000, "ms", NULL,
+     "How long one call of the registry may take.", group_topics},
+
+    {"processing.guarantee", OPTION_ENUM, "at_least_once", 0, 0, "", "at_least_once|exactly_once_v2",
+     "at_least_once: no event is lost, and a list may be published twice after a crash, the second equal to the "
+     "first. exactly_once_v2 is not there yet and is refused at start.", group_processing},
+    {"num.stream.threads", OPTION_INT, "1", 1, 64, "threads", NULL,
+     "Threads that apply events. A partition belongs to one; more than partitions or cores is no use.",
+     group_processing},
+    {"commit.interval.ms", OPTION_INT, "1000", 10, 600000, "ms", NULL,
+     "How often state and positions are written. Longer: less writing, more to replay after a crash.",
+     group_processing},
+    {"batch.max.events", OPTION_INT, "256", 1, 4096, "events", NULL,
+     "Events computed together when they wait in the queue. An idle stream is served one by one whatever this says.",
+     group_processing},
+    {"max.in.flight.epochs", OPTION_INT, "8", 1, 1024, "epochs", NULL,
+     "Commits of a thread that may wait for the broker's acknowledgement before it stops reading.", group_processing},
+    {"task.timeout.ms", OPTION_INT, "5m", 1000, MS_MAX, "ms", NULL,
+     "How long to go on trying when the broker, the registry or the disk refuse, before the process stops.",
+     group_processing},
+    {"producer.queue.max.bytes", OPTION_INT, "64MiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "What may wait in the producer; when it is full, reading waits.", group_processing},
+    {"events.start", OPTION_ENUM, "earliest", 0, 0, "", "earliest|latest",
+     "Where to begin in a partition that the store has never seen.", group_processing},
+    {"on.offset.gap", OPTION_ENUM, "fail", 0, 0, "", "fail|accept",
+     "What to do when events are missing between the store's position and the log (retention deleted them). accept: "
+     "go on and count it.", group_processing},
+    {"events.transactional", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "The events are written in transactions, whose markers take offsets; gaps of that kind are no loss.",
+     group_processing},
+    {"events.max.future.ms", OPTION_INT, "5m", 0, MS_MAX, "ms", NULL,
+     "An event time further than this after its record's timestamp is replaced by the timestamp.", group_processing},
+    {"late.tolerance.ms", OPTION_INT, "1s", 0, MS_MAX, "ms", NULL,
+     "Events up to this much older than the user's newest are appended as they come; older ones are put in their "
+     "place, which encodes the window again.", group_processing},
+
+    {"group.instance.id", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Static membership: a name of this process that survives restarts (a pod's name), so that a restart moves no "
+     "partition. Empty: none.", group_group},
+    {"session.timeout.ms", OPTION_INT, "45s", 6000, 1800000, "ms", NULL,
+     "A process that the group has not heard from for so long loses its partitions. Longer than a restart takes.",
+     group_group},
+
+    {"session.window", OPTION_INT, "200", 2, 10000, "events", NULL,
+     "Interactions that are kept of each user; when it is full, the older half goes.", group_state},
+    {"statestore.cache.max.bytes", OPTION_INT, "256MiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "Users held in memory, all threads together.", group_state},
+    {"statestore.uncommitted.max.bytes", OPTION_INT, "64MiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "Changes that wait for the broker's acknowledgement, all threads together; when it is reached, reading waits.",
+     group_state},
+    {"rocksdb.memory.max.bytes", OPTION_INT, "128MiB", 8388608, BYTES_MAX, "bytes", NULL,
+     "Write buffers and block cache of RocksDB together.", group_state},
+
+    {"list.size", OPTION_INT, "20", 1, 64, "items", NULL, "Items in a list.", group_lists},
+    {"blend.encoder.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
+     "Weight of the model's list when the lists are merged by rank.", group_lists},
+    {"blend.popularity.weight", OPTION_NUMBER, "0.1", 0, 1000, "", NULL,
+     "Weight of the popular items when the lists are merged by rank.", group_lists},
+
+    {"popularity.half.life.ms", OPTION_INT, "7d", 1000, MS_MAX, "ms", NULL,
+     "After this time an event counts half as much.", group_popularity},
+    {"popularity.max.items", OPTION_INT, "100000", 100, 100000000, "items", NULL,
+     "Items counted in each partition and tenant; the least popular leave first.", group_popularity},
+    {"event.weight.impression", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What an impression counts for popularity.", group_popularity},
+    {"event.weight.click", OPTION_NUMBER, "1", 0, 1000, "", NULL,
+     "What a click counts for popularity.", group_popularity},
+    {"event.weight.view", OPTION_NUMBER, "1", 0, 1000, "", NULL,
+     "What a view counts for popularity.", group_popularity},
+    {"event.weight.add_to_cart", OPTION_NUMBER, "2", 0, 1000, "", NULL,
+     "What an add_to_cart counts for popularity.", group_popularity},
+    {"event.weight.remove_from_cart", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What a remove_from_cart counts for popularity.", group_popularity},
+    {"event.weight.purchase", OPTION_NUMBER, "4", 0, 1000, "", NULL,
+     "What a purchase counts for popularity.", group_popularity},
+    {"event.weight.refund", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What a refund counts for popularity.", group_popularity},
+    {"event.weight.search", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What a search counts for popularity.", group_popularity},
+    {"event.weight.like", OPTION_NUMBER, "2", 0, 1000, "", NULL,
+     "What a like counts for popularity.", group_popularity},
+    {"event.weight.dislike", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What a dislike counts for popularity.", group_popularity},
+    {"event.weight.other", OPTION_NUMBER, "0", 0, 1000, "", NULL,
+     "What any other event counts for popularity.", group_popularity},
+
+    {"errors.deadletterqueue.topic.name", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Where records go that cannot be used, byte for byte, with the reason in headers. Empty: <application.id>-dlq.",
+     group_errors},
+    {"poison.policy", OPTION_ENUM, "dlq", 0, 0, "", "dlq|stop",
+     "What to do with a record that cannot be used: dlq keeps it aside and goes on; stop ends the process before it "
+     "(exit 9).", group_errors},
+    {"poison.max.share", OPTION_NUMBER, "0.5", 0, 1, "", NULL,
+     "The process ends (exit 9) when a larger share of at least 1,000 records was dead-lettered: more likely a wrong "
+     "topic or format than bad records. 1: never.", group_errors},
+
+    {"log.format", OPTION_ENUM, "logfmt", 0, 0, "", "logfmt|json", "Form of the lines on stderr.", group_logs},
+    {"log.level", OPTION_ENUM, "info", 0, 0, "", "debug|info|warn|error", "The least level that is written.",
+     group_logs},
+    {"debug", OPTION_LIST, "", 0, 0, "", NULL,
+     "Areas whose debug lines are written: folder names such as `ingest,state`, or `all`.", group_logs},
+    {"log.summary.interval.ms", OPTION_INT, "2m", 0, MS_MAX, "ms", NULL,
+     "How often one line sums up events, lists, lag and latency. 0: never.", group_logs},
+    /* clang-format on */
+};
+
+const size_t app_config_count = sizeof(app_config_specs) / sizeof(app_config_specs[0]);
+
+void app_config_prefixes(struct options *options)
+{
+    static const char *const prefixes[] = {"consumer.", "producer.", "admin.",
+                                           "security.", "sasl.",     "ssl."};
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        options_allow_prefix(options, prefixes[i]);
+    }
+}
