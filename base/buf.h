@@ -26,7 +26,8 @@ void buf_push(struct buf *buf, const void *bytes, size_t n);
 void buf_push_byte(struct buf *buf, uint8_t byte);
 void buf_push_str(struct buf *buf, struct str s);
 void buf_push_text(struct buf *buf, const char *text);
-void buf_push_format(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_push_format(struct buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Little-endian fixed width, for stored values. */
 void buf_push_u16(struct buf *buf, uint16_t v);
 void buf_push_u32(struct buf *buf, uint32_t v);

@@ -64,7 +64,8 @@ static size_t put_fields_json(char *out, size_t room, const char *fields)
         fields += key + 1;
         if (*fields == '"') {
             size_t len = 1;
-            while (fields[len] && fields[len] != '"') len += fields[len] == '\\' && fields[len + 1] ? 2 : 1;
+            while (fields[len] && fields[len] != '"')
+                len += fields[len] == '\\' && fields[len + 1] ? 2 : 1;
             if (fields[len]) len++;
             n += (size_t)snprintf(out + n, room - n, "%.*s", (int)len, fields);
             fields += len;
@@ -108,8 +109,9 @@ void log_line(enum log_level level, const char *area, const char *text, const ch
     n += (size_t)snprintf(line + n, room - n, "%s", json ? "{\"ts\":\"" : "ts=");
     n += put_time(line + n, room - n);
     n += (size_t)snprintf(line + n, room - n,
-                          json ? "\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":" : " level=%s area=%s msg=", levels[level],
-                          area);
+                          json ? "\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":"
+                               : " level=%s area=%s msg=",
+                          levels[level], area);
     n += put_quoted(line + n, room - n, text);
     if (json)
         n += put_fields_json(line + n, room - n, extra);
@@ -123,6 +125,6 @@ void log_line(enum log_level level, const char *area, const char *text, const ch
 
 void log_err(enum log_level level, const char *area, const struct err *err)
 {
-    log_line(level, area, err->text, "class=%s at=%s:%d", err_class_name(err->class), err->file ? err->file : "?",
-             err->line);
+    log_line(level, area, err->text, "class=%s at=%s:%d", err_class_name(err->class),
+             err->file ? err->file : "?", err->line);
 }

@@ -20,9 +20,9 @@ void log_line(enum log_level level, const char *area, const char *text, const ch
 void log_err(enum log_level level, const char *area, const struct err *err);
 bool log_is_debug(const char *area);
 
-#define log_debug(area, ...)                                                                                           \
-    do {                                                                                                               \
-        if (log_is_debug(area)) log_line(LOG_DEBUG, area, __VA_ARGS__);                                                \
+#define log_debug(area, ...)                                                                       \
+    do {                                                                                           \
+        if (log_is_debug(area)) log_line(LOG_DEBUG, area, __VA_ARGS__);                            \
     } while (0)
 #define log_info(area, ...)  log_line(LOG_INFO, area, __VA_ARGS__)
 #define log_warn(area, ...)  log_line(LOG_WARN, area, __VA_ARGS__)

@@ -133,11 +133,13 @@ void *arena_alloc(struct arena *arena, size_t size)
     size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     arena->used += size;
     if (arena->used > arena->max_bytes) {
-        (void)fprintf(stderr, "level=error area=base text=\"arena over its bound\" bytes=%zu max=%zu\n", arena->used,
-                      arena->max_bytes);
+        (void)fprintf(stderr,
+                      "level=error area=base text=\"arena over its bound\" bytes=%zu max=%zu\n",
+                      arena->used, arena->max_bytes);
         abort();
     }
-    if (arena->current->size - arena->current->used < size) arena->current = block_with_room(arena, size);
+    if (arena->current->size - arena->current->used < size)
+        arena->current = block_with_room(arena, size);
     char *ptr = (char *)(arena->current + 1) + arena->current->used;
     arena->current->used += size;
     return ptr;

@@ -11,13 +11,15 @@
  * Every heap call of freshet goes through here, so that a test can count them: the counter of the calling thread is
  * mem_thread_count(). */
 
-void *mem_alloc(size_t size);                /* uninitialised; size 0 gives a unique pointer */
-void *mem_zalloc(size_t size);               /* zeroed */
+void *mem_alloc(size_t size);  /* uninitialised; size 0 gives a unique pointer */
+void *mem_zalloc(size_t size); /* zeroed */
 void *mem_realloc(void *old, size_t size);
-void *mem_aligned(size_t alignment, size_t size); /* zeroed; alignment a power of two, at least 8; mem_free frees it */
+void *
+mem_aligned(size_t alignment,
+            size_t size); /* zeroed; alignment a power of two, at least 8; mem_free frees it */
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len); /* adds the NUL */
-void mem_free(void *ptr);                    /* NULL is fine */
+void mem_free(void *ptr);                        /* NULL is fine */
 
 /* Calls of mem_alloc, mem_zalloc, mem_realloc, mem_aligned and mem_str*dup made so far by this thread. */
 uint64_t mem_thread_count(void);

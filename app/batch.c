@@ -1,0 +1,420 @@
+/* The micro-batch: fold, then the encoder level by level, then ranking; app/publish.c sends what came out. */
+#include "app/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/batch_internal.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/mem.h"
+
+enum { ARENA_BLOCK = 1 << 20, TASKS_FIRST = 1024 };
+
+struct batch *batch_new(const struct batch_env *env)
+{
+    struct batch *batch = mem_zalloc(sizeof *batch);
+    int max = env->settings->batch_max, n = env->settings->list_size;
+    batch->env = *env;
+    batch->work = mem_zalloc((size_t)max * sizeof *batch->work);
+    batch->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
+    buf_init(&batch->bytes, 1 << 20);
+    batch->tasks_cap = TASKS_FIRST;
+    batch->tasks = mem_alloc((size_t)batch->tasks_cap * sizeof *batch->tasks);
+    batch->ordered = mem_alloc((size_t)batch->tasks_cap * sizeof *batch->ordered);
+    if (env->model) {
+        batch->info = model_info(env->model);
+        batch->scratch = model_scratch_new(env->model);
+        batch->vectors = mem_aligned(64, (size_t)max * (size_t)batch->info.D * sizeof(float));
+        batch->top_item = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_item);
+        batch->top_score = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_score);
+    }
+    batch->ranked = mem_zalloc((size_t)max * sizeof *batch->ranked);
+    batch->vector_of = mem_zalloc((size_t)max * sizeof *batch->vector_of);
+    batch->exclusions = mem_zalloc((size_t)max * sizeof *batch->exclusions);
+    batch->states = mem_alloc((size_t)max * sizeof *batch->states);
+    batch->inputs = mem_alloc((size_t)max * sizeof *batch->inputs);
+    return batch;
+}
+
+void batch_free(struct batch *batch)
+{
+    if (!batch) return;
+    if (batch->scratch) model_scratch_free(batch->scratch);
+    arena_free(batch->arena);
+    buf_fini(&batch->bytes);
+    mem_free(batch->work);
+    mem_free(batch->tasks);
+    mem_free(batch->ordered);
+    mem_free(batch->vectors);
+    mem_free(batch->top_item);
+    mem_free(batch->top_score);
+    mem_free(batch->ranked);
+    mem_free(batch->vector_of);
+    mem_free(batch->exclusions);
+    mem_free(batch->states);
+    mem_free(batch->inputs);
+    mem_free(batch);
+}
+
+/* ---- 1 fold ---- */
+
+static bool is_key_in(const uint64_t *keys, int n, uint64_t key)
+{
+    for (int i = 0; i < n; i++)
+        if (keys[i] == key) return true;
+    return false;
+}
+
+/* What a list for this user and event must not hold. */
+struct skip {
+    const struct user *user;
+    const uint64_t *trigger; /* (n_trigger) keys of the triggering event's items */
+    int n_trigger;
+};
+
+static bool is_skipped(void *context, uint64_t key)
+{
+    const struct skip *skip = context;
+    return is_key_in(skip->trigger, skip->n_trigger, key) ||
+           is_key_in(skip->user->bought, skip->user->n_bought, key) ||
+           is_key_in(skip->user->disliked, skip->user->n_disliked, key);
+}
+
+static int compare_index(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Adds the indices of keys that the model knows; returns the new count. */
+static int add_indices(const struct model *model, const uint64_t *keys, int n_keys, int32_t *out,
+                       int n)
+{
+    for (int i = 0; i < n_keys; i++) {
+        int32_t index = model_item_index(model, keys[i]);
+        if (index >= 0) out[n++] = index;
+    }
+    return n;
+}
+
+/* The same as indices for the exact top-k: ascending, no repeats. */
+static struct model_exclusions exclusions_make(struct batch *batch, const struct skip *skip)
+{
+    const struct user *user = skip->user;
+    size_t most = (size_t)(user->n_bought + user->n_disliked + skip->n_trigger);
+    int32_t *items = arena_alloc(batch->arena, most * sizeof *items + 1);
+    int n = 0, kept = 0;
+    n = add_indices(batch->env.model, skip->trigger, skip->n_trigger, items, n);
+    n = add_indices(batch->env.model, user->bought, user->n_bought, items, n);
+    n = add_indices(batch->env.model, user->disliked, user->n_disliked, items, n);
+    if (n > 1) qsort(items, (size_t)n, sizeof *items, compare_index);
+    for (int i = 0; i < n; i++)
+        if (kept == 0 || items[kept - 1] != items[i]) items[kept++] = items[i];
+    return (struct model_exclusions){items, kept};
+}
+
+/* The window's entries [from, n) that the model knows, as encoder inputs in the arena. Returns how many. */
+static int inputs_make(struct batch *batch, const struct user *user, int from,
+                       struct model_input **inputs)
+{
+    const struct model *model = batch->env.model;
+    struct model_input *out =
+        arena_alloc(batch->arena, (size_t)(user->n_window - from) * sizeof *out + 1);
+    int n = 0, before = from - 1;
+    while (before >= 0 && model_item_index(model, user->window[before].item) < 0)
+        before--;
+    for (int i = from; i < user->n_window; i++) {
+        const struct interaction *now = &user->window[i];
+        int32_t item = model_item_index(model, now->item);
+        if (item < 0) continue;
+        int64_t gap = before < 0 ? 0 : now->time_ms - user->window[before].time_ms;
+        out[n++] =
+            (struct model_input){.item = item, .type = now->type, .gap_ms = gap > 0 ? gap : 0};
+        before = i;
+    }
+    *inputs = out;
+    return n;
+}
+
+static void task_push(struct batch *batch, struct task task)
+{
+    if (batch->n_tasks == batch->tasks_cap) {
+        batch->tasks_cap *= 2;
+        batch->tasks = mem_realloc(batch->tasks, (size_t)batch->tasks_cap * sizeof *batch->tasks);
+        batch->ordered =
+            mem_realloc(batch->ordered, (size_t)batch->tasks_cap * sizeof *batch->ordered);
+    }
+    if (task.level > batch->levels) batch->levels = task.level;
+    batch->tasks[batch->n_tasks++] = task;
+}
+
+/* Notes what brings the encoder state up to the window: one step for each appended interaction, or the whole window when it
+ * changed elsewhere or the state is another model's (rule 9). */
+static void encode_note(struct batch *batch, struct user *user, const struct fold_result *folded)
+{
+    struct model_input *inputs;
+    bool fresh = user->model_id != batch->info.id || folded->rebuild;
+    int from = fresh ? 0 : user->n_window - folded->appended;
+    int n = fresh || folded->appended ? inputs_make(batch, user, from, &inputs) : 0;
+    if (fresh) {
+        user->model_id = batch->info.id;
+        task_push(batch, (struct task){.level = ++user->batch_level,
+                                       .user = user,
+                                       .inputs = n ? inputs : NULL,
+                                       .n = n,
+                                       .whole = true});
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        task_push(batch,
+                  (struct task){
+                      .level = ++user->batch_level, .user = user, .inputs = inputs + i, .n = 1});
+}
+
+static bool has_known_item(const struct batch *batch, const struct user *user)
+{
+    for (int i = user->n_window - 1; i >= 0; i--)
+        if (model_item_index(batch->env.model, user->window[i].item) >= 0) return true;
+    return false;
+}
+
+static bool is_scored(enum event_type type)
+{
+    return type == EVENT_CLICK || type == EVENT_VIEW || type == EVENT_ADD_TO_CART ||
+           type == EVENT_PURCHASE;
+}
+
+/* Where each item of the event stood in the popular arm before it (rule 11): rank from 1, 0 = not in it. */
+static void popular_ranks_note(struct batch *batch, struct work *work)
+{
+    struct skip skip = {.user = work->user};
+    const struct ingest_record *record = work->record;
+    uint64_t keys[USER_LIST_MAX];
+    int n = state_popularity_top(batch->env.state, record->partition, record->event.tenant,
+                                 QUALITY_K, keys, is_skipped, &skip);
+    work->popular_rank =
+        arena_alloc(batch->arena, (size_t)work->n_keys * sizeof *work->popular_rank + 1);
+    for (int i = 0; i < work->n_keys; i++) {
+        work->popular_rank[i] = 0;
+        for (int r = 0; r < n; r++)
+            if (keys[r] == work->keys[i]) work->popular_rank[i] = r + 1;
+    }
+}
+
+/* Everything the list needs that later records may change: exclusions and the popular arm as they are now. */
+static void list_note(struct batch *batch, struct work *work)
+{
+    const struct ingest_record *record = work->record;
+    struct skip skip = {.user = work->user, .trigger = work->keys, .n_trigger = work->n_keys};
+    int n = batch->env.settings->list_size;
+    work->has_list = true;
+    work->level = work->user->batch_level;
+    work->popular = arena_alloc(batch->arena, (size_t)n * sizeof *work->popular);
+    work->n_popular =
+        state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
+                             work->popular, is_skipped, &skip);
+    if (!batch->env.model) return;
+    work->has_vector = has_known_item(batch, work->user);
+    work->exclusions = exclusions_make(batch, &skip);
+}
+
+static void outcome_count(struct stats *stats, const struct fold_result *folded)
+{
+    switch (folded->outcome) {
+    case FOLD_APPLIED:
+        stats->events++;
+        break;
+    case FOLD_REPLAYED:
+        stats->replayed++;
+        break;
+    case FOLD_DUPLICATE:
+        stats->duplicates++;
+        break;
+    case FOLD_QUIET:
+        stats->quiet++;
+        break;
+    }
+    stats->late += folded->late;
+    stats->too_late += (uint64_t)folded->too_late;
+}
+
+static void keys_make(struct batch *batch, struct work *work)
+{
+    const struct event *event = &work->record->event;
+    work->n_keys = (int)event->n_items;
+    work->keys = arena_alloc(batch->arena, event->n_items * sizeof *work->keys + 1);
+    for (size_t i = 0; i < event->n_items; i++)
+        work->keys[i] = schemas_item_key(event->tenant, event->items[i].item_id);
+}
+
+/* One good record. Errors: ERR_DATA: the record is poison after all (key collision); ERR_FATAL. */
+static bool fold_record(struct batch *batch, struct work *work, struct err *err)
+{
+    const struct ingest_record *record = work->record;
+    struct event event = record->event;
+    struct state_shard *state = batch->env.state;
+    char key[SCHEMAS_USER_KEY_MAX];
+
+    if (fault_mutant("no_dedupe")) event.event_id = (struct str){0};
+    if (!state_items_check(state, record->partition, &event, err)) return false;
+    if (!state_user_get(state, record->partition, schemas_user_key(&event, key), &work->user, err))
+        return false;
+    if (work->user->batch != batch->number) {
+        work->user->batch = batch->number;
+        work->user->batch_level = 0;
+    }
+    keys_make(batch, work);
+    if (is_scored(event.type)) popular_ranks_note(batch, work);
+    struct fold_result folded =
+        state_user_fold(state, work->user, &event, record->topic, record->offset);
+    outcome_count(batch->env.stats, &folded);
+    work->is_scored = is_scored(event.type) && folded.outcome == FOLD_APPLIED;
+    if (folded.outcome == FOLD_APPLIED &&
+        !state_popularity_add(state, record->partition, &event, err))
+        return false;
+    if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
+    if (folded.outcome == FOLD_DUPLICATE || folded.outcome == FOLD_QUIET) return true;
+    if (batch->env.model) encode_note(batch, work->user, &folded);
+    list_note(batch, work);
+    return true;
+}
+
+/* ---- 2 encode ---- */
+
+/* Tasks by level, in the order they were noted (a counting sort). */
+static void tasks_order(struct batch *batch)
+{
+    int *start = arena_alloc(batch->arena, (size_t)(batch->levels + 2) * sizeof *start);
+    memset(start, 0, (size_t)(batch->levels + 2) * sizeof *start);
+    for (int i = 0; i < batch->n_tasks; i++)
+        start[batch->tasks[i].level + 1]++;
+    for (int level = 0; level <= batch->levels; level++)
+        start[level + 1] += start[level];
+    for (int i = 0; i < batch->n_tasks; i++)
+        batch->ordered[start[batch->tasks[i].level]++] = i;
+}
+
+/* The user vectors that lists of this level need, copied before a later level moves the states on. */
+static void vectors_take(struct batch *batch, int level)
+{
+    for (int i = 0; i < batch->n_work; i++) {
+        const struct work *work = &batch->work[i];
+        if (!work->has_vector || work->level != level) continue;
+        memcpy(batch->vectors + (size_t)i * (size_t)batch->info.D,
+               model_state_vector(batch->env.model, work->user->encoder),
+               (size_t)batch->info.D * sizeof(float));
+    }
+}
+
+/* Runs one level: whole windows one by one (short ones as a first step), single steps together. */
+static void level_run(struct batch *batch, const int *order, int n)
+{
+    const struct model *model = batch->env.model;
+    struct stats *stats = batch->env.stats;
+    int steps = 0;
+    for (int i = 0; i < n; i++) {
+        const struct task *task = &batch->tasks[order[i]];
+        if (task->whole && task->n > 1) {
+            model_prefill(model, batch->scratch, task->n, task->inputs, task->user->encoder);
+            stats->prefills++;
+            stats->steps += (uint64_t)task->n;
+            continue;
+        }
+        if (task->whole) model_state_init(model, task->user->encoder);
+        if (task->n == 0) continue;
+        batch->states[steps] = task->user->encoder;
+        batch->inputs[steps++] = task->inputs[0];
+    }
+    for (int at = 0; at < steps; at += batch->info.max_batch) {
+        int B = steps - at < batch->info.max_batch ? steps - at : batch->info.max_batch;
+        model_step(model, batch->scratch, B, batch->states + at, batch->inputs + at);
+    }
+    stats->steps += (uint64_t)steps;
+}
+
+static void encode(struct batch *batch)
+{
+    tasks_order(batch);
+    vectors_take(batch, 0);
+    for (int at = 0; at < batch->n_tasks;) {
+        int level = batch->tasks[batch->ordered[at]].level, end = at;
+        while (end < batch->n_tasks && batch->tasks[batch->ordered[end]].level == level)
+            end++;
+        level_run(batch, batch->ordered + at, end - at);
+        vectors_take(batch, level);
+        at = end;
+    }
+}
+
+/* ---- 3 rank ---- */
+
+static void rank(struct batch *batch)
+{
+    int n = 0, K = batch->env.settings->list_size;
+    for (int i = 0; i < batch->n_work; i++) {
+        if (!batch->work[i].has_vector) continue;
+        batch->vector_of[n] = batch->vectors + (size_t)i * (size_t)batch->info.D;
+        batch->exclusions[n] = batch->work[i].exclusions;
+        batch->ranked[n++] = i;
+    }
+    for (int at = 0; at < n; at += batch->info.max_batch) {
+        int B = n - at < batch->info.max_batch ? n - at : batch->info.max_batch;
+        model_topk(batch->env.model, batch->scratch, B, batch->vector_of + at,
+                   batch->exclusions + at, K, batch->top_item + (size_t)at * (size_t)K,
+                   batch->top_score + (size_t)at * (size_t)K);
+    }
+    for (int r = 0; r < n; r++)
+        batch->work[batch->ranked[r]].top = batch->top_item + (size_t)r * (size_t)K;
+}
+
+/* ---- the whole ---- */
+
+static void stage_add(struct batch *batch, enum stage stage, uint64_t *since)
+{
+    uint64_t now = clock_mono_ns();
+    batch->env.stats->stage_ns[stage] += now - *since;
+    *since = now;
+}
+
+static void counters_take(struct stats *stats, const struct ingest_batch *in)
+{
+    stats->batches++;
+    stats->records += (uint64_t)in->n;
+    for (int i = 0; i < INGEST_REASON_COUNT; i++)
+        stats->reasons[i] += in->changed[i];
+}
+
+bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_epoch *epoch,
+               struct err *err)
+{
+    uint64_t since = clock_mono_ns();
+    assert(in->n <= batch->env.settings->batch_max);
+    arena_reset(batch->arena);
+    batch->number++;
+    batch->n_tasks = batch->levels = 0;
+    batch->n_work = in->n;
+    counters_take(batch->env.stats, in);
+    for (int i = 0; i < in->n; i++) {
+        struct work *work = &batch->work[i];
+        *work = (struct work){.record = &in->records[i],
+                              .reason = in->records[i].reason,
+                              .text = in->records[i].text};
+        if (work->reason != REASON_NONE || fold_record(batch, work, err)) continue;
+        if (err->class != ERR_DATA) return false;
+        work->reason = POISON_KEY_COLLISION;
+        work->text = arena_str(batch->arena, str_of(err->text)).ptr;
+    }
+    stage_add(batch, STAGE_FOLD, &since);
+    if (batch->env.model) {
+        encode(batch);
+        stage_add(batch, STAGE_ENCODE, &since);
+        rank(batch);
+        stage_add(batch, STAGE_RANK, &since);
+    }
+    fault_point("inferred");
+    bool ok = batch__publish(batch, epoch, err);
+    stage_add(batch, STAGE_PUBLISH, &since);
+    return ok;
+}

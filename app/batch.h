@@ -1,0 +1,43 @@
+#ifndef APP_BATCH_H
+#define APP_BATCH_H
+
+#include <stdint.h>
+
+#include "app/settings.h"
+#include "app/stats.h"
+#include "base/err.h"
+#include "emit/emit.h"
+#include "ingest/ingest.h"
+#include "model/model.h"
+#include "schemas/schemas.h"
+#include "state/state.h"
+
+/* One micro-batch: records in, lists out (the rules of the fold, docs/STATE.md).
+ *
+ *   1 fold      each record in order: clean -> user -> sets, window, popularity; what the encoder has to do is noted
+ *   2 encode    the notes, level by level: level l holds the l-th task of each user, so all of one level run together
+ *   3 rank      exact top-k of all users that get a list, together
+ *   4 publish   in record order: live quality, blend, Avro, producer
+ *
+ * What comes out does not depend on how records are cut into batches. Thread: the shard's. */
+struct batch;
+
+/* What a batch works with; borrowed, and the same for all batches of a shard. */
+struct batch_env {
+    const struct settings *settings;
+    struct schemas *schemas;
+    struct state_shard *state;
+    const struct model *model; /* NULL: no encoder arm */
+    struct emit *emit;
+    struct stats *stats;
+    struct tap *tap; /* copies of lists for a view; NULL: nobody looks */
+};
+
+struct batch *batch_new(const struct batch_env *env);
+void batch_free(struct batch *batch);
+/* Everything that is sent belongs to `epoch`. Errors: ERR_FATAL; the batch's state changes are then in memory only and
+ * must not be sealed. */
+MUST_USE bool batch_run(struct batch *batch, const struct ingest_batch *in,
+                        struct emit_epoch *epoch, struct err *err);
+
+#endif

@@ -1,0 +1,65 @@
+#ifndef APP_BATCH_INTERNAL_H
+#define APP_BATCH_INTERNAL_H
+
+#include "app/batch.h"
+#include "app/tap.h"
+#include "base/buf.h"
+#include "base/mem.h"
+
+/* What app/batch.c and app/publish.c share. */
+
+/* One record on its way through the batch. Arrays are in the batch's arena. */
+struct work {
+    const struct ingest_record *record;
+    enum ingest_reason reason; /* REASON_NONE, or why it is a dead letter */
+    const char *text;          /* of the dead letter */
+    struct user *user;         /* NULL for a dead letter */
+    uint64_t *keys;            /* (n_keys) item keys of the event */
+    int n_keys;
+    bool is_scored; /* live quality looks at it */
+    int *
+        popular_rank; /* (n_keys) rank in the popular arm before the event, 0 none; set when the type is scored */
+    bool has_list;
+    bool has_vector;
+    int level;         /* the user vector is the one after this level of encoder tasks */
+    uint64_t *popular; /* (n_popular) the popular arm */
+    int n_popular;
+    struct model_exclusions exclusions;
+    const int32_t *top; /* (list_size) the encoder arm, -1 behind its end; NULL: empty */
+};
+
+/* One thing the encoder has to do for one user. */
+struct task {
+    int level; /* from 1; tasks of one user have ascending levels */
+    struct user *user;
+    const struct model_input *inputs; /* (n) */
+    int n;
+    bool whole; /* from the state of nobody */
+};
+
+struct batch {
+    struct batch_env env;
+    struct model_info info; /* zeros without a model */
+    struct model_scratch *scratch;
+    struct arena *arena;
+    struct buf bytes;  /* the record being encoded */
+    uint64_t number;   /* of this batch, from 1 */
+    struct work *work; /* (batch_max), n_work in use */
+    int n_work;
+    struct task *tasks; /* (tasks_cap), n_tasks in use */
+    int *ordered;       /* (tasks_cap) indices of tasks by level */
+    int n_tasks, tasks_cap, levels;
+    float **states;                      /* (batch_max) users of one level's steps */
+    struct model_input *inputs;          /* (batch_max) */
+    float *vectors;                      /* (batch_max,D) of each record's list */
+    const float **vector_of;             /* (batch_max) the same, without gaps */
+    struct model_exclusions *exclusions; /* (batch_max) */
+    int *ranked;                         /* (batch_max) record of each top-k row */
+    int32_t *top_item;                   /* (batch_max,list_size) */
+    float *top_score;                    /* (batch_max,list_size) */
+};
+
+/* publish.c: dead letters, live quality, lists, in record order. */
+MUST_USE bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *err);
+
+#endif

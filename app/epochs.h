@@ -1,0 +1,36 @@
+#ifndef APP_EPOCHS_H
+#define APP_EPOCHS_H
+
+#include "app/settings.h"
+#include "app/stats.h"
+#include "base/err.h"
+#include "emit/emit.h"
+#include "ingest/ingest.h"
+#include "state/state.h"
+
+/* The commit protocol of a shard, at_least_once (DESIGN section 4): one open epoch, a queue of sealed ones, oldest written
+ * first and only when all its records are acknowledged. Thread: the shard's, but for epochs_next. */
+struct epochs;
+
+struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
+                          struct ingest *ingest, struct emit *emit, struct stats *stats);
+void epochs_free(struct epochs *epochs);
+
+struct emit_epoch *epochs_current(struct epochs *epochs); /* what is sent now belongs to it */
+/* The records of a batch are applied: A_p moves with the open epoch. */
+void epochs_moved(struct epochs *epochs, const struct ingest_batch *in);
+/* Something is open or sealed. */
+bool epochs_are_pending(const struct epochs *epochs);
+/* Room for another batch: neither the queue nor the unwritten state is at its bound. */
+bool epochs_has_room(const struct epochs *epochs);
+/* Seals when it is time, writes what is acknowledged, waiting up to wait_ms for the oldest. A full disk is waited out up to
+ * task.timeout.ms. Errors: ERR_FATAL. */
+MUST_USE bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err);
+/* Seals and writes everything. Errors: ERR_FATAL, also when it takes longer than wait_ms. */
+MUST_USE bool epochs_finish(struct epochs *epochs, int64_t wait_ms, struct err *err);
+/* The partition is another's: its position is no longer ours to move. */
+void epochs_partition_forget(struct epochs *epochs, int32_t partition);
+/* Next offset to apply as of the last batch; -1 unknown. Any thread. */
+int64_t epochs_next(const struct epochs *epochs, int topic, int32_t partition);
+
+#endif

@@ -1,0 +1,104 @@
+/* The main thread's libuv loop. */
+#include "app/loop.h"
+
+#include <signal.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/log.h"
+
+enum { SERVE_EVERY_MS = 200, EXIT_SECOND_SIGNAL = 130 };
+
+struct loop {
+    const struct loop_options *options;
+    uv_loop_t uv;
+    uv_poll_t events;
+    uv_timer_t serve, tick, limit;
+    uv_signal_t interrupt, terminate;
+    bool is_stopping;
+    bool ok;
+    struct err err;
+};
+
+static void stop(struct loop *loop)
+{
+    loop->is_stopping = true;
+    uv_stop(&loop->uv);
+}
+
+static void serve(struct loop *loop)
+{
+    if (loop->is_stopping || pipeline_serve(loop->options->pipeline, &loop->err)) return;
+    loop->ok = false;
+    stop(loop);
+}
+
+static void on_events(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    serve(handle->data);
+}
+
+static void on_serve(uv_timer_t *handle)
+{
+    serve(handle->data);
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+    struct loop *loop = handle->data;
+    if (loop->options->tick(loop->options->context, &loop->err)) return;
+    loop->ok = loop->err.class == ERR_NONE;
+    stop(loop);
+}
+
+static void on_limit(uv_timer_t *handle)
+{
+    stop(handle->data);
+}
+
+/* The first signal ends the loop; the default action is back for the second, which ends the process. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct loop *loop = handle->data;
+    log_info("app", "stopping: what is in flight is finished first", "signal=%d", number);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
+    stop(loop);
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+bool loop_run(const struct loop_options *options, struct err *err)
+{
+    struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
+    (void)uv_loop_init(&loop.uv);
+    loop.events.data = loop.serve.data = loop.tick.data = loop.limit.data = &loop;
+    loop.interrupt.data = loop.terminate.data = &loop;
+    (void)uv_poll_init(&loop.uv, &loop.events, pipeline_event_fd(options->pipeline));
+    (void)uv_poll_start(&loop.events, UV_READABLE, on_events);
+    (void)uv_timer_init(&loop.uv, &loop.serve);
+    (void)uv_timer_start(&loop.serve, on_serve, 0, SERVE_EVERY_MS);
+    (void)uv_timer_init(&loop.uv, &loop.tick);
+    if (options->tick_ms)
+        (void)uv_timer_start(&loop.tick, on_tick, (uint64_t)options->tick_ms,
+                             (uint64_t)options->tick_ms);
+    (void)uv_timer_init(&loop.uv, &loop.limit);
+    if (options->limit_ms)
+        (void)uv_timer_start(&loop.limit, on_limit, (uint64_t)options->limit_ms, 0);
+    (void)uv_signal_init(&loop.uv, &loop.interrupt);
+    (void)uv_signal_start(&loop.interrupt, on_signal, SIGINT);
+    (void)uv_signal_init(&loop.uv, &loop.terminate);
+    (void)uv_signal_start(&loop.terminate, on_signal, SIGTERM);
+    (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
+    uv_walk(&loop.uv, close_handle, NULL);
+    (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop.uv);
+    if (!loop.ok) *err = loop.err;
+    return loop.ok;
+}

@@ -1,0 +1,21 @@
+#ifndef APP_LOOP_H
+#define APP_LOOP_H
+
+#include "app/pipeline.h"
+#include "base/err.h"
+
+/* The main thread's loop (libuv): turns a pipeline until a signal, an error or a time limit. SIGINT and SIGTERM finish what is
+ * in flight; a second one ends the process at once. */
+struct loop_options {
+    struct pipeline *pipeline;
+    int64_t limit_ms; /* 0: none */
+    int tick_ms;      /* how often `tick` is called; 0 never */
+    /* May end the loop by returning false; then err, if its class is set, is the loop's. */
+    bool (*tick)(void *context, struct err *err);
+    void *context;
+};
+
+/* Returns true when it ended by signal, limit or tick; false with the pipeline's error. Does not close the pipeline. */
+MUST_USE bool loop_run(const struct loop_options *options, struct err *err);
+
+#endif

@@ -1,0 +1,282 @@
+/* Opening, turning and closing the pipeline; rebalances between the group and the shards. */
+#include "app/pipeline.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/shard.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/sync.h"
+#include "emit/emit.h"
+#include "ingest/ingest.h"
+#include "state/state.h"
+
+enum { CONNECT_TIMEOUT_MS = 15000, SYNC_EVERY_MS = 3000, PARTITIONS_MAX = 4096 };
+
+struct pipeline {
+    const struct settings *settings;
+    struct model *model;
+    struct schemas *schemas;
+    struct state *state;
+    struct emit *emit;
+    struct ingest *ingest;
+    struct shard **shards; /* (settings->shards) */
+    char cluster_id[64];
+    int n_partitions; /* of each events topic */
+    bool assigned[PARTITIONS_MAX];
+    int wake[2]; /* a shard that failed writes one byte */
+    int64_t synced_ms;
+};
+
+/* ---- what the folders call back ---- */
+
+static void shard_failed(void *context)
+{
+    struct pipeline *pipeline = context;
+    ssize_t ignored = write(pipeline->wake[1], "!", 1);
+    (void)ignored;
+}
+
+static bool partition_assigned(void *context, int32_t partition, int64_t *next, struct err *err)
+{
+    struct pipeline *pipeline = context;
+    const struct settings *settings = pipeline->settings;
+    if (partition >= PARTITIONS_MAX)
+        return err_fatal(err, ERR_EXIT_TOPIC, "partition %d: at most %d partitions are supported",
+                         (int)partition, PARTITIONS_MAX);
+    for (int topic = 0; topic < settings->n_topics; topic++) {
+        if (!state_position(pipeline->state, topic, partition, &next[topic], err)) return false;
+        if (fault_mutant("auto_offset_reset_latest")) next[topic] = -1;
+    }
+    if (!shard_partition_open(pipeline->shards[partition % settings->shards], partition, err))
+        return false;
+    pipeline->assigned[partition] = true;
+    log_info("app", "partition assigned", "partition=%d next=%lld", (int)partition,
+             (long long)next[0]);
+    return true;
+}
+
+static void partition_revoked(void *context, int32_t partition, bool lost)
+{
+    struct pipeline *pipeline = context;
+    if (partition >= PARTITIONS_MAX || !pipeline->assigned[partition]) return;
+    shard_partition_close(pipeline->shards[partition % pipeline->settings->shards], partition,
+                          lost);
+    pipeline->assigned[partition] = false;
+    log_info("app", "partition revoked", "partition=%d lost=%d", (int)partition, lost);
+}
+
+/* ---- opening ---- */
+
+/* The topics are there, with one partition count for all events topics. */
+static bool topics_check(struct pipeline *pipeline, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct kafka_topic_info info[USER_TOPICS_MAX];
+    if (!kafka_cluster_id(&settings->kafka, pipeline->cluster_id, CONNECT_TIMEOUT_MS, err))
+        return false;
+    if (!kafka_topic_describe(&settings->kafka, settings->topics, settings->n_topics, info,
+                              CONNECT_TIMEOUT_MS, err))
+        return false;
+    for (int i = 0; i < settings->n_topics; i++) {
+        if (info[i].partitions == 0)
+            return err_fatal(
+                err, ERR_EXIT_TOPIC,
+                "topic %s does not exist: create it with `freshet topics create`, or name yours in "
+                "events.topics",
+                settings->topics[i]);
+        if (info[i].partitions != info[0].partitions)
+            return err_fatal(
+                err, ERR_EXIT_TOPIC,
+                "topic %s has %d partitions and %s has %d: events topics must have the same number",
+                settings->topics[i], info[i].partitions, settings->topics[0], info[0].partitions);
+    }
+    pipeline->n_partitions = info[0].partitions;
+    return true;
+}
+
+static bool store_open(struct pipeline *pipeline, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct state_identity identity = {.application_id = settings->application_id,
+                                      .cluster_id = pipeline->cluster_id,
+                                      .topics = settings->topics,
+                                      .n_topics = settings->n_topics,
+                                      .n_partitions = pipeline->n_partitions};
+    int floats = pipeline->model ? model_info(pipeline->model).S : 0;
+    struct state_options options = settings_state(settings, floats);
+    return state_open(&pipeline->state, settings->state_folder, &identity, &options, err);
+}
+
+static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err *err)
+{
+    struct shard_env env = {.settings = pipeline->settings,
+                            .schemas = pipeline->schemas,
+                            .state = pipeline->state,
+                            .ingest = pipeline->ingest,
+                            .model = pipeline->model,
+                            .emit = pipeline->emit,
+                            .tap = tap,
+                            .failed = shard_failed,
+                            .failed_context = pipeline};
+    pipeline->shards = mem_zalloc((size_t)pipeline->settings->shards * sizeof(struct shard *));
+    for (int i = 0; i < pipeline->settings->shards; i++) {
+        pipeline->shards[i] = shard_new(&env, i);
+        if (!shard_start(pipeline->shards[i], err)) return false;
+    }
+    return true;
+}
+
+static bool consumer_open(struct pipeline *pipeline, struct err *err)
+{
+    struct ingest_options options = settings_ingest(pipeline->settings);
+    struct ingest_callbacks callbacks = {
+        .context = pipeline, .assigned = partition_assigned, .revoked = partition_revoked};
+    if (fault_mutant("auto_offset_reset_latest")) options.start = INGEST_LATEST;
+    return ingest_open(&pipeline->ingest, &pipeline->settings->kafka, &options, pipeline->schemas,
+                       &callbacks, err);
+}
+
+static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct emit_options emit = {
+        .recommendations_topic = settings->recommendations_topic,
+        .dlq_topic = settings->dlq_topic,
+        .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes")};
+    if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
+    (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);
+    if (settings->model_folder[0] && !model_load(&pipeline->model, settings->model_folder, err))
+        return false;
+    if (!topics_check(pipeline, err)) return false;
+    if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
+    if (!store_open(pipeline, err)) return false;
+    if (!emit_open(&pipeline->emit, &settings->kafka, &emit, err)) return false;
+    fault_point("opened");
+    if (!consumer_open(pipeline, err)) return false;
+    return shards_start(pipeline, tap, err);
+}
+
+bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, struct tap *tap,
+                   struct err *err)
+{
+    struct pipeline *p = mem_zalloc(sizeof *p);
+    p->settings = settings;
+    p->wake[0] = p->wake[1] = -1;
+    if (!parts_open(p, tap, err)) {
+        pipeline_close(p);
+        return false;
+    }
+    log_info("app", "pipeline open",
+             "application=%s cluster=%s partitions=%d shards=%d model=%s state=%s",
+             settings->application_id, p->cluster_id, p->n_partitions, settings->shards,
+             p->model ? model_info(p->model).version : "none", settings->state_folder);
+    *pipeline = p;
+    return true;
+}
+
+/* ---- turning ---- */
+
+static bool shards_check(struct pipeline *pipeline, struct err *err)
+{
+    char bytes[64];
+    while (read(pipeline->wake[0], bytes, sizeof bytes) > 0)
+        continue;
+    for (int i = 0; i < pipeline->settings->shards; i++)
+        if (!shard_is_running(pipeline->shards[i], err)) return false;
+    return true;
+}
+
+bool pipeline_serve(struct pipeline *pipeline, struct err *err)
+{
+    struct clock clock = {0};
+    int64_t now_ms = (int64_t)(clock_mono_us(&clock) / 1000);
+    if (!ingest_serve(pipeline->ingest, 0, err) || !shards_check(pipeline, err)) return false;
+    if (now_ms - pipeline->synced_ms < SYNC_EVERY_MS) return true;
+    pipeline->synced_ms = now_ms;
+    if (state_sync(pipeline->state, err)) return true;
+    if (err->class != ERR_RETRY) return false;
+    log_err(LOG_WARN, "state", err);
+    err->class = ERR_NONE;
+    return true;
+}
+
+int pipeline_event_fd(const struct pipeline *pipeline)
+{
+    return ingest_event_fd(pipeline->ingest);
+}
+
+void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag)
+{
+    *stats = (struct stats){0};
+    *lag = -1;
+    for (int i = 0; i < pipeline->settings->shards; i++) {
+        struct stats one;
+        shard_stats(pipeline->shards[i], &one);
+        stats_add(stats, &one);
+    }
+    for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
+        if (!pipeline->assigned[partition]) continue;
+        struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
+        for (int topic = 0; topic < pipeline->settings->n_topics; topic++) {
+            int64_t next = shard_next(shard, topic, partition);
+            int64_t behind = next < 0 ? -1 : ingest_lag(pipeline->ingest, topic, partition, next);
+            if (behind >= 0) *lag = (*lag < 0 ? 0 : *lag) + behind;
+        }
+    }
+}
+
+int pipeline_partitions(const struct pipeline *pipeline)
+{
+    int n = 0;
+    for (int i = 0; i < pipeline->n_partitions; i++)
+        n += pipeline->assigned[i];
+    return n;
+}
+
+const struct model *pipeline_model(const struct pipeline *pipeline)
+{
+    return pipeline->model;
+}
+
+struct schemas *pipeline_schemas(const struct pipeline *pipeline)
+{
+    return pipeline->schemas;
+}
+
+/* ---- closing ---- */
+
+bool pipeline_finish(struct pipeline *pipeline, struct err *err)
+{
+    bool ok = true;
+    for (int i = 0; pipeline->shards && i < pipeline->settings->shards; i++) {
+        struct err one = ERR_INIT;
+        if (!pipeline->shards[i] || shard_stop(pipeline->shards[i], &one)) continue;
+        if (ok) *err = one;
+        ok = false;
+    }
+    return ok;
+}
+
+void pipeline_close(struct pipeline *pipeline)
+{
+    struct err ignored;
+    if (!pipeline) return;
+    (void)!pipeline_finish(pipeline, &ignored);
+    if (pipeline->ingest) ingest_close(pipeline->ingest);
+    for (int i = 0; pipeline->shards && i < pipeline->settings->shards; i++)
+        shard_free(pipeline->shards[i]);
+    if (pipeline->emit) emit_close(pipeline->emit);
+    if (pipeline->state) state_close(pipeline->state);
+    if (pipeline->schemas) schemas_close(pipeline->schemas);
+    if (pipeline->model) model_free(pipeline->model);
+    if (pipeline->wake[0] >= 0) (void)close(pipeline->wake[0]);
+    if (pipeline->wake[1] >= 0) (void)close(pipeline->wake[1]);
+    mem_free(pipeline->shards);
+    mem_free(pipeline);
+}

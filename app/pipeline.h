@@ -1,0 +1,40 @@
+#ifndef APP_PIPELINE_H
+#define APP_PIPELINE_H
+
+#include "app/settings.h"
+#include "app/stats.h"
+#include "app/tap.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "schemas/schemas.h"
+
+/* The pipeline of one process: everything between the events topics and the lists topic, opened in this order
+ *
+ *   settings -> model -> cluster id, topics -> schemas -> store -> producer -> shards -> consumer
+ *
+ * and closed in the reverse one. No loop of its own: the caller turns it from the main thread (app/loop.h). */
+struct pipeline;
+
+/* tap may be NULL. Errors: ERR_FATAL with the exit code of what is wrong. */
+MUST_USE bool pipeline_open(struct pipeline **pipeline, const struct settings *settings,
+                            struct tap *tap, struct err *err);
+
+/* Main thread: group events, failures of shards, the store's periodic duties. At least once a second and when the
+ * descriptor is readable. Errors: ERR_FATAL, the first thing that failed. */
+MUST_USE bool pipeline_serve(struct pipeline *pipeline, struct err *err);
+int pipeline_event_fd(const struct pipeline *pipeline);
+
+/* Sum over the shards; lag is the records waiting behind our positions, -1 while unknown. */
+void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag);
+int pipeline_partitions(const struct pipeline *pipeline); /* assigned to us now */
+const struct model *pipeline_model(const struct pipeline *pipeline);
+struct schemas *pipeline_schemas(const struct pipeline *pipeline);
+
+/* Stops the shards: what is in flight is finished and written, bounded by task.timeout.ms. The numbers are final after it.
+ * Errors: ERR_FATAL: something could not be finished; it is replayed at the next start. */
+MUST_USE bool pipeline_finish(struct pipeline *pipeline, struct err *err);
+
+/* Stops what still runs and frees everything. */
+void pipeline_close(struct pipeline *pipeline);
+
+#endif

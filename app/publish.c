@@ -1,0 +1,205 @@
+/* The end of a micro-batch, in record order: dead letters, live quality, the blend, lists to Kafka. */
+#include "app/batch_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+static struct emit_source source_of(const struct batch *batch, const struct ingest_record *record)
+{
+    return (struct emit_source){.topic = batch->env.settings->topics[record->topic],
+                                .partition = record->partition,
+                                .offset = record->offset};
+}
+
+/* ---- dead letters ---- */
+
+/* Errors: ERR_FATAL exit 9 by poison.policy=stop, or when dead letters exceed poison.max.share of the last records. */
+static bool dead_letter_send(struct batch *batch, struct emit_epoch *epoch, const struct work *work,
+                             struct err *err)
+{
+    const struct ingest_record *record = work->record;
+    const struct settings *settings = batch->env.settings;
+    struct stats *stats = batch->env.stats;
+    const char *text = work->text ? work->text : "";
+
+    stats->poison++;
+    stats->reasons[work->reason]++;
+    if (settings->poison_stop)
+        return err_fatal(
+            err, ERR_EXIT_DATA,
+            "%s partition %d offset %lld is no event (%s: %s); poison.policy=stop: repair or skip "
+            "it, or set poison.policy=dlq",
+            settings->topics[record->topic], (int)record->partition, (long long)record->offset,
+            ingest_reason_name(work->reason), text);
+    if (fault_mutant("skip_on_decode_error")) return true;
+    struct emit_dead_letter letter = {
+        .source = source_of(batch, record),
+        .key = record->key,
+        .value = record->value,
+        .timestamp_ms = record->timestamp_ms,
+        .stage = work->reason == POISON_KEY_COLLISION  ? "state"
+                 : work->reason >= POISON_MISSING_USER ? "clean"
+                                                       : "decode",
+        .reason = ingest_reason_name(work->reason),
+        .text = text,
+        .message = record->message,
+    };
+    return emit_dead_letter(batch->env.emit, epoch, &letter, err);
+}
+
+/* ---- live quality ---- */
+
+static void rank_count(struct quality *quality, int arm, int rank)
+{
+    if (rank < 1 || rank > QUALITY_K) return;
+    quality->hits[arm]++;
+    quality->reciprocal[arm] += 1.0 / rank;
+}
+
+/* Scores the event against the user's list as it stood before (rule 11). A user without a list yet is not counted. */
+static void quality_count(struct batch *batch, const struct work *work)
+{
+    const struct user *user = work->user;
+    struct quality *quality = &batch->env.stats->quality[work->record->event.type];
+    if (user->n_last_list == 0) return;
+    for (int i = 0; i < work->n_keys; i++) {
+        int place = 0;
+        for (int r = 0; r < user->n_last_list && !place; r++)
+            if (user->last_list[r] == work->keys[i]) place = r + 1;
+        quality->events++;
+        rank_count(quality, 0, place);
+        rank_count(quality, 1, work->popular_rank[i]);
+    }
+}
+
+/* ---- lists ---- */
+
+static int blend(struct batch *batch, const struct work *work, struct model_blended *out)
+{
+    const struct settings *settings = batch->env.settings;
+    uint64_t encoder[USER_LIST_MAX];
+    int n = 0, K = settings->list_size;
+    for (int k = 0; work->top && k < K && work->top[k] >= 0; k++)
+        encoder[n++] = model_item_key(batch->env.model, work->top[k]);
+    struct model_candidates arms[ARM_COUNT] = {
+        [ARM_ENCODER] = {.keys = encoder, .n = n},
+        [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular},
+    };
+    return model_blend(arms, settings->blend_weights, ARM_COUNT, K, out);
+}
+
+static struct str item_id_of(struct batch *batch, const struct work *work, uint64_t key)
+{
+    const struct ingest_record *record = work->record;
+    int32_t index = batch->env.model ? model_item_index(batch->env.model, key) : -1;
+    if (index >= 0) return model_item_id(batch->env.model, index);
+    struct str id = state_item_id(batch->env.state, record->partition, record->event.tenant, key);
+    return arena_str(batch->arena, id);
+}
+
+static struct list_item list_item_make(struct batch *batch, const struct work *work,
+                                       const struct model_blended *blended)
+{
+    struct list_item item = {.item_id = item_id_of(batch, work, blended->key),
+                             .score = blended->score};
+    if (blended->arms & (1u << ARM_ENCODER)) item.reasons[item.n_reasons++].kind = REASON_ENCODER;
+    if (blended->arms & (1u << ARM_POPULAR)) item.reasons[item.n_reasons++].kind = REASON_POPULAR;
+    return item;
+}
+
+static void tap_copy(struct batch *batch, const struct work *work,
+                     const struct recommendations *list, int64_t now_ms)
+{
+    const struct event *event = &work->record->event;
+    struct tap_list copy = {.type = event->type,
+                            .event_time_ms = event->time_ms,
+                            .published_ms = now_ms,
+                            .record_ms = work->record->timestamp_ms,
+                            .n = list->n_items < TAP_LIST ? (int)list->n_items : TAP_LIST};
+    (void)snprintf(copy.user, sizeof copy.user, "%.*s", STR_ARG(list->user_id));
+    if (event->n_items)
+        (void)snprintf(copy.item, sizeof copy.item, "%.*s", STR_ARG(event->items[0].item_id));
+    (void)snprintf(copy.query, sizeof copy.query, "%.*s", STR_ARG(event->query));
+    for (int i = 0; i < copy.n; i++)
+        (void)snprintf(copy.list[i], sizeof copy.list[i], "%.*s", STR_ARG(list->items[i].item_id));
+    tap_put(batch->env.tap, &copy);
+}
+
+/* The Kafka key of a user's list: the user id, behind "tenant:" when there is a tenant. */
+static struct str list_key(struct batch *batch, struct str tenant, struct str user_id)
+{
+    if (tenant.len == 0) return user_id;
+    char *key = arena_alloc(batch->arena, tenant.len + 1 + user_id.len);
+    memcpy(key, tenant.ptr, tenant.len);
+    key[tenant.len] = ':';
+    memcpy(key + tenant.len + 1, user_id.ptr, user_id.len);
+    return (struct str){key, tenant.len + 1 + user_id.len};
+}
+
+static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work *work,
+                      int64_t now_ms, struct err *err)
+{
+    const struct settings *settings = batch->env.settings;
+    const struct ingest_record *record = work->record;
+    const struct event *event = &record->event;
+    struct model_blended blended[USER_LIST_MAX];
+    struct list_item items[USER_LIST_MAX];
+    char id[33];
+    int n = blend(batch, work, blended);
+
+    for (int i = 0; i < n; i++) {
+        items[i] = list_item_make(batch, work, &blended[i]);
+        work->user->last_list[i] = blended[i].key;
+    }
+    work->user->n_last_list = n;
+    schemas_recommendation_id(str_of(settings->topics[record->topic]), record->partition,
+                              record->offset, id);
+    struct recommendations list = {
+        .recommendation_id = {id, 32},
+        .tenant = event->tenant,
+        .user_id = event->user_id.len ? event->user_id : event->anonymous_id,
+        .scenario = STR("default"),
+        .items = items,
+        .n_items = (size_t)n,
+        .model_version = batch->env.model ? str_of(batch->info.version) : STR("none"),
+        .trigger = {.topic = str_of(settings->topics[record->topic]),
+                    .partition = record->partition,
+                    .offset = record->offset,
+                    .event_id = event->event_id,
+                    .event_time_ms = event->time_ms},
+    };
+    buf_reset(&batch->bytes);
+    schemas_recommendations_encode(batch->env.schemas, &list, &batch->bytes);
+    if (batch->bytes.failed)
+        return err_set(err, ERR_FATAL, "a list of %d items is over %zu bytes", n, batch->bytes.max);
+    if (!emit_send(batch->env.emit, epoch, EMIT_RECOMMENDATIONS,
+                   list_key(batch, list.tenant, list.user_id),
+                   (struct str){(const char *)batch->bytes.data, batch->bytes.len},
+                   source_of(batch, record), 0, err))
+        return false;
+    batch->env.stats->lists++;
+    batch->env.stats->latency[stats_latency_bucket((now_ms - record->timestamp_ms) * 1000)]++;
+    if (batch->env.tap) tap_copy(batch, work, &list, now_ms);
+    return true;
+}
+
+bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *err)
+{
+    struct clock clock = {0};
+    int64_t now_ms = clock_wall_ms(&clock);
+    for (int i = 0; i < batch->n_work; i++) {
+        struct work *work = &batch->work[i];
+        if (work->reason != REASON_NONE) {
+            if (!dead_letter_send(batch, epoch, work, err)) return false;
+            continue;
+        }
+        if (work->is_scored) quality_count(batch, work);
+        if (work->has_list && !list_send(batch, epoch, work, now_ms, err)) return false;
+        if (i == batch->n_work / 2) fault_point("some_produced");
+    }
+    return true;
+}

@@ -1,0 +1,169 @@
+/* From the options table to typed settings. */
+#include "app/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* ---- settings passed through to librdkafka ---- */
+
+struct setting_list {
+    struct kafka_setting *list;
+    size_t n;
+    const char *prefix; /* put back in front of the key: "" for consumer. and producer. */
+};
+
+static void setting_add(void *context, const char *key, const char *value)
+{
+    struct setting_list *to = context;
+    size_t len = strlen(to->prefix) + strlen(key) + 1;
+    char *name = mem_alloc(len);
+    (void)snprintf(name, len, "%s%s", to->prefix, key);
+    to->list = mem_realloc(to->list, (to->n + 1) * sizeof *to->list);
+    to->list[to->n++] = (struct kafka_setting){name, value};
+}
+
+static void setting_lists_make(struct settings *settings)
+{
+    static const char *const common[] = {"security.", "sasl.", "ssl."};
+    struct setting_list consumer = {.prefix = ""}, producer = {.prefix = ""},
+                        shared = {.prefix = ""};
+    options_each_prefixed(settings->options, "consumer.", setting_add, &consumer);
+    options_each_prefixed(settings->options, "producer.", setting_add, &producer);
+    for (size_t i = 0; i < sizeof common / sizeof common[0]; i++) {
+        shared.prefix = common[i];
+        options_each_prefixed(settings->options, common[i], setting_add, &shared);
+    }
+    settings->kafka.consumer = consumer.list;
+    settings->kafka.n_consumer = consumer.n;
+    settings->kafka.producer = producer.list;
+    settings->kafka.n_producer = producer.n;
+    settings->kafka.common = shared.list;
+    settings->kafka.n_common = shared.n;
+}
+
+static void setting_list_free(const struct kafka_setting *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mem_free((void *)(uintptr_t)list[i].key);
+    mem_free((void *)(uintptr_t)list);
+}
+
+/* ---- the rest ---- */
+
+static char *join(const char *a, const char *between, const char *b)
+{
+    size_t len = strlen(a) + strlen(between) + strlen(b) + 1;
+    char *text = mem_alloc(len);
+    (void)snprintf(text, len, "%s%s%s", a, between, b);
+    return text;
+}
+
+static bool check(const struct settings *settings, struct err *err)
+{
+    if (options_enum(settings->options, "processing.guarantee") != 0)
+        return err_fatal(
+            err, ERR_EXIT_USAGE,
+            "processing.guarantee=exactly_once_v2 is not there yet: use at_least_once (lists carry "
+            "the header freshet-src for dedupe)");
+    if (settings->n_topics < 1 || settings->n_topics > USER_TOPICS_MAX)
+        return err_fatal(err, ERR_EXIT_USAGE, "events.topics names %d topics: 1 to %d are possible",
+                         settings->n_topics, USER_TOPICS_MAX);
+    return kafka_config_check(&settings->kafka, err);
+}
+
+static void schemas_settings_make(struct settings *settings)
+{
+    const struct options *options = settings->options;
+    const char *user = options_text(options, "basic.auth.user.info");
+    settings->schemas = (struct schemas_options){
+        .registry_url = options_text(options, "schema.registry.url"),
+        .registry_user = user[0] ? user : NULL,
+        .auto_register = options_bool(options, "auto.register.schemas"),
+        .registry_timeout_ms = (int)options_int(options, "schema.registry.timeout.ms"),
+        .events_format = options_enum(options, "value.format") == 0 ? FORMAT_AVRO : FORMAT_JSON,
+        .recommendations_topic = settings->recommendations_topic,
+    };
+}
+
+bool settings_init(struct settings *settings, const struct options *options, struct err *err)
+{
+    *settings = (struct settings){.options = options};
+    if (!options_check(options, err)) return false;
+    const char *dlq = options_text(options, "errors.deadletterqueue.topic.name");
+    settings->application_id = options_text(options, "application.id");
+    settings->state_folder =
+        join(options_text(options, "state.dir"), "/", settings->application_id);
+    settings->dlq_topic = dlq[0] ? mem_strdup(dlq) : join(settings->application_id, "-", "dlq");
+    settings->recommendations_topic = options_text(options, "recommendations.topic");
+    settings->n_topics = options_list(options, "events.topics", &settings->topics);
+    settings->model_folder = options_text(options, "model.dir");
+    settings->shards = (int)options_int(options, "num.stream.threads");
+    settings->list_size = (int)options_int(options, "list.size");
+    settings->batch_max = (int)options_int(options, "batch.max.events");
+    settings->commit_interval_ms = options_int(options, "commit.interval.ms");
+    settings->epochs_max = (int)options_int(options, "max.in.flight.epochs");
+    settings->pending_bytes = (size_t)options_int(options, "statestore.uncommitted.max.bytes");
+    settings->task_timeout_ms = options_int(options, "task.timeout.ms");
+    settings->blend_weights[0] = (float)options_number(options, "blend.encoder.weight");
+    settings->blend_weights[1] = (float)options_number(options, "blend.popularity.weight");
+    settings->poison_stop = options_enum(options, "poison.policy") == 1;
+    settings->poison_max_share = options_number(options, "poison.max.share");
+    settings->kafka.bootstrap_servers = options_text(options, "bootstrap.servers");
+    settings->kafka.client_id = settings->application_id;
+    setting_lists_make(settings);
+    schemas_settings_make(settings);
+    return check(settings, err);
+}
+
+void settings_fini(struct settings *settings)
+{
+    setting_list_free(settings->kafka.common, settings->kafka.n_common);
+    setting_list_free(settings->kafka.consumer, settings->kafka.n_consumer);
+    setting_list_free(settings->kafka.producer, settings->kafka.n_producer);
+    mem_free(settings->state_folder);
+    mem_free(settings->dlq_topic);
+}
+
+struct state_options settings_state(const struct settings *settings, int state_floats)
+{
+    const struct options *options = settings->options;
+    struct state_options state = {
+        .window_max = (int)options_int(options, "session.window"),
+        .late_tolerance_ms = options_int(options, "late.tolerance.ms"),
+        .cache_bytes = (size_t)options_int(options, "statestore.cache.max.bytes"),
+        .rocksdb_bytes = (size_t)options_int(options, "rocksdb.memory.max.bytes"),
+        .popularity_max_items = (int)options_int(options, "popularity.max.items"),
+        .popularity_half_life_ms = options_int(options, "popularity.half.life.ms"),
+        .list_size = settings->list_size,
+        .shards = settings->shards,
+        .state_floats = state_floats,
+    };
+    for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "event.weight.%s",
+                       schemas_event_type_name((enum event_type)type));
+        state.popularity_weight[type] = options_number(options, name);
+    }
+    return state;
+}
+
+struct ingest_options settings_ingest(const struct settings *settings)
+{
+    const struct options *options = settings->options;
+    const char *instance = options_text(options, "group.instance.id");
+    return (struct ingest_options){
+        .group_id = settings->application_id,
+        .group_instance_id = instance[0] ? instance : NULL,
+        .topics = settings->topics,
+        .n_topics = settings->n_topics,
+        .shards = settings->shards,
+        .start = options_enum(options, "events.start") == 0 ? INGEST_EARLIEST : INGEST_LATEST,
+        .on_gap = options_enum(options, "on.offset.gap") == 0 ? GAP_FAIL : GAP_ACCEPT,
+        .transactional_source = options_bool(options, "events.transactional"),
+        .max_future_ms = options_int(options, "events.max.future.ms"),
+        .batch_max = settings->batch_max,
+        .session_timeout_ms = (int)options_int(options, "session.timeout.ms"),
+    };
+}

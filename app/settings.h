@@ -1,0 +1,44 @@
+#ifndef APP_SETTINGS_H
+#define APP_SETTINGS_H
+
+#include "base/err.h"
+#include "base/options.h"
+#include "ingest/ingest.h"
+#include "kafka/kafka.h"
+#include "schemas/schemas.h"
+#include "state/state.h"
+
+/* The configuration, typed: what the verbs that touch Kafka or the store work with. All texts are borrowed from the options,
+ * which must outlive it. */
+struct settings {
+    const struct options *options;
+    const char *application_id;
+    char *state_folder; /* <state.dir>/<application.id>; owned */
+    char *dlq_topic;    /* errors.deadletterqueue.topic.name, or <application.id>-dlq; owned */
+    const char *recommendations_topic;
+    const char *const *topics; /* (n_topics) events topics */
+    int n_topics;
+    const char *model_folder; /* "" when none is configured */
+    int shards;
+    int list_size;
+    int batch_max;
+    int64_t commit_interval_ms;
+    int epochs_max;       /* sealed and not yet written, per shard */
+    size_t pending_bytes; /* unwritten state per shard before it waits for the broker */
+    int64_t task_timeout_ms;
+    float blend_weights[2];
+    bool poison_stop; /* poison.policy=stop */
+    double poison_max_share;
+    struct kafka_config kafka;
+    struct schemas_options schemas;
+};
+
+/* Reads and checks what single options cannot say. Errors: ERR_FATAL exit 2. */
+MUST_USE bool settings_init(struct settings *settings, const struct options *options,
+                            struct err *err);
+void settings_fini(struct settings *settings);
+/* The parts that folders take. state_floats = S of the model, 0 without one. */
+struct state_options settings_state(const struct settings *settings, int state_floats);
+struct ingest_options settings_ingest(const struct settings *settings);
+
+#endif

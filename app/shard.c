@@ -1,0 +1,219 @@
+/* The shard's thread: commands, micro-batches. Its epochs are in app/epochs.c. */
+#include "app/shard.h"
+
+#include <string.h>
+
+#include "app/epochs.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "base/sync.h"
+
+enum { POLL_IDLE_MS = 50, POLL_BUSY_MS = 5, CLOSE_WAIT_MS = 10000 };
+
+enum command_kind { COMMAND_NONE, COMMAND_OPEN, COMMAND_CLOSE, COMMAND_STOP };
+
+struct command {
+    enum command_kind kind;
+    int32_t partition;
+    bool lost;
+};
+
+struct shard {
+    struct shard_env env;
+    int number;
+    struct thread thread;
+    bool is_started;
+    /* the shard's thread alone */
+    struct state_shard *state;
+    struct batch *batch;
+    struct epochs *epochs;
+    struct stats stats;
+    /* shared, guarded by mutex */
+    struct mutex mutex;
+    struct condition changed;
+    struct command command; /* one at a time; NONE when done */
+    bool is_ended;
+    struct err err; /* why it ended; ERR_NONE after a stop */
+    struct stats published;
+};
+
+struct shard *shard_new(const struct shard_env *env, int number)
+{
+    struct shard *shard = mem_zalloc(sizeof *shard);
+    shard->env = *env;
+    shard->number = number;
+    mutex_init(&shard->mutex);
+    condition_init(&shard->changed);
+    shard->state = state_shard_new(env->state, number);
+    struct batch_env batch = {.settings = env->settings,
+                              .schemas = env->schemas,
+                              .state = shard->state,
+                              .model = env->model,
+                              .emit = env->emit,
+                              .stats = &shard->stats,
+                              .tap = env->tap};
+    shard->batch = batch_new(&batch);
+    shard->epochs = epochs_new(env->settings, shard->state, env->ingest, env->emit, &shard->stats);
+    return shard;
+}
+
+void shard_free(struct shard *shard)
+{
+    if (!shard) return;
+    batch_free(shard->batch);
+    epochs_free(shard->epochs);
+    state_shard_free(shard->state);
+    condition_fini(&shard->changed);
+    mutex_fini(&shard->mutex);
+    mem_free(shard);
+}
+
+/* ---- the shard's thread ---- */
+
+static void numbers_publish(struct shard *shard)
+{
+    mutex_lock(&shard->mutex);
+    shard->published = shard->stats;
+    mutex_unlock(&shard->mutex);
+}
+
+static bool command_do(struct shard *shard, const struct command *command, struct err *err)
+{
+    if (command->kind == COMMAND_OPEN)
+        return state_partition_open(shard->state, command->partition, err);
+    if (command->kind == COMMAND_CLOSE && !command->lost &&
+        !epochs_finish(shard->epochs, CLOSE_WAIT_MS, err))
+        return false;
+    epochs_partition_forget(shard->epochs, command->partition);
+    state_partition_close(shard->state, command->partition);
+    return true;
+}
+
+/* Does the waiting command, if any. Returns false at STOP or on an error (then err is set). */
+static bool command_take(struct shard *shard, struct err *err)
+{
+    mutex_lock(&shard->mutex);
+    struct command command = shard->command;
+    mutex_unlock(&shard->mutex);
+    if (command.kind == COMMAND_NONE) return true;
+    if (command.kind == COMMAND_STOP) return false;
+    if (!command_do(shard, &command, err)) return false;
+    mutex_lock(&shard->mutex);
+    shard->command.kind = COMMAND_NONE;
+    condition_broadcast(&shard->changed);
+    mutex_unlock(&shard->mutex);
+    return true;
+}
+
+/* One round: a micro-batch, if there is one, and whatever the epochs need. */
+static bool round_run(struct shard *shard, struct err *err)
+{
+    struct ingest_batch in = {0};
+    uint64_t allocations = mem_thread_count(), since = clock_mono_ns();
+    int wait_ms = epochs_are_pending(shard->epochs) ? POLL_BUSY_MS : POLL_IDLE_MS;
+    if (!epochs_has_room(shard->epochs)) return epochs_advance(shard->epochs, POLL_BUSY_MS, err);
+    if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err)) return false;
+    if (in.n > 0) {
+        shard->stats.stage_ns[STAGE_POLL] += clock_mono_ns() - since;
+        fault_point("fetched");
+        bool ok = batch_run(shard->batch, &in, epochs_current(shard->epochs), err);
+        if (ok) epochs_moved(shard->epochs, &in);
+        ingest_batch_release(shard->env.ingest, shard->number, &in);
+        if (!ok) return false;
+    }
+    since = clock_mono_ns();
+    if (!epochs_advance(shard->epochs, 0, err)) return false;
+    state_shard_trim(shard->state);
+    if (in.n > 0) {
+        shard->stats.stage_ns[STAGE_COMMIT] += clock_mono_ns() - since;
+        shard->stats.allocations += mem_thread_count() - allocations;
+        numbers_publish(shard);
+    }
+    return true;
+}
+
+static void shard_run(void *context)
+{
+    struct shard *shard = context;
+    struct err err = ERR_INIT;
+    while (command_take(shard, &err) && round_run(shard, &err))
+        continue;
+    bool failed = err.class != ERR_NONE; /* else it was told to stop */
+    if (!failed) (void)!epochs_finish(shard->epochs, shard->env.settings->task_timeout_ms, &err);
+    mutex_lock(&shard->mutex);
+    shard->published = shard->stats;
+    shard->is_ended = true;
+    shard->err = err;
+    condition_broadcast(&shard->changed);
+    mutex_unlock(&shard->mutex);
+    if (failed) shard->env.failed(shard->env.failed_context);
+}
+
+/* ---- the main thread ---- */
+
+bool shard_start(struct shard *shard, struct err *err)
+{
+    char name[16] = "shard-0";
+    if (shard->number < 10) name[6] = (char)('0' + shard->number);
+    shard->is_started = thread_start(&shard->thread, name, shard_run, shard, err);
+    return shard->is_started;
+}
+
+/* Hands a command over and waits until it is done or the shard has ended. */
+static bool command_give(struct shard *shard, struct command command, struct err *err)
+{
+    mutex_lock(&shard->mutex);
+    shard->command = command;
+    while (shard->command.kind != COMMAND_NONE && !shard->is_ended)
+        condition_wait(&shard->changed, &shard->mutex);
+    bool ok = !shard->is_ended;
+    if (!ok) *err = shard->err;
+    mutex_unlock(&shard->mutex);
+    if (!ok && err->class == ERR_NONE)
+        return err_set(err, ERR_FATAL, "shard %d has stopped", shard->number);
+    return ok;
+}
+
+bool shard_partition_open(struct shard *shard, int32_t partition, struct err *err)
+{
+    return command_give(shard, (struct command){.kind = COMMAND_OPEN, .partition = partition}, err);
+}
+
+void shard_partition_close(struct shard *shard, int32_t partition, bool lost)
+{
+    struct err err = ERR_INIT;
+    (void)!command_give(
+        shard, (struct command){.kind = COMMAND_CLOSE, .partition = partition, .lost = lost}, &err);
+}
+
+bool shard_stop(struct shard *shard, struct err *err)
+{
+    if (!shard->is_started) return true;
+    (void)!command_give(shard, (struct command){.kind = COMMAND_STOP}, err);
+    thread_join(&shard->thread);
+    shard->is_started = false;
+    *err = shard->err;
+    return err->class == ERR_NONE;
+}
+
+void shard_stats(struct shard *shard, struct stats *stats)
+{
+    mutex_lock(&shard->mutex);
+    *stats = shard->published;
+    mutex_unlock(&shard->mutex);
+}
+
+bool shard_is_running(struct shard *shard, struct err *err)
+{
+    mutex_lock(&shard->mutex);
+    bool running = !shard->is_ended;
+    if (!running) *err = shard->err;
+    mutex_unlock(&shard->mutex);
+    return running;
+}
+
+int64_t shard_next(struct shard *shard, int topic, int32_t partition)
+{
+    return epochs_next(shard->epochs, topic, partition);
+}

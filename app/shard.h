@@ -1,0 +1,51 @@
+#ifndef APP_SHARD_H
+#define APP_SHARD_H
+
+#include "app/batch.h"
+#include "base/err.h"
+
+/* A shard: one thread that owns partitions p with p % shards == its number, their users and their epochs.
+ *
+ *   loop:  commands of the main thread -> poll a micro-batch -> batch_run -> epochs
+ *
+ * An epoch is what one commit holds: the lists sent in commit.interval.ms and the state that goes with them (D1):
+ *
+ *   OPEN --seal--> SEALED --all acknowledged--> written: state and A_p in one WriteBatch (I1) --> C_p told (D3)
+ *
+ * Sealing copies the values out, so the next micro-batches go on while acknowledgements are under way. */
+
+struct shard;
+
+struct shard_env {
+    const struct settings *settings;
+    struct schemas *schemas;
+    struct state *state;
+    struct ingest *ingest;
+    const struct model *model;
+    struct emit *emit;
+    struct tap *tap;
+    /* Called once, on the shard's thread, when it stops by an error. */
+    void (*failed)(void *context);
+    void *failed_context;
+};
+
+struct shard *shard_new(const struct shard_env *env, int number);
+MUST_USE bool shard_start(struct shard *shard, struct err *err);
+
+/* Main thread; each waits until the shard has done it. Errors: what the shard met, or its earlier failure. */
+MUST_USE bool shard_partition_open(struct shard *shard, int32_t partition, struct err *err);
+/* lost: what is not acknowledged is dropped at once instead of waited for. */
+void shard_partition_close(struct shard *shard, int32_t partition, bool lost);
+
+/* Finishes what is in flight (bounded by task.timeout.ms), writes it, ends the thread. Errors: why it had ended before, or what
+ * could not be finished. A second call does nothing and returns true. */
+MUST_USE bool shard_stop(struct shard *shard, struct err *err);
+void shard_free(struct shard *shard);
+
+/* Any thread: a copy of the numbers as of the last batch; the error when it failed (false). */
+void shard_stats(struct shard *shard, struct stats *stats);
+bool shard_is_running(struct shard *shard, struct err *err);
+/* A_p as this shard has it in memory (not yet written): the next offset to apply; -1 when not its own. */
+int64_t shard_next(struct shard *shard, int topic, int32_t partition);
+
+#endif

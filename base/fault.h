@@ -1,0 +1,20 @@
+#ifndef BASE_FAULT_H
+#define BASE_FAULT_H
+
+#include <stdbool.h>
+
+/* Fail-points and planted bugs, for the fault tests only. In every build but the one with FRESHET_FAULTS both are
+ * nothing at all.
+ *
+ *   FRESHET_KILL_AT=name:probability:seed   the process kills itself (SIGKILL) when it passes the point, with that odds
+ *   FRESHET_MUTANT=name                     the planted bug of that name is switched on
+ */
+#ifdef FRESHET_FAULTS
+void fault_point(const char *name);
+bool fault_mutant(const char *name);
+#else
+#define fault_point(name)  ((void)0)
+#define fault_mutant(name) false
+#endif
+
+#endif
