@@ -1,8 +1,8 @@
 # What the scripts share; sourced by each of them, run by nobody.
-# Words: ROOT is the repository, CACHE holds what was fetched (ignored by git; FRESHET_CACHE moves it).
+# Words: ROOT is the repository; CACHE holds what was fetched and running servers (ignored by git).
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-CACHE=${FRESHET_CACHE:-$ROOT/.cache}
+CACHE=$ROOT/.cache
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -67,4 +67,32 @@ need_tools() {
     for tool in "$@"; do
         command -v "$tool" >/dev/null || die "$tool is missing: run scripts/setup test"
     done
+}
+
+# build_preset PRESET [TARGET...]: configures when needed and builds build/PRESET. On a terminal ninja's own counter
+# shows; elsewhere a line at the start and one at the end, and the compiler's words when it fails.
+build_preset() {
+    local preset=$1 dir=$ROOT/build/$1 log=$ROOT/build/$1.log target started=$SECONDS
+    local targets=()
+    shift
+    for target in "$@"; do targets+=(--target "$target"); done
+    mkdir -p "$ROOT/build"
+    # A tree that was copied or moved here remembers its old place.
+    if [ -f "$dir/CMakeCache.txt" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$ROOT" "$dir/CMakeCache.txt"; then
+        rm -rf "$dir"
+    fi
+    if [ ! -f "$dir/build.ninja" ] && ! (cd "$ROOT" && cmake --preset "$preset") >"$log" 2>&1; then
+        tail -30 "$log" >&2
+        return 1
+    fi
+    if [ -t 2 ]; then
+        cmake --build "$dir" ${targets[@]+"${targets[@]}"} >&2
+        return
+    fi
+    say "building $preset ..."
+    if ! cmake --build "$dir" ${targets[@]+"${targets[@]}"} >"$log" 2>&1; then
+        grep -v '^\[[0-9]*/[0-9]*\] \(Building\|Linking\)' "$log" | tail -60 >&2
+        return 1
+    fi
+    say "built $preset in $((SECONDS - started)) s"
 }
