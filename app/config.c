@@ -18,8 +18,8 @@ static const char group_logs[] = "Logs";
 
 /* ---- bounds ---- */
 
-#define MS_MAX    1e13 /* some 300 years */
-#define BYTES_MAX 1e13 /* 9 TiB */
+#define MS_MAX    (36500.0 * 86400000.0)      /* 100 years */
+#define BYTES_MAX (8.0 * 1024 * 1073741824.0) /* 8 TiB */
 
 /* {name, type, default, min, max, unit, values, help, group}; the default NULL: required. */
 const struct option_spec app_config_specs[] = {

@@ -14,14 +14,15 @@
 enum option_type { OPTION_TEXT, OPTION_INT, OPTION_NUMBER, OPTION_BOOL, OPTION_ENUM, OPTION_LIST };
 
 struct option_spec {
-    const char *name;      /* "session.window" or, for a flag, "input" */
+    const char *name; /* "session.window" or, for a flag, "input" */
     enum option_type type;
-    const char *fallback;  /* the default, as text; NULL: required (an error when it is missing at options_check) */
-    double min, max;       /* for INT and NUMBER, inclusive; both 0: unbounded */
-    const char *unit;      /* "ms", "bytes", "events", "" */
-    const char *values;    /* for ENUM: "fail|accept" */
-    const char *help;      /* one or two sentences: what it does, when to change it */
-    const char *group;     /* heading in --help and docs */
+    const char *
+        fallback; /* the default, as text; NULL: required (an error when it is missing at options_check) */
+    double min, max;    /* for INT and NUMBER, inclusive; both 0: unbounded */
+    const char *unit;   /* "ms", "bytes", "events", "" */
+    const char *values; /* for ENUM: "fail|accept" */
+    const char *help;   /* one or two sentences: what it does, when to change it */
+    const char *group;  /* heading in --help and docs */
 };
 
 struct options;
@@ -33,11 +34,13 @@ void options_allow_prefix(struct options *options, const char *prefix);
 
 /* All: ERR_FATAL exit 2; the text names the origin ("shop.properties:12"), the key, what is expected, and for an
  * unknown key the nearest known one. Sizes take KiB/MiB/GiB, times ms/s/m/h/d. */
-MUST_USE bool options_set(struct options *options, const char *name, const char *value, const char *origin,
-                          struct err *err);
-MUST_USE bool options_load_file(struct options *options, const char *path, struct err *err); /* Java properties */
+MUST_USE bool options_set(struct options *options, const char *name, const char *value,
+                          const char *origin, struct err *err);
+MUST_USE bool options_load_file(struct options *options, const char *path,
+                                struct err *err); /* Java properties */
 /* FRESHET_APPLICATION_ID sets application.id; an unknown FRESHET_ name is an error. */
-MUST_USE bool options_load_env(struct options *options, const char *prefix, char *const *environ_, struct err *err);
+MUST_USE bool options_load_env(struct options *options, const char *prefix, char *const *environ_,
+                               struct err *err);
 /* Required ones are there. */
 MUST_USE bool options_check(const struct options *options, struct err *err);
 
@@ -52,9 +55,18 @@ int options_list(const struct options *options, const char *name, const char *co
 bool options_is_set(const struct options *options, const char *name); /* not just the default */
 /* Keys under an allowed prefix, e.g. "consumer."; the visited key has the prefix taken off. */
 void options_each_prefixed(const struct options *options, const char *prefix,
-                           void (*visit)(void *context, const char *key, const char *value), void *context);
+                           void (*visit)(void *context, const char *key, const char *value),
+                           void *context);
 
-void options_help(const struct option_spec *specs, size_t n, bool as_flags, struct buf *out);     /* for a terminal */
-void options_markdown(const struct option_spec *specs, size_t n, struct buf *out);                 /* for docs */
+/* Is the value of this key a password, a key or the like? Then no log, help or error may show it. */
+bool options_is_secret(const char *name);
+/* The value, or "(hidden)" when the key is secret. */
+const char *options_redacted(const char *name, const char *value);
+/* What is in force, one "key = value" a line with its origin, secrets hidden. */
+void options_print(const struct options *options, struct buf *out);
+
+void options_help(const struct option_spec *specs, size_t n, bool as_flags,
+                  struct buf *out); /* for a terminal */
+void options_markdown(const struct option_spec *specs, size_t n, struct buf *out); /* for docs */
 
 #endif
