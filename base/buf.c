@@ -30,7 +30,7 @@ uint8_t *buf_reserve(struct buf *buf, size_t n)
         buf->failed = true;
         return NULL;
     }
-    if (n > buf->cap - buf->len) {
+    if (n > buf->cap - buf->len || !buf->data) {
         size_t cap = buf->cap ? buf->cap * 2 : 256;
         if (cap < buf->len + n) cap = buf->len + n;
         if (cap > buf->max) cap = buf->max;
