@@ -210,6 +210,7 @@ static void test_environment(void)
                                  "FRESHET_SASL_USERNAME=me",
                                  "FRESHET_CONSUMER_ODD__NAME=x",
                                  "FRESHET_KILL_AT=a:1:1",
+                                 "FRESHET_TEST_BOOTSTRAP=127.0.0.1:9092",
                                  "FRESHET_SERVICE_HOST=10.0.0.1",
                                  "FRESHET_PORT_80_TCP=tcp://10.0.0.1:80",
                                  NULL};
