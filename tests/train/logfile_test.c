@@ -268,13 +268,13 @@ static void real_logs(void)
          "quantity=Quantity,price=UnitPrice,type==purchase",
          541909, 0},
     };
-    const char *root = getenv("FRESHET_DATA");
+    const char *root = getenv("FRESHET_TEST_DATA");
     if (!root) root = FRESHET_SOURCE_DIR "/../shared/data";
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[512];
         (void)snprintf(path, sizeof path, "%s/%s", root, logs[i].path);
         if (access(path, R_OK) != 0) {
-            printf("SKIPPED: %s is not there (set FRESHET_DATA)\n", path);
+            printf("SKIPPED: %s is not there (set FRESHET_TEST_DATA)\n", path);
             continue;
         }
         struct err err = ERR_INIT;
