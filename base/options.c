@@ -206,12 +206,12 @@ bool options_check(const struct options *options, struct err *err)
 
 /* ---- the environment ---- */
 
-/* Variables of the same prefix that mean something else: what tests read, fail-points (base/fault), and what Kubernetes
- * sets in every pod when a Service is called "freshet". */
+/* Variables of the same prefix that mean something else: fail-points of the test build (base/fault), places that the test
+ * scripts name, and what Kubernetes sets in every pod when a Service is called "freshet". */
 static bool env_is_foreign(const char *name)
 {
-    static const char *const exact[] = {"KILL_AT", "MUTANT", "SERVICE_HOST", "PORT"};
-    static const char *const begins[] = {"SERVICE_PORT", "PORT_", "TEST_"};
+    static const char *const exact[] = {"KILL_AT", "MUTANT", "DATA", "SERVICE_HOST", "PORT"};
+    static const char *const begins[] = {"TEST_", "SERVICE_PORT", "PORT_"};
     for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++) {
         if (strcmp(name, exact[i]) == 0) return true;
     }

@@ -122,13 +122,26 @@ void options_help(const struct option_spec *specs, size_t n, bool as_flags, stru
 
 /* ---- markdown ---- */
 
-/* Text of a table's cell: a '|' would end it. */
+/* Text of a table's cell: a '|' would end it, and a '<' outside of code would begin a tag. */
 static void push_cell(struct buf *out, const char *text)
 {
+    bool in_code = false;
     for (; *text != '\0'; text++) {
-        if (*text == '|') buf_push_byte(out, '\\');
+        if (*text == '`') in_code = !in_code;
+        if (*text == '|' || (*text == '<' && !in_code)) buf_push_byte(out, '\\');
         buf_push_byte(out, (uint8_t)*text);
     }
+}
+
+/* "time from 1s to 7d", "from 1 to 64 threads". */
+static void push_quantities(struct buf *out, const struct option_spec *spec)
+{
+    const char *unit = spec->unit != NULL ? spec->unit : "";
+    bool is_size = strcmp(unit, "bytes") == 0;
+    bool is_time = strcmp(unit, "ms") == 0 || strcmp(unit, "s") == 0;
+    if (is_size || is_time) buf_push_text(out, is_size ? "size " : "time ");
+    options__bounds(spec, out);
+    if (!is_size && !is_time && unit[0] != '\0') buf_push_format(out, " %s", unit);
 }
 
 static void push_values(struct buf *out, const struct option_spec *spec)
@@ -153,8 +166,7 @@ static void push_values(struct buf *out, const struct option_spec *spec)
         break;
     case OPTION_INT:
     case OPTION_NUMBER:
-        if (spec->unit != NULL && spec->unit[0] != '\0') buf_push_format(out, "%s ", spec->unit);
-        options__bounds(spec, out);
+        push_quantities(out, spec);
         break;
     }
 }
