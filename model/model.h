@@ -128,7 +128,7 @@ struct model_info {
     int max_batch; /* largest B of step and topk */
 };
 
-/* Reads <folder>/model.json, model.safetensors and items.txt (folder.c has the format).
+/* Reads <folder>/model.json, model.safetensors and items.json (folder.c has the format).
  * Errors: ERR_FATAL (exit 6) with what is wrong and where. */
 MUST_USE bool model_load(struct model **model, const char *folder, struct err *err);
 /* A model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given; F = 4 D,
@@ -138,13 +138,13 @@ struct model *model_random(int N, int D, int H, int L, uint64_t seed);
 /* What a model is made of. */
 struct model_parts {
     struct model_config config;
-    const float *params; /* (model_params_floats) one parameter block */
-    const struct str
-        *item_ids;       /* (N) different texts: UTF-8, 1..SCHEMAS_ID_MAX bytes, no controls */
-    const char *tenant;  /* whose items */
-    const char *version; /* text for model_version */
+    const float *params;        /* (model_params_floats) one parameter block */
+    const struct str *item_ids; /* (N) different UTF-8 texts of 1 to 256 bytes */
+    const char *tenant;         /* whose items */
+    const char *version;        /* text for model_version */
 };
-/* Copies the parts. Errors: ERR_FATAL exit 6: shape, an id twice or malformed, a value that is not finite. */
+/* Copies the parts. Errors: ERR_FATAL exit 6: shape, an id twice or malformed, a value that is
+ * not finite or over 1e12 in size. */
 MUST_USE bool model_from_params(struct model **model, const struct model_parts *parts,
                                 struct err *err);
 /* The block that the model was made of, and its shape. Lives as long as the model. */
@@ -194,7 +194,7 @@ struct model_exclusions {
 /* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i]
  * (float32, the fixed order of summation above) that are not excluded; ties by smaller index. out_item and
  * out_score are (B,K), best first; rows shorter than K (small catalogue) end in item -1, score -infinity.
- * B at most MODEL_MAX_BATCH, K 1..MODEL_MAX_K; vectors finite. exclusions (B), or NULL for none.
+ * B at most MODEL_MAX_BATCH, K 1..MODEL_MAX_K. A vector that is not finite or over 1e20 in size counts as zeros. exclusions (B), or NULL for none.
  * How: topk.c. */
 void model_topk(const struct model *model, struct model_scratch *scratch, int B,
                 const float *const *vector, const struct model_exclusions *exclusions, int K,

@@ -1,0 +1,198 @@
+/* The lru encoder forward: one step for B users, and a whole window for one.
+ *
+ * Both run the same code over rows: in a step the rows are users, in a prefill they are the steps of one
+ * window. All matrix products take all rows at once; only the recurrence goes row by row, and there the
+ * row's own state, or the row before, is what it goes on from. As every row's result is the same in any
+ * batch, a prefill gives the bits of its steps.
+ *
+ * A state (S floats): for each block h as (2H), real parts first; then the user vector (D). */
+
+#include "model/internal.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { PREFILL_ROWS = 64 }; /* steps of a window taken at once: their rows stay in the L2 cache */
+
+static float *state_vector(const struct model *model, float *state)
+{
+    return state + (size_t)model->config.L * 2 * (size_t)model->config.H;
+}
+
+/* ---- scratch ---- */
+
+struct model_scratch *model_scratch_new(const struct model *model)
+{
+    (void)model;
+    return mem_zalloc(sizeof(struct model_scratch));
+}
+
+static void scratch_release(struct model_scratch *scratch)
+{
+    mem_free(scratch->x);
+    mem_free(scratch->z);
+    mem_free(scratch->u);
+    mem_free(scratch->h);
+    mem_free(scratch->wide);
+}
+
+void model_scratch_free(struct model_scratch *scratch)
+{
+    if (scratch == NULL) return;
+    scratch_release(scratch);
+    mem_free(scratch);
+}
+
+static float *new_rows(int rows, int width)
+{
+    return mem_aligned(64, (size_t)rows * (size_t)width * sizeof(float));
+}
+
+void model__scratch_rows(const struct model *model, struct model_scratch *scratch, int rows)
+{
+    if (rows <= scratch->rows) return;
+    scratch_release(scratch);
+    scratch->rows = rows;
+    scratch->x = new_rows(rows, model->config.D);
+    scratch->z = new_rows(rows, model->config.D);
+    scratch->u = new_rows(rows, 2 * model->config.H);
+    scratch->h = new_rows(rows, 2 * model->config.H);
+    scratch->wide = new_rows(rows, model->config.F);
+}
+
+/* ---- one block over rows ---- */
+
+static int clamp_row(int row, int n)
+{
+    return row < 0 ? 0 : row < n ? row : n - 1;
+}
+
+/* out (D) = E[item] + type_emb[type] + gap_emb[bucket]. */
+static void embed(const struct model *model, const struct model_input *input, float *out)
+{
+    const struct model_config *c = &model->config;
+    size_t D = (size_t)c->D;
+    assert(input->item >= 0 && input->item < c->N);
+    memcpy(out, model__tensor(model, MODEL_ITEM_EMBEDDING, 0) + (size_t)input->item * D,
+           D * sizeof *out);
+    const float *row[2] = {NULL, NULL};
+    if (c->n_types > 0)
+        row[0] = model__tensor(model, MODEL_TYPE_EMBEDDING, 0) +
+                 (size_t)clamp_row(input->type, c->n_types) * D;
+    if (c->n_gaps > 0)
+        row[1] = model__tensor(model, MODEL_GAP_EMBEDDING, 0) +
+                 (size_t)model_gap_bucket(input->gap_ms, c->n_gaps) * D;
+    for (int r = 0; r < 2; r++)
+        for (size_t j = 0; row[r] != NULL && j < D; j++)
+            out[j] += row[r][j];
+}
+
+/* x (rows,D) <- norm of the embedded inputs. */
+static void embed_rows(const struct model *model, struct model_scratch *scratch, int rows,
+                       const struct model_input *input)
+{
+    for (int r = 0; r < rows; r++)
+        embed(model, &input[r], scratch->z + (size_t)r * (size_t)model->config.D);
+    model->kernels->norm(rows, model->config.D, scratch->z, NULL,
+                         model__tensor(model, MODEL_INPUT_NORM_WEIGHT, 0),
+                         model__tensor(model, MODEL_INPUT_NORM_BIAS, 0), scratch->x);
+}
+
+/* Before the recurrence: u (rows,2H) = x B + b. */
+static void block_in(const struct model *model, struct model_scratch *scratch, int block, int rows)
+{
+    const struct model_config *c = &model->config;
+    model->kernels->matmul(rows, c->D, 2 * c->H, scratch->x,
+                           model__tensor(model, MODEL_LRU_IN_WEIGHT, block),
+                           model__tensor(model, MODEL_LRU_IN_BIAS, block), scratch->u);
+}
+
+/* Behind it: x (rows,D) <- the block's output from h (rows,2H) and x. */
+static void block_out(const struct model *model, struct model_scratch *scratch, int block, int rows)
+{
+    const struct model_config *c = &model->config;
+    const struct model__kernels *k = model->kernels;
+    k->matmul(rows, 2 * c->H, c->D, scratch->h, model__tensor(model, MODEL_LRU_OUT_WEIGHT, block),
+              model__tensor(model, MODEL_LRU_OUT_BIAS, block), scratch->z);
+    k->norm(rows, c->D, scratch->z, scratch->x, model__tensor(model, MODEL_LRU_NORM_WEIGHT, block),
+            model__tensor(model, MODEL_LRU_NORM_BIAS, block), scratch->z);
+    k->matmul(rows, c->D, c->F, scratch->z, model__tensor(model, MODEL_FFN_IN_WEIGHT, block),
+              model__tensor(model, MODEL_FFN_IN_BIAS, block), scratch->wide);
+    k->gelu((size_t)rows * (size_t)c->F, scratch->wide);
+    k->matmul(rows, c->F, c->D, scratch->wide, model__tensor(model, MODEL_FFN_OUT_WEIGHT, block),
+              model__tensor(model, MODEL_FFN_OUT_BIAS, block), scratch->x);
+    k->norm(rows, c->D, scratch->x, scratch->z, model__tensor(model, MODEL_FFN_NORM_WEIGHT, block),
+            model__tensor(model, MODEL_FFN_NORM_BIAS, block), scratch->x);
+}
+
+static const float *block_lambda(const struct model *model, int block)
+{
+    return model->lambda + (size_t)block * 3 * (size_t)model->config.H;
+}
+
+/* ---- public ---- */
+
+void model_state_init(const struct model *model, float *state)
+{
+    memset(state, 0, (size_t)model->S * sizeof *state);
+}
+
+const float *model_state_vector(const struct model *model, const float *state)
+{
+    return state + (size_t)model->config.L * 2 * (size_t)model->config.H;
+}
+
+void model_step(const struct model *model, struct model_scratch *scratch, int B,
+                float *const *state, const struct model_input *input)
+{
+    const struct model_config *c = &model->config;
+    size_t width = 2 * (size_t)c->H;
+    assert(B <= MODEL_MAX_BATCH);
+    model__scratch_rows(model, scratch, B);
+    embed_rows(model, scratch, B, input);
+    for (int block = 0; block < c->L; block++) {
+        block_in(model, scratch, block, B);
+        for (int b = 0; b < B; b++) {
+            float *h = state[b] + (size_t)block * width;
+            model->kernels->recur(c->H, block_lambda(model, block), scratch->u + (size_t)b * width,
+                                  h);
+            memcpy(scratch->h + (size_t)b * width, h, width * sizeof *h);
+        }
+        block_out(model, scratch, block, B);
+    }
+    for (int b = 0; b < B; b++)
+        memcpy(state_vector(model, state[b]), scratch->x + (size_t)b * (size_t)c->D,
+               (size_t)c->D * sizeof(float));
+}
+
+/* rows steps of one window at once; state goes on from what it was. */
+static void prefill_rows(const struct model *model, struct model_scratch *scratch, int rows,
+                         const struct model_input *input, float *state)
+{
+    const struct model_config *c = &model->config;
+    size_t width = 2 * (size_t)c->H;
+    embed_rows(model, scratch, rows, input);
+    for (int block = 0; block < c->L; block++) {
+        float *h = state + (size_t)block * width;
+        block_in(model, scratch, block, rows);
+        for (int t = 0; t < rows; t++) {
+            model->kernels->recur(c->H, block_lambda(model, block), scratch->u + (size_t)t * width,
+                                  h);
+            memcpy(scratch->h + (size_t)t * width, h, width * sizeof *h);
+        }
+        block_out(model, scratch, block, rows);
+    }
+    memcpy(state_vector(model, state), scratch->x + (size_t)(rows - 1) * (size_t)c->D,
+           (size_t)c->D * sizeof(float));
+}
+
+void model_prefill(const struct model *model, struct model_scratch *scratch, int T,
+                   const struct model_input *input, float *state)
+{
+    model_state_init(model, state);
+    model__scratch_rows(model, scratch, T < PREFILL_ROWS ? T : PREFILL_ROWS);
+    for (int t = 0; t < T; t += PREFILL_ROWS)
+        prefill_rows(model, scratch, T - t < PREFILL_ROWS ? T - t : PREFILL_ROWS, input + t, state);
+}

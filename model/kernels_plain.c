@@ -1,0 +1,116 @@
+/* The inner loops in plain C: the definition that the vector kernels follow to the bit, and the kernels
+ * of processors that have none of their own. */
+
+#include "model/internal.h"
+
+#include <math.h>
+
+#include "model/kernels.h"
+
+/* Adds the 16 chains: l and l+8, l and l+4, l and l+2, l and l+1. */
+static float chains_sum(float chain[MODEL__CHAINS])
+{
+    for (int half = MODEL__CHAINS / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            chain[l] += chain[l + half];
+    return chain[0];
+}
+
+static void matmul(int B, int n, int m, const float *x, const float *W, const float *bias,
+                   float *out)
+{
+    for (int b = 0; b < B; b++) {
+        const float *x_b = x + (size_t)b * (size_t)n;
+        float *out_b = out + (size_t)b * (size_t)m;
+        for (int j = 0; j < m; j++)
+            out_b[j] = bias[j];
+        for (int k = 0; k < n; k++) {
+            const float *W_k = W + (size_t)k * (size_t)m; /* W[k,:] */
+            for (int j = 0; j < m; j++)
+                out_b[j] = fmaf(x_b[k], W_k[j], out_b[j]);
+        }
+    }
+}
+
+static void norm_row(int D, const float *a, const float *c, const float *weight, const float *bias,
+                     float *out)
+{
+    float sum[MODEL__CHAINS] = {0}, square[MODEL__CHAINS] = {0};
+    for (int j = 0; j < D; j++) {
+        out[j] = c != NULL ? a[j] + c[j] : a[j];
+        sum[j % MODEL__CHAINS] += out[j];
+    }
+    float mean = chains_sum(sum) / (float)D;
+    for (int j = 0; j < D; j++) {
+        out[j] -= mean;
+        square[j % MODEL__CHAINS] = fmaf(out[j], out[j], square[j % MODEL__CHAINS]);
+    }
+    float scale = 1.0f / sqrtf(chains_sum(square) / (float)D + MODEL__NORM_EPSILON);
+    for (int j = 0; j < D; j++)
+        out[j] = fmaf(out[j] * scale, weight[j], bias[j]);
+}
+
+static void norm(int B, int D, const float *a, const float *c, const float *weight,
+                 const float *bias, float *out)
+{
+    for (int b = 0; b < B; b++) {
+        size_t row = (size_t)b * (size_t)D;
+        norm_row(D, a + row, c != NULL ? c + row : NULL, weight, bias, out + row);
+    }
+}
+
+static float erf_of(float x)
+{
+    float limited = fminf(fmaxf(x, -MODEL__ERF_LIMIT), MODEL__ERF_LIMIT);
+    float t = limited * limited;
+    float p = MODEL__ERF_P5;
+    p = fmaf(p, t, MODEL__ERF_P4);
+    p = fmaf(p, t, MODEL__ERF_P3);
+    p = fmaf(p, t, MODEL__ERF_P2);
+    p = fmaf(p, t, MODEL__ERF_P1);
+    p = fmaf(p, t, MODEL__ERF_P0);
+    float q = MODEL__ERF_Q5;
+    q = fmaf(q, t, MODEL__ERF_Q4);
+    q = fmaf(q, t, MODEL__ERF_Q3);
+    q = fmaf(q, t, MODEL__ERF_Q2);
+    q = fmaf(q, t, MODEL__ERF_Q1);
+    q = fmaf(q, t, MODEL__ERF_Q0);
+    return limited * p / q;
+}
+
+static void gelu(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++) {
+        float half = 0.5f * x[i];
+        x[i] = fmaf(half, erf_of(x[i] * MODEL__SQRT_HALF), half);
+    }
+}
+
+/* (a + bi)(c + di) + g(u + vi): the real part is fma(a, c, fma(-b, d, g u)), the imaginary part
+ * fma(a, d, fma(b, c, g v)). */
+static void recur(int H, const float *lambda, const float *u, float *h)
+{
+    const float *real = lambda, *imaginary = lambda + H, *gamma = lambda + 2 * H;
+    for (int i = 0; i < H; i++) {
+        float re = h[i], im = h[H + i];
+        h[i] = fmaf(real[i], re, fmaf(-imaginary[i], im, gamma[i] * u[i]));
+        h[H + i] = fmaf(real[i], im, fmaf(imaginary[i], re, gamma[i] * u[H + i]));
+    }
+}
+
+static float dot(int D, const float *a, const float *b)
+{
+    float chain[MODEL__CHAINS] = {0};
+    for (int j = 0; j < D; j++)
+        chain[j % MODEL__CHAINS] = fmaf(a[j], b[j], chain[j % MODEL__CHAINS]);
+    return chains_sum(chain);
+}
+
+const struct model__kernels model__kernels_plain = {
+    .name = "plain",
+    .matmul = matmul,
+    .norm = norm,
+    .gelu = gelu,
+    .recur = recur,
+    .dot = dot,
+};

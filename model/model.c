@@ -1,0 +1,244 @@
+/* A model in memory: its parameters in one block, what is derived from them once, and its items. */
+
+#include "model/internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "schemas/schemas.h"
+
+/* ---- parameters ---- */
+
+static void find_tensors(struct model *model)
+{
+    for (int block = 0; block < MODEL_MAX_BLOCKS; block++)
+        for (int t = 0; t < MODEL_TENSOR_COUNT; t++)
+            model->offset[block][t] =
+                model_param_offset(&model->config, (enum model_tensor)t, block);
+}
+
+/* Copies tensor by tensor, so that the gaps between them are zero whatever stood there. */
+static bool copy_params(struct model *model, const float *params, struct err *err)
+{
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(&model->config, table);
+    model->params = mem_aligned(64, model_params_floats(&model->config) * sizeof(float));
+    for (int p = 0; p < n; p++) {
+        const float *from = params + table[p].offset;
+        for (size_t i = 0; i < table[p].count; i++)
+            if (!(fabsf(from[i]) <= MODEL__PARAM_MAX))
+                return err_fatal(err, ERR_EXIT_MODEL,
+                                 "tensor %s holds %g at element %zu: not finite or over %g",
+                                 table[p].name, (double)from[i], i, (double)MODEL__PARAM_MAX);
+        memcpy(model->params + table[p].offset, from, table[p].count * sizeof *from);
+    }
+    return true;
+}
+
+/* lambda and gamma of each block, in double and rounded once. */
+static bool derive_lambda(struct model *model, struct err *err)
+{
+    int H = model->config.H;
+    model->lambda = mem_aligned(64, (size_t)model->config.L * 3 * (size_t)H * sizeof(float));
+    for (int block = 0; block < model->config.L; block++) {
+        float *out = model->lambda + (size_t)block * 3 * (size_t)H;
+        const float *nu_log = model__tensor(model, MODEL_LRU_NU_LOG, block);
+        const float *theta_log = model__tensor(model, MODEL_LRU_THETA_LOG, block);
+        const float *gamma_log = model__tensor(model, MODEL_LRU_GAMMA_LOG, block);
+        for (int i = 0; i < H; i++) {
+            double size = exp(-exp((double)nu_log[i])), angle = exp((double)theta_log[i]);
+            out[i] = (float)(size * cos(angle));
+            out[H + i] = (float)(size * sin(angle));
+            out[2 * H + i] = (float)exp((double)gamma_log[i]);
+            if (!isfinite(out[i]) || !isfinite(out[H + i]) || !isfinite(out[2 * H + i]))
+                return err_fatal(err, ERR_EXIT_MODEL,
+                                 "block %d, unit %d: theta_log or gamma_log is too large", block,
+                                 i);
+        }
+    }
+    return true;
+}
+
+/* ---- items ---- */
+
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
+static bool is_utf8(struct str s)
+{
+    const uint8_t *p = (const uint8_t *)s.ptr, *end = p + s.len;
+    while (p < end) {
+        int more = *p < 0x80   ? 0
+                   : *p < 0xC2 ? -1
+                   : *p < 0xE0 ? 1
+                   : *p < 0xF0 ? 2
+                   : *p < 0xF5 ? 3
+                               : -1;
+        if (more < 0 || end - p <= more) return false;
+        uint8_t low = *p == 0xE0 ? 0xA0 : *p == 0xF0 ? 0x90 : 0x80;
+        uint8_t high = *p == 0xED ? 0x9F : *p == 0xF4 ? 0x8F : 0xBF;
+        for (int i = 1; i <= more; i++, low = 0x80, high = 0xBF)
+            if (p[i] < low || p[i] > high) return false;
+        p += more + 1;
+    }
+    return true;
+}
+
+static bool add_item(struct model *model, int32_t index, struct str id, struct err *err)
+{
+    if (id.len < 1 || id.len > SCHEMAS_ID_MAX || !is_utf8(id))
+        return err_fatal(err, ERR_EXIT_MODEL,
+                         "item %d: the id must be 1 to %d bytes of UTF-8, has %zu bytes", index,
+                         SCHEMAS_ID_MAX, id.len);
+    uint64_t key = schemas_item_key(str_of(model->tenant), id);
+    bool added;
+    uint64_t *value = map_u64_put(model->index, key, &added);
+    if (!added)
+        return err_fatal(err, ERR_EXIT_MODEL, "items %d and %d have the same id or key: \"%.*s\"",
+                         (int)*value, index, STR_ARG(id));
+    *value = (uint64_t)index;
+    model->keys[index] = key;
+    size_t start = index == 0 ? 0 : model->id_ends[index - 1];
+    memcpy(model->id_bytes + start, id.ptr, id.len);
+    model->id_ends[index] = (uint32_t)(start + id.len);
+    return true;
+}
+
+static bool copy_items(struct model *model, const struct str *ids, struct err *err)
+{
+    size_t N = (size_t)model->config.N, bytes = 0;
+    for (size_t i = 0; i < N; i++)
+        bytes += ids[i].len;
+    if (bytes > UINT32_MAX) return err_fatal(err, ERR_EXIT_MODEL, "item ids over 4 GiB in all");
+    model->keys = mem_alloc(N * sizeof *model->keys);
+    model->id_bytes = mem_alloc(bytes);
+    model->id_ends = mem_alloc(N * sizeof *model->id_ends);
+    model->index = map_u64_new(N);
+    map_u64_reserve(model->index, N);
+    for (size_t i = 0; i < N; i++)
+        if (!add_item(model, (int32_t)i, ids[i], err)) return false;
+    return true;
+}
+
+/* One hash over shape, tenant, parameters and items. */
+static uint64_t identify(const struct model *model)
+{
+    uint64_t part[4];
+    size_t floats = model_params_floats(&model->config);
+    struct model_config shape = model->config;
+    part[0] = schemas_id_hash((struct str){(const char *)&shape, sizeof shape});
+    part[1] = schemas_id_hash(str_of(model->tenant));
+    part[2] =
+        schemas_id_hash((struct str){(const char *)model->params, floats * sizeof *model->params});
+    part[3] = schemas_id_hash(
+        (struct str){(const char *)model->keys, (size_t)model->config.N * sizeof *model->keys});
+    return schemas_id_hash((struct str){(const char *)part, sizeof part});
+}
+
+/* ---- public ---- */
+
+bool model_from_params(struct model **out, const struct model_parts *parts, struct err *err)
+{
+    const char *wrong = model_config_check(&parts->config);
+    if (wrong != NULL) return err_fatal(err, ERR_EXIT_MODEL, "shape of the model: %s", wrong);
+    struct model *model = mem_zalloc(sizeof *model);
+    model->config = parts->config;
+    model->S = parts->config.L * 2 * parts->config.H + parts->config.D;
+    model->version = mem_strdup(parts->version);
+    model->tenant = mem_strdup(parts->tenant);
+    model->kernels = model__kernels_best();
+    find_tensors(model);
+    if (!copy_params(model, parts->params, err) || !derive_lambda(model, err) ||
+        !copy_items(model, parts->item_ids, err)) {
+        model_free(model);
+        return false;
+    }
+    model->id = identify(model);
+    *out = model;
+    return true;
+}
+
+struct model *model_random(int N, int D, int H, int L, uint64_t seed)
+{
+    struct model_config config = {.N = N, .D = D, .H = H, .L = L, .F = 4 * D};
+    assert(model_config_check(&config) == NULL);
+    float *params = mem_aligned(64, model_params_floats(&config) * sizeof *params);
+    model_params_init(&config, seed, params);
+    enum { DIGITS = 12 };
+    char *texts = mem_alloc((size_t)N * DIGITS);
+    struct str *ids = mem_alloc((size_t)N * sizeof *ids);
+    for (int i = 0; i < N; i++) {
+        char *text = texts + (size_t)i * DIGITS;
+        ids[i] = (struct str){text, (size_t)snprintf(text, DIGITS, "%d", i)};
+    }
+    struct model_parts parts = {
+        .config = config, .params = params, .item_ids = ids, .tenant = "", .version = "random"};
+    struct model *model = NULL;
+    struct err err = ERR_INIT;
+    bool ok = model_from_params(&model, &parts, &err);
+    assert(ok);
+    (void)ok;
+    mem_free(ids);
+    mem_free(texts);
+    mem_free(params);
+    return model;
+}
+
+void model_free(struct model *model)
+{
+    if (model == NULL) return;
+    mem_free(model->params);
+    mem_free(model->lambda);
+    mem_free(model->version);
+    mem_free(model->tenant);
+    mem_free(model->keys);
+    mem_free(model->id_bytes);
+    mem_free(model->id_ends);
+    if (model->index != NULL) map_u64_free(model->index);
+    mem_free(model);
+}
+
+struct model_info model_info(const struct model *model)
+{
+    return (struct model_info){
+        .id = model->id,
+        .version = model->version,
+        .encoder = "lru",
+        .tenant = model->tenant,
+        .D = model->config.D,
+        .N = model->config.N,
+        .S = model->S,
+        .max_batch = MODEL_MAX_BATCH,
+    };
+}
+
+const float *model_raw_params(const struct model *model)
+{
+    return model->params;
+}
+
+struct model_config model_shape(const struct model *model)
+{
+    return model->config;
+}
+
+int32_t model_item_index(const struct model *model, uint64_t item_key)
+{
+    const uint64_t *value = map_u64_get(model->index, item_key);
+    return value != NULL ? (int32_t)*value : -1;
+}
+
+uint64_t model_item_key(const struct model *model, int32_t index)
+{
+    assert(index >= 0 && index < model->config.N);
+    return model->keys[index];
+}
+
+struct str model_item_id(const struct model *model, int32_t index)
+{
+    assert(index >= 0 && index < model->config.N);
+    size_t start = index == 0 ? 0 : model->id_ends[index - 1];
+    return (struct str){model->id_bytes + start, model->id_ends[index] - start};
+}

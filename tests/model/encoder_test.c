@@ -1,0 +1,289 @@
+/* The encoder against an independent double-precision version, and against itself to the bit: step against
+ * prefill, alone against in a batch, each instruction set against plain C. */
+
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/internal.h"
+
+static uint64_t seed;
+
+/* ---- the same formulas in double, written from the header's text ---- */
+
+static void ref_norm(int D, double *v, const float *weight, const float *bias)
+{
+    double mean = 0.0, variance = 0.0;
+    for (int j = 0; j < D; j++)
+        mean += v[j] / D;
+    for (int j = 0; j < D; j++)
+        variance += (v[j] - mean) * (v[j] - mean) / D;
+    for (int j = 0; j < D; j++)
+        v[j] = (v[j] - mean) / sqrt(variance + 1e-5) * (double)weight[j] + (double)bias[j];
+}
+
+static void ref_affine(int n, int m, const double *x, const float *W, const float *bias,
+                       double *out)
+{
+    for (int j = 0; j < m; j++) {
+        out[j] = (double)bias[j];
+        for (int k = 0; k < n; k++)
+            out[j] += x[k] * (double)W[k * m + j];
+    }
+}
+
+/* x (D) goes through one block; h (2H) is that block's state. */
+static void ref_block(const struct model *m, int block, double *x, double *h)
+{
+    const struct model_config *c = &m->config;
+    int D = c->D, H = c->H, F = c->F;
+    const float *nu = model__tensor(m, MODEL_LRU_NU_LOG, block);
+    const float *theta = model__tensor(m, MODEL_LRU_THETA_LOG, block);
+    const float *gamma = model__tensor(m, MODEL_LRU_GAMMA_LOG, block);
+    double u[2048], z[1024], wide[4096];
+    ref_affine(D, 2 * H, x, model__tensor(m, MODEL_LRU_IN_WEIGHT, block),
+               model__tensor(m, MODEL_LRU_IN_BIAS, block), u);
+    for (int i = 0; i < H; i++) {
+        double size = exp(-exp((double)nu[i])), angle = exp((double)theta[i]);
+        double re = size * cos(angle), im = size * sin(angle), g = exp((double)gamma[i]);
+        double h_re = re * h[i] - im * h[H + i] + g * u[i];
+        h[H + i] = re * h[H + i] + im * h[i] + g * u[H + i];
+        h[i] = h_re;
+    }
+    ref_affine(2 * H, D, h, model__tensor(m, MODEL_LRU_OUT_WEIGHT, block),
+               model__tensor(m, MODEL_LRU_OUT_BIAS, block), z);
+    for (int j = 0; j < D; j++)
+        z[j] += x[j];
+    ref_norm(D, z, model__tensor(m, MODEL_LRU_NORM_WEIGHT, block),
+             model__tensor(m, MODEL_LRU_NORM_BIAS, block));
+    ref_affine(D, F, z, model__tensor(m, MODEL_FFN_IN_WEIGHT, block),
+               model__tensor(m, MODEL_FFN_IN_BIAS, block), wide);
+    for (int j = 0; j < F; j++)
+        wide[j] = 0.5 * wide[j] * (1.0 + erf(wide[j] / sqrt(2.0)));
+    ref_affine(F, D, wide, model__tensor(m, MODEL_FFN_OUT_WEIGHT, block),
+               model__tensor(m, MODEL_FFN_OUT_BIAS, block), x);
+    for (int j = 0; j < D; j++)
+        x[j] += z[j];
+    ref_norm(D, x, model__tensor(m, MODEL_FFN_NORM_WEIGHT, block),
+             model__tensor(m, MODEL_FFN_NORM_BIAS, block));
+}
+
+static void ref_prefill(const struct model *m, int T, const struct model_input *input, double *x)
+{
+    const struct model_config *c = &m->config;
+    double h[MODEL_MAX_BLOCKS][2048] = {{0}};
+    for (int t = 0; t < T; t++) {
+        for (int j = 0; j < c->D; j++) {
+            x[j] = (double)model__tensor(m, MODEL_ITEM_EMBEDDING, 0)[input[t].item * c->D + j];
+            if (c->n_types > 0)
+                x[j] += (double)model__tensor(m, MODEL_TYPE_EMBEDDING, 0)[input[t].type * c->D + j];
+            int64_t bucket = input[t].gap_ms < 1000
+                                 ? 0
+                                 : 1 + (int64_t)floor(log2((double)(input[t].gap_ms / 1000)));
+            if (bucket >= c->n_gaps) bucket = c->n_gaps - 1;
+            if (c->n_gaps > 0)
+                x[j] += (double)model__tensor(m, MODEL_GAP_EMBEDDING, 0)[bucket * c->D + j];
+        }
+        ref_norm(c->D, x, model__tensor(m, MODEL_INPUT_NORM_WEIGHT, 0),
+                 model__tensor(m, MODEL_INPUT_NORM_BIAS, 0));
+        for (int block = 0; block < c->L; block++)
+            ref_block(m, block, x, h[block]);
+    }
+}
+
+/* ---- models and windows ---- */
+
+/* A model of random, lively weights: the start values of training are too small to show an error. */
+static struct model *lively(struct model_config config, uint64_t from)
+{
+    struct rng rng;
+    rng_init(&rng, from);
+    size_t floats = model_params_floats(&config);
+    float *params = mem_aligned(64, floats * sizeof *params);
+    model_params_init(&config, from, params);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(&config, table);
+    for (int p = 0; p < n; p++)
+        for (size_t i = 0; i < table[p].count && strstr(table[p].name, "_log") == NULL; i++)
+            params[table[p].offset + i] += 0.15f * (float)rng_normal(&rng);
+    struct str *ids = mem_alloc((size_t)config.N * sizeof *ids);
+    char(*text)[16] = mem_alloc((size_t)config.N * 16);
+    for (int i = 0; i < config.N; i++)
+        ids[i] = (struct str){text[i], (size_t)snprintf(text[i], 16, "item-%d", i)};
+    struct model_parts parts = {
+        .config = config, .params = params, .item_ids = ids, .tenant = "t", .version = "v"};
+    struct model *model;
+    struct err err = ERR_INIT;
+    CHECK_OK(model_from_params(&model, &parts, &err), err);
+    mem_free(ids);
+    mem_free(text);
+    mem_free(params);
+    return model;
+}
+
+static const struct model_config SHOP = {
+    .N = 300, .D = 64, .H = 128, .L = 2, .F = 256, .n_types = 11, .n_gaps = 20};
+static const struct model_config ODD = {.N = 37, .D = 48, .H = 16, .L = 3, .F = 80};
+
+static void random_window(const struct model *m, struct rng *rng, int T, struct model_input *input)
+{
+    for (int t = 0; t < T; t++)
+        input[t] = (struct model_input){.item = (int32_t)rng_below(rng, (uint64_t)m->config.N),
+                                        .type = (int32_t)rng_below(rng, 11),
+                                        .gap_ms = (int64_t)(rng_below(rng, 1u << (t % 31)))};
+}
+
+static void case_against_reference(void)
+{
+    const struct model_config configs[] = {SHOP, ODD};
+    for (size_t i = 0; i < 2; i++) {
+        struct model *m = lively(configs[i], seed + i);
+        struct model_scratch *scratch = model_scratch_new(m);
+        struct rng rng;
+        rng_init(&rng, seed);
+        struct model_input input[130];
+        float *state = mem_alloc((size_t)m->S * sizeof *state);
+        double want[1024];
+        for (int T = 1; T <= 130; T += 43) {
+            random_window(m, &rng, T, input);
+            model_prefill(m, scratch, T, input, state);
+            ref_prefill(m, T, input, want);
+            for (int j = 0; j < m->config.D; j++)
+                CHECK_NEAR(model_state_vector(m, state)[j], want[j], 2e-5);
+        }
+        mem_free(state);
+        model_scratch_free(scratch);
+        model_free(m);
+    }
+}
+
+/* Every user's state after T steps in a batch equals the prefill of his window, for any batch. */
+static void case_step_is_prefill(void)
+{
+    enum { T = 70, B_MAX = 37 };
+    const struct model_config configs[] = {SHOP, ODD};
+    for (size_t i = 0; i < 2; i++) {
+        struct model *m = lively(configs[i], seed + 7 + i);
+        struct model_scratch *scratch = model_scratch_new(m);
+        struct rng rng;
+        rng_init(&rng, seed);
+        size_t S = (size_t)m->S;
+        struct model_input window[B_MAX][T], input[B_MAX];
+        float *state[B_MAX], *want = mem_alloc(S * sizeof *want);
+        for (int b = 0; b < B_MAX; b++) {
+            random_window(m, &rng, T, window[b]);
+            state[b] = mem_alloc(S * sizeof(float));
+            model_state_init(m, state[b]);
+        }
+        /* The batch is of another size at each step; users not in it catch up alone. */
+        for (int t = 0; t < T; t++) {
+            int B = 1 + (int)rng_below(&rng, B_MAX);
+            for (int b = 0; b < B_MAX; b++)
+                input[b] = window[b][t];
+            model_step(m, scratch, B, state, input);
+            for (int b = B; b < B_MAX; b++)
+                model_step(m, scratch, 1, &state[b], &input[b]);
+        }
+        for (int b = 0; b < B_MAX; b++) {
+            model_prefill(m, scratch, T, window[b], want);
+            CHECK_BYTES(state[b], S * sizeof(float), want, S * sizeof(float));
+            mem_free(state[b]);
+        }
+        mem_free(want);
+        model_scratch_free(scratch);
+        model_free(m);
+    }
+}
+
+static void case_instruction_sets_agree(void)
+{
+    static const char *const names[] = {"avx2", "avx512"};
+    enum { T = 40 };
+    const struct model_config configs[] = {SHOP, ODD};
+    for (size_t i = 0; i < 4; i++) {
+        struct model *m = lively(configs[i % 2], seed + 11);
+        const struct model__kernels *kernels = model__kernels_named(names[i / 2]);
+        if (kernels == NULL) {
+            printf("  %s: not on this processor\n", names[i / 2]);
+            model_free(m);
+            continue;
+        }
+        struct model_scratch *scratch = model_scratch_new(m);
+        struct rng rng;
+        rng_init(&rng, seed + 3);
+        struct model_input input[T];
+        random_window(m, &rng, T, input);
+        size_t bytes = (size_t)m->S * sizeof(float);
+        float *state = mem_alloc(bytes), *want = mem_alloc(bytes);
+        m->kernels = model__kernels_named("plain");
+        model_prefill(m, scratch, T, input, want);
+        m->kernels = kernels;
+        model_prefill(m, scratch, T, input, state);
+        CHECK_BYTES(state, bytes, want, bytes);
+        mem_free(state);
+        mem_free(want);
+        model_scratch_free(scratch);
+        model_free(m);
+    }
+}
+
+static void case_empty_window_is_nobody(void)
+{
+    struct model *m = model_random(10, 16, 16, 1, seed);
+    struct model_scratch *scratch = model_scratch_new(m);
+    float state[64], nobody[64];
+    CHECK_INT(model_info(m).S, 48);
+    memset(state, 1, sizeof state);
+    model_state_init(m, nobody);
+    model_prefill(m, scratch, 0, NULL, state);
+    CHECK_BYTES(state, 48 * sizeof(float), nobody, 48 * sizeof(float));
+    CHECK_NEAR(model_state_vector(m, state)[0], 0.0, 0.0);
+    model_scratch_free(scratch);
+    model_free(m);
+}
+
+static void case_no_allocation_once_warm(void)
+{
+    struct model *m = model_random(100, 64, 128, 2, seed);
+    struct model_scratch *scratch = model_scratch_new(m);
+    float *state[8];
+    struct model_input input[200] = {{0}};
+    for (int b = 0; b < 8; b++) {
+        state[b] = mem_alloc((size_t)m->S * sizeof(float));
+        model_prefill(m, scratch, 200, input, state[b]);
+    }
+    uint64_t before = mem_thread_count();
+    for (int B = 8; B >= 1; B--)
+        model_step(m, scratch, B, state, input);
+    model_prefill(m, scratch, 150, input, state[0]);
+    CHECK_INT(mem_thread_count() - before, 0);
+    for (int b = 0; b < 8; b++)
+        mem_free(state[b]);
+    model_scratch_free(scratch);
+    model_free(m);
+}
+
+static void case_gap_buckets(void)
+{
+    CHECK_INT(model_gap_bucket(0, 20), 0);
+    CHECK_INT(model_gap_bucket(-5000, 20), 0);
+    CHECK_INT(model_gap_bucket(999, 20), 0);
+    CHECK_INT(model_gap_bucket(1000, 20), 1);
+    CHECK_INT(model_gap_bucket(2000, 20), 2);
+    CHECK_INT(model_gap_bucket(3999, 20), 2);
+    CHECK_INT(model_gap_bucket(4000, 20), 3);
+    CHECK_INT(model_gap_bucket(INT64_MAX, 20), 19);
+    CHECK_INT(model_gap_bucket(INT64_MAX, 1), 0);
+}
+
+int main(void)
+{
+    seed = TEST_SEED();
+    CASE(case_against_reference);
+    CASE(case_step_is_prefill);
+    CASE(case_instruction_sets_agree);
+    CASE(case_empty_window_is_nobody);
+    CASE(case_no_allocation_once_warm);
+    CASE(case_gap_buckets);
+    return 0;
+}
