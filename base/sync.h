@@ -63,7 +63,7 @@ static inline int64_t sync_int_add_acq_rel(struct sync_int *n, int64_t delta)
 
 /* ---- pointers ---- */
 
-/* A pointer that one thread publishes and others follow. Zero-initialised is NULL. */
+/* A pointer that one thread publishes and others follow. Starts as {NULL}, or in zeroed memory. */
 struct sync_ptr {
     void *_Atomic value;
 };
