@@ -9,11 +9,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/suggest.h"
 
 enum {
     HELP_BYTES_MAX = 1 << 20, /* the longest help text */
     AREAS_BYTES_MAX = 4096,   /* the names behind --debug */
-    WORD_MAX = 64,            /* of a verb's name when distances are taken */
 };
 
 /* ---- finding a verb ---- */
@@ -28,39 +28,13 @@ const struct verb *cli_find(const struct cli_group *groups, size_t n_groups, con
     return NULL;
 }
 
-static int least(int a, int b, int c)
-{
-    int ab = a < b ? a : b;
-    return ab < c ? ab : c;
-}
-
-/* Edit distance (Levenshtein 1966), one row at a time; long words count as far away. */
-static int word_distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    if (n >= WORD_MAX || m >= WORD_MAX) return WORD_MAX;
-    int row[WORD_MAX];
-    for (size_t j = 0; j <= m; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= n; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= m; j++) {
-            int above = row[j];
-            row[j] = least(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
-        }
-    }
-    return row[m];
-}
-
 bool cli_unknown(const struct cli_group *groups, size_t n_groups, const char *name, struct err *err)
 {
     const char *nearest = NULL;
-    int best = 4; /* farther than 3 edits is no suggestion */
+    int best = suggest_limit(name) + 1;
     for (size_t g = 0; g < n_groups; g++) {
         for (const struct verb *const *verb = groups[g].verbs; *verb; verb++) {
-            int distance = word_distance(name, (*verb)->name);
+            int distance = suggest_distance(name, (*verb)->name);
             if (distance >= best) continue;
             best = distance;
             nearest = (*verb)->name;

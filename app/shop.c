@@ -23,7 +23,7 @@ struct shop_options shop_options_default(void)
     return (struct shop_options){.seed = 1,
                                  .users = 2000,
                                  .items = 1000,
-                                 .start_ms = 1767600000000,
+                                 .start_ms = 1736150400000,
                                  .bots = 0.001,
                                  .anonymous = 0.3};
 }

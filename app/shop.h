@@ -43,7 +43,7 @@ struct shop_options {
     double anonymous;         /* share of the sessions that begin without a user id, 0 .. 1 */
 };
 
-/* 2,000 users, 1,000 items, seed 1, 2026-01-05 08:00 UTC, 0.1 % bots, 30 % anonymous. */
+/* 2,000 users, 1,000 items, seed 1, 2025-01-06 08:00 UTC, 0.1 % bots, 30 % anonymous. */
 struct shop_options shop_options_default(void);
 
 enum shop_output_kind { SHOP_EVENT, SHOP_ITEM };

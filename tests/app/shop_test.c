@@ -173,7 +173,7 @@ static void daily_rhythm(void)
     struct shop_options options = shop_options_default();
     struct shop_output o = {0};
     uint64_t hours[24] = {0};
-    options.start_ms = 1767571200000; /* midnight */
+    options.start_ms = 1736121600000; /* midnight */
     struct shop *shop = shop_new(&options);
     while (o.time_ms < options.start_ms + 2 * 86400000) {
         shop_next(shop, &o);
