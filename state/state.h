@@ -26,19 +26,25 @@ struct state_identity {
 };
 
 struct state_options {
-    int window_max;              /* session.window: at most so many interactions; the older half goes when full */
-    int64_t late_tolerance_ms;   /* events this much older than the newest are still appended */
-    size_t cache_bytes;          /* statestore.cache.max.bytes, split over shards */
-    size_t rocksdb_bytes;        /* memtables and block cache together */
-    int popularity_max_items;    /* each partition and tenant */
+    int window_max; /* session.window: at most so many interactions; the older half goes when full */
+    int64_t late_tolerance_ms; /* events this much older than the newest are still appended */
+    size_t cache_bytes;        /* statestore.cache.max.bytes, split over shards */
+    size_t rocksdb_bytes;      /* memtables and block cache together */
+    int popularity_max_items;  /* each partition and tenant */
     int64_t popularity_half_life_ms;
     double popularity_weight[EVENT_TYPE_COUNT]; /* by event type; 0 = does not count */
-    int list_size;               /* n of last_list */
+    int list_size;                              /* n of last_list */
     int shards;
-    int state_floats;            /* S of the model */
+    int state_floats; /* S of the model */
 };
 
-enum { USER_RECENT_IDS = 32, USER_BOUGHT_MAX = 128, USER_DISLIKED_MAX = 64, USER_TOPICS_MAX = 8, USER_LIST_MAX = 64 };
+enum {
+    USER_RECENT_IDS = 32,
+    USER_BOUGHT_MAX = 128,
+    USER_DISLIKED_MAX = 64,
+    USER_TOPICS_MAX = 8,
+    USER_LIST_MAX = 64
+};
 
 struct interaction {
     uint64_t item; /* item key */
@@ -48,32 +54,40 @@ struct interaction {
 
 /* A user in a shard's cache. The pointer lives until the next state_shard_trim; changes are kept by state_user_dirty. */
 struct user {
-    uint64_t model_id;        /* whose encoder state this is; 0 none */
-    int64_t last_offset[USER_TOPICS_MAX]; /* last offset applied for each source topic, -1 none (I2) */
+    uint64_t model_id; /* whose encoder state this is; 0 none */
+    int64_t
+        last_offset[USER_TOPICS_MAX]; /* last offset applied for each source topic, -1 none (I2) */
     uint64_t recent_ids[USER_RECENT_IDS]; /* ring of event id hashes; 0 empty */
     uint32_t recent_next;
-    uint64_t events;          /* applied so far */
-    int64_t newest_ms;        /* largest event time applied; INT64_MIN none */
+    uint64_t events;            /* applied so far */
+    int64_t newest_ms;          /* largest event time applied; INT64_MIN none */
     struct interaction *window; /* (n_window) oldest first */
     int n_window;
-    bool truncated;           /* older interactions were forgotten */
+    bool truncated;                   /* older interactions were forgotten */
     uint64_t bought[USER_BOUGHT_MAX]; /* oldest first */
     int n_bought;
     uint64_t disliked[USER_DISLIKED_MAX];
     int n_disliked;
     uint64_t last_list[USER_LIST_MAX]; /* item keys of the list published last */
     int n_last_list;
-    float *encoder;           /* (S) */
-    uint64_t batch;           /* scratch of the caller, not stored: the micro-batch that last met the user */
-    int batch_level;          /* and how many encoder tasks that batch has for it so far */
+    float *encoder;  /* (S) */
+    uint64_t batch;  /* scratch of the caller, not stored: the micro-batch that last met the user */
+    int batch_level; /* and how many encoder tasks that batch has for it so far */
 };
 
-MUST_USE bool state_open(struct state **state, const char *folder, const struct state_identity *identity,
-                         const struct state_options *options, struct err *err);
+MUST_USE bool state_open(struct state **state, const char *folder,
+                         const struct state_identity *identity, const struct state_options *options,
+                         struct err *err);
+/* Syncs the write-ahead log and writes the high-water file beside the database. Called every few seconds by the owner: it
+ * bounds how far a power failure takes the store back (a killed process loses nothing that was written).
+ * Errors: ERR_RETRY disk full; ERR_FATAL. Thread: any, one at a time. */
+MUST_USE bool state_sync(struct state *state, struct err *err);
+/* Syncs and closes. Every shard was freed before. */
 void state_close(struct state *state);
 
 /* A_p: the next offset to apply; -1 when the store has none. Thread: any (reads RocksDB). */
-MUST_USE bool state_position(struct state *state, int topic, int32_t partition, int64_t *next, struct err *err);
+MUST_USE bool state_position(struct state *state, int topic, int32_t partition, int64_t *next,
+                             struct err *err);
 
 struct state_shard *state_shard_new(struct state *state, int shard);
 void state_shard_free(struct state_shard *shard);
@@ -83,8 +97,8 @@ MUST_USE bool state_partition_open(struct state_shard *shard, int32_t partition,
 void state_partition_close(struct state_shard *shard, int32_t partition);
 
 /* The user, loaded or made new. key = schemas_user_key. Errors: ERR_FATAL read failed or value corrupt (exit 3). */
-MUST_USE bool state_user_get(struct state_shard *shard, int32_t partition, struct str key, struct user **user,
-                             struct err *err);
+MUST_USE bool state_user_get(struct state_shard *shard, int32_t partition, struct str key,
+                             struct user **user, struct err *err);
 void state_user_dirty(struct state_shard *shard, struct user *user);
 
 /* ---- the fold: how an event changes a user (docs/STATE.md) ---- */
@@ -98,34 +112,36 @@ enum fold_outcome {
 
 struct fold_result {
     enum fold_outcome outcome;
-    int appended;  /* interactions added at the end of the window: steps to take, the last `appended` entries */
-    bool rebuild;  /* the window changed elsewhere: encode it whole instead */
-    int too_late;  /* items dropped as older than all that is left */
-    bool late;     /* some item was put in its place */
+    int appended; /* interactions added at the end of the window: steps to take, the last `appended` entries */
+    bool rebuild; /* the window changed elsewhere: encode it whole instead */
+    int too_late; /* items dropped as older than all that is left */
+    bool late;    /* some item was put in its place */
 };
 
 /* topic: index of the source topic. Does not touch encoder, model_id, last_list. */
-struct fold_result state_user_fold(struct state_shard *shard, struct user *user, const struct event *event, int topic,
-                                   int64_t offset);
+struct fold_result state_user_fold(struct state_shard *shard, struct user *user,
+                                   const struct event *event, int topic, int64_t offset);
 
 /* ---- popularity: decayed counts of one partition and tenant ---- */
 
 /* Whether every item id of the event is the one its key already stands for here (or is new). Changes nothing. Called before
  * the fold, so that a colliding event is poison as a whole. Errors: ERR_DATA names both ids. */
-MUST_USE bool state_items_check(struct state_shard *shard, int32_t partition, const struct event *event,
-                                struct err *err);
+MUST_USE bool state_items_check(struct state_shard *shard, int32_t partition,
+                                const struct event *event, struct err *err);
 /* Counts every item of the event by its type's weight. Errors: ERR_DATA two item ids share a key (nothing counted). */
-MUST_USE bool state_popularity_add(struct state_shard *shard, int32_t partition, const struct event *event,
-                                   struct err *err);
+MUST_USE bool state_popularity_add(struct state_shard *shard, int32_t partition,
+                                   const struct event *event, struct err *err);
 /* The up to n best item keys that skip() does not refuse, best first; returns how many. */
-int state_popularity_top(struct state_shard *shard, int32_t partition, struct str tenant, int n, uint64_t *keys,
-                         bool (*skip)(void *context, uint64_t key), void *context);
+int state_popularity_top(struct state_shard *shard, int32_t partition, struct str tenant, int n,
+                         uint64_t *keys, bool (*skip)(void *context, uint64_t key), void *context);
 /* The id behind a key of this partition and tenant; len 0 when unknown. Lives until the next popularity call. */
-struct str state_item_id(struct state_shard *shard, int32_t partition, struct str tenant, uint64_t key);
+struct str state_item_id(struct state_shard *shard, int32_t partition, struct str tenant,
+                         uint64_t key);
 
 /* ---- commits ---- */
 
-struct state_epoch; /* what one commit will write: users, popularity, positions, all as they were at seal */
+struct
+    state_epoch; /* what one commit will write: users, popularity, positions, all as they were at seal */
 
 struct state_move {
     int topic;
@@ -134,10 +150,12 @@ struct state_move {
 };
 
 /* Takes the values of all dirty users as they are now. The epoch is owned by the shard until written or dropped. */
-struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct state_move *moves, int n_moves);
+struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct state_move *moves,
+                                     int n_moves);
 /* One WriteBatch, no fsync; then the epoch is gone. Epochs are written in the order they were sealed.
  * Errors: ERR_RETRY disk full (epoch kept, call again); ERR_FATAL anything else. */
-MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err);
+MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch,
+                                struct err *err);
 /* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
 size_t state_pending_bytes(const struct state_shard *shard);
 /* Brings the cache under its byte limit by dropping clean users, oldest use first. Between batches only. */
@@ -148,9 +166,13 @@ size_t state_cache_bytes(const struct state_shard *shard);
 
 MUST_USE bool state_open_readonly(struct state **state, const char *folder, struct err *err);
 /* Calls visit for every user of the store in key order until it returns false. */
-MUST_USE bool state_users_each(struct state *state, bool (*visit)(void *context, int32_t partition, struct str key,
-                               const struct user *user), void *context, struct err *err);
-MUST_USE bool state_positions_each(struct state *state, bool (*visit)(void *context, const char *topic,
-                                   int32_t partition, int64_t next), void *context, struct err *err);
+MUST_USE bool state_users_each(struct state *state,
+                               bool (*visit)(void *context, int32_t partition, struct str key,
+                                             const struct user *user),
+                               void *context, struct err *err);
+MUST_USE bool state_positions_each(struct state *state,
+                                   bool (*visit)(void *context, const char *topic,
+                                                 int32_t partition, int64_t next),
+                                   void *context, struct err *err);
 
 #endif

@@ -1,0 +1,231 @@
+/* Shards and commits. An epoch is a run of rows (users, popularity, positions) as they were at seal, in a buffer of its
+ * own, so that what changes later cannot leak in; writing it is one WriteBatch (I1).
+ *
+ *   user: clean -> dirty (state_user_dirty) -> sealed (seal: value copied) -> clean (write)
+ *                    ^------- changed again: dirty and sealed at once -----'
+ */
+#include "state/internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/mem.h"
+
+/* A bound that the caller's own limit on state_pending_bytes makes unreachable; RocksDB's is 4 GiB. */
+#define EPOCH_BYTES_MAX ((size_t)2 << 30)
+
+/* ---- shards ---- */
+
+struct state_shard *state_shard_new(struct state *state, int number)
+{
+    struct state_shard *shard = mem_zalloc(sizeof *shard);
+    shard->state = state;
+    shard->number = number;
+    shard->partitions = mem_zalloc((size_t)state->n_partitions * sizeof(struct pop_partition *));
+    for (int i = 0; i < EVENT_TYPE_COUNT; i++)
+        if (state->options.popularity_weight[i] > 0)
+            shard->log2_weight[i] = log2(state->options.popularity_weight[i]);
+    shard->batch = rocksdb_writebatch_create();
+    buf_init(&shard->key, STATE_KEY_MAX);
+    state__cache_init(shard);
+    return shard;
+}
+
+void state_shard_free(struct state_shard *shard)
+{
+    if (!shard) return;
+    state__epochs_fini(shard);
+    state__cache_fini(shard);
+    for (int32_t p = 0; p < shard->state->n_partitions; p++)
+        state__popularity_free(shard->partitions[p]);
+    rocksdb_writebatch_destroy(shard->batch);
+    mem_free(shard->partitions);
+    mem_free(shard->dirty);
+    mem_free(shard->scratch);
+    buf_fini(&shard->key);
+    mem_free(shard);
+}
+
+bool state_partition_open(struct state_shard *shard, int32_t partition, struct err *err)
+{
+    assert(partition >= 0 && partition < shard->state->n_partitions);
+    if (shard->partitions[partition]) return true;
+    struct pop_partition *tables = mem_zalloc(sizeof *tables);
+    if (!state__popularity_load(shard, partition, tables, err)) {
+        state__popularity_free(tables);
+        return false;
+    }
+    shard->partitions[partition] = tables;
+    return true;
+}
+
+void state_partition_close(struct state_shard *shard, int32_t partition)
+{
+    if (!shard->partitions[partition]) return;
+    state__epochs_drop(shard, partition);
+    state__cache_drop(shard, partition);
+    state__popularity_free(shard->partitions[partition]);
+    shard->partitions[partition] = NULL;
+}
+
+/* ---- rows ---- */
+
+void state__epoch_begin(struct state_epoch *epoch, enum state__family family, int32_t partition,
+                        struct str key)
+{
+    epoch->rows =
+        state__grow(epoch->rows, epoch->n_rows, &epoch->cap_rows, sizeof(struct epoch_row));
+    epoch->rows[epoch->n_rows++] = (struct epoch_row){.at = epoch->bytes.len,
+                                                      .key_len = (uint32_t)key.len,
+                                                      .partition = partition,
+                                                      .family = (uint8_t)family};
+    buf_push_str(&epoch->bytes, key);
+}
+
+void state__epoch_end(struct state_epoch *epoch)
+{
+    struct epoch_row *row = epoch->rows + epoch->n_rows - 1;
+    row->value_len = (uint32_t)(epoch->bytes.len - row->at - row->key_len);
+}
+
+void state__epoch_delete(struct state_epoch *epoch, enum state__family family, int32_t partition,
+                         struct str key)
+{
+    state__epoch_begin(epoch, family, partition, key);
+    epoch->rows[epoch->n_rows - 1].value_len = STATE_DELETE;
+}
+
+/* ---- the life of an epoch ---- */
+
+static struct state_epoch *epoch_take(struct state_shard *shard)
+{
+    struct state_epoch *epoch = shard->spare;
+    if (!epoch) {
+        epoch = mem_zalloc(sizeof *epoch);
+        buf_init(&epoch->bytes, EPOCH_BYTES_MAX);
+        return epoch;
+    }
+    shard->spare = epoch->next;
+    epoch->next = NULL;
+    buf_reset(&epoch->bytes);
+    epoch->n_rows = epoch->n_users = 0;
+    return epoch;
+}
+
+static void epoch_free(struct state_epoch *epoch)
+{
+    buf_fini(&epoch->bytes);
+    mem_free(epoch->rows);
+    mem_free(epoch->users);
+    mem_free(epoch);
+}
+
+void state__epochs_fini(struct state_shard *shard)
+{
+    for (int list = 0; list < 2; list++)
+        for (struct state_epoch *epoch = list ? shard->spare : shard->first, *next; epoch;
+             epoch = next) {
+            next = epoch->next;
+            epoch_free(epoch);
+        }
+}
+
+void state__epochs_drop(struct state_shard *shard, int32_t partition)
+{
+    for (struct state_epoch *epoch = shard->first; epoch; epoch = epoch->next) {
+        for (size_t i = 0; i < epoch->n_rows; i++)
+            if (epoch->rows[i].partition == partition) epoch->rows[i].dropped = true;
+        for (size_t i = 0; i < epoch->n_users; i++)
+            if (epoch->users[i] && epoch->users[i]->partition == partition) epoch->users[i] = NULL;
+    }
+}
+
+static void seal_users(struct state_shard *shard, struct state_epoch *epoch)
+{
+    for (size_t i = 0; i < shard->n_dirty; i++) {
+        struct slot *slot = shard->dirty[i];
+        state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
+        state__user_encode(&slot->user, shard->state->options.state_floats, &epoch->bytes);
+        state__epoch_end(epoch);
+        slot->dirty = false;
+        slot->sealed++;
+        epoch->users =
+            state__grow(epoch->users, epoch->n_users, &epoch->cap_users, sizeof(struct slot *));
+        epoch->users[epoch->n_users++] = slot;
+    }
+    shard->n_dirty = 0;
+}
+
+static void seal_position(struct state_shard *shard, struct state_epoch *epoch,
+                          const struct state_move *move)
+{
+    char key[STATE_KEY_MAX];
+    struct str topic = str_of(shard->state->topics[move->topic]);
+    size_t len = state__position_key(move->partition, topic, key, sizeof key);
+    assert(move->next >= 0);
+    state__epoch_begin(epoch, FAMILY_POSITIONS, move->partition, (struct str){key, len});
+    state__position_encode(move->next, &epoch->bytes);
+    state__epoch_end(epoch);
+}
+
+struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct state_move *moves,
+                                     int n_moves)
+{
+    struct state_epoch *epoch = epoch_take(shard);
+    seal_users(shard, epoch);
+    state__popularity_seal(shard, epoch);
+    for (int i = 0; i < n_moves; i++)
+        seal_position(shard, epoch, moves + i);
+    assert(!epoch->bytes.failed);
+    *(shard->last ? &shard->last->next : &shard->first) = epoch;
+    shard->last = epoch;
+    shard->sealed_bytes += epoch->bytes.len;
+    return epoch;
+}
+
+static void fill_batch(struct state_shard *shard, const struct state_epoch *epoch)
+{
+    rocksdb_writebatch_clear(shard->batch);
+    for (size_t i = 0; i < epoch->n_rows; i++) {
+        const struct epoch_row *row = epoch->rows + i;
+        if (row->dropped) continue;
+        rocksdb_column_family_handle_t *family = shard->state->family[row->family];
+        const char *key = (const char *)epoch->bytes.data + row->at;
+        if (row->value_len == STATE_DELETE)
+            rocksdb_writebatch_delete_cf(shard->batch, family, key, row->key_len);
+        else
+            rocksdb_writebatch_put_cf(shard->batch, family, key, row->key_len, key + row->key_len,
+                                      row->value_len);
+    }
+}
+
+bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err)
+{
+    struct state *state = shard->state;
+    char *error = NULL;
+    assert(epoch == shard->first);
+    fill_batch(shard, epoch);
+    fault_point("state.write.before");
+    rocksdb_write(state->db, state->write, shard->batch, &error);
+    fault_point("state.write.after");
+    if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
+    for (size_t i = 0; i < epoch->n_users; i++) {
+        struct slot *slot = epoch->users[i];
+        if (!slot) continue;
+        slot->sealed--;
+        state__cache_release(shard, slot);
+    }
+    shard->first = epoch->next;
+    if (!shard->first) shard->last = NULL;
+    shard->sealed_bytes -= epoch->bytes.len;
+    epoch->next = shard->spare;
+    shard->spare = epoch;
+    return true;
+}
+
+size_t state_pending_bytes(const struct state_shard *shard)
+{
+    return shard->sealed_bytes + shard->n_dirty * shard->cache.slot_bytes;
+}

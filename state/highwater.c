@@ -1,0 +1,87 @@
+/* The high-water file: a copy of the positions outside RocksDB. A damaged or lost log opens silently at an earlier
+ * position (RELIABILITY 4.3); that loses nothing while the source still holds the events, but somebody should know.
+ *
+ *   freshet-high-water 1
+ *   <partition> <next> <topic>
+ */
+#include "state/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static const char head[] = "freshet-high-water 1\n";
+
+enum { NAME_BYTES_MAX = 4200, LINE_BYTES_MAX = 512 };
+
+static void file_name(const struct state *state, const char *suffix, char *out)
+{
+    (void)snprintf(out, NAME_BYTES_MAX, "%s/high-water%s", state->folder, suffix);
+}
+
+static bool write_line(void *context, const char *topic, int32_t partition, int64_t next)
+{
+    return fprintf(context, "%" PRId32 " %" PRId64 " %s\n", partition, next, topic) > 0;
+}
+
+bool state__highwater_save(struct state *state)
+{
+    char name[NAME_BYTES_MAX], fresh[NAME_BYTES_MAX];
+    struct err err = ERR_INIT;
+    file_name(state, "", name);
+    file_name(state, ".new", fresh);
+    FILE *file = fopen(fresh, "w");
+    bool ok = file && fputs(head, file) >= 0;
+    ok = ok && state_positions_each(state, write_line, file, &err);
+    ok = ok && !ferror(file);
+    if (file && fclose(file) != 0) ok = false;
+    ok = ok && rename(fresh, name) == 0;
+    if (ok) return true;
+    log_warn("state", "the high-water file was not written; a lost log would go unnoticed",
+             "file=\"%s\" error=\"%s\"", name, err.class == ERR_NONE ? strerror(errno) : err.text);
+    (void)remove(fresh);
+    return false;
+}
+
+/* One line against the database; true when the database is behind it. */
+static bool is_behind(struct state *state, char *line)
+{
+    char *rest = NULL;
+    long partition = strtol(line, &rest, 10);
+    long long next = rest && *rest == ' ' ? strtoll(rest, &rest, 10) : -1;
+    if (next < 0 || !rest || *rest != ' ') return false;
+    rest[1 + strcspn(rest + 1, "\n")] = '\0';
+    struct err err = ERR_INIT;
+    for (int i = 0; i < state->n_topics; i++) {
+        int64_t here = -1;
+        if (strcmp(state->topics[i], rest + 1) != 0) continue;
+        if (!state_position(state, i, (int32_t)partition, &here, &err)) return false;
+        if (here >= next) return false;
+        log_error(
+            "state",
+            "the store went back: its log was damaged or lost; the events since are read again "
+            "if the topic still holds them",
+            "topic=%s partition=%ld was=%lld now=%" PRId64, rest + 1, partition, next, here);
+        return true;
+    }
+    return false;
+}
+
+int state__highwater_check(struct state *state)
+{
+    char name[NAME_BYTES_MAX], line[LINE_BYTES_MAX];
+    int behind = 0;
+    file_name(state, "", name);
+    FILE *file = fopen(name, "r");
+    if (!file) return 0;
+    if (fgets(line, sizeof line, file) && strcmp(line, head) == 0)
+        while (fgets(line, sizeof line, file))
+            behind += is_behind(state, line);
+    (void)fclose(file);
+    return behind;
+}

@@ -1,0 +1,260 @@
+#ifndef STATE_INTERNAL_H
+#define STATE_INTERNAL_H
+
+#include <rocksdb/c.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "state/state.h"
+
+/* Shared inside state/ and with its tests. Chapters by the file that defines. */
+
+enum state__family {
+    FAMILY_META,       /* "default": the identity */
+    FAMILY_POSITIONS,  /* A_p */
+    FAMILY_USERS,      /* struct user */
+    FAMILY_POPULARITY, /* decayed counts with item ids */
+    FAMILY_COUNT,
+};
+
+enum {
+    STATE_FORMAT = 1,       /* version of the whole store, in the identity */
+    STATE_TENANTS_MAX = 64, /* popularity tables of one partition */
+    STATE_TOP_MAX = 256,    /* rows kept sorted in each popularity table */
+    STATE_KEY_MAX = 4 + SCHEMAS_USER_KEY_MAX,
+    STATE_KEY_INLINE = 60, /* bytes of a stored key kept in a slot; longer ones have a block */
+};
+
+/* ---- store.c ---- */
+
+struct state {
+    char *folder;
+    struct state_options options;
+    char **topics; /* (n_topics) */
+    int n_topics;
+    int n_partitions;
+    bool readonly;
+    bool
+        ready; /* opened for writing, identity checked: closing may sync and write the high-water file */
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *family[FAMILY_COUNT];
+    rocksdb_options_t *family_options[FAMILY_COUNT];
+    rocksdb_block_based_table_options_t *table;
+    rocksdb_cache_t *cache;
+    rocksdb_readoptions_t *read;
+    rocksdb_writeoptions_t *write;
+};
+
+/* Makes the error of a RocksDB call: class by its text, `doing` says what failed. Frees error. Returns false. */
+bool state__rocksdb_error(const struct state *state, char *error, const char *doing,
+                          struct err *err);
+/* A stored value that does not decode: ERR_FATAL, exit 3. hash names the row without naming a user. Returns false. */
+bool state__corrupt(const struct state *state, const char *table, uint64_t hash, const char *why,
+                    struct err *err);
+
+/* ---- setup.c: how RocksDB is opened ---- */
+
+/* Fills the options of the database and its column families; state__setup_fini frees them. */
+void state__setup_init(struct state *state, size_t bytes);
+void state__setup_fini(struct state *state);
+extern const char *const state__family_names[FAMILY_COUNT];
+
+/* ---- identity.c ---- */
+
+void state__identity_encode(const struct state_identity *identity, struct buf *out);
+/* Compares what the store holds with what the configuration says. Errors: ERR_FATAL exit 3, one line. */
+MUST_USE bool state__identity_check(const char *folder, struct str stored,
+                                    const struct state_identity *identity, struct err *err);
+/* Errors: ERR_FATAL exit 3 not an identity, or a format that this program does not read. */
+MUST_USE bool state__identity_readable(const char *folder, struct str stored, struct err *err);
+
+/* ---- highwater.c: a copy of the positions beside the database ---- */
+
+/* Writes <folder>/high-water. false: could not (logged there, never fatal). */
+bool state__highwater_save(struct state *state);
+/* Compares the file with the database; logs an error for each position that went back. Returns how many did. */
+int state__highwater_check(struct state *state);
+
+/* ---- value.c: keys and values as bytes; docs/STATE.md has the tables ---- */
+
+/* Stored key of a user: partition big-endian, then the user's key. out (STATE_KEY_MAX). Returns its length. */
+size_t state__user_key(int32_t partition, struct str key, char *out);
+size_t state__position_key(int32_t partition, struct str topic, char *out, size_t cap);
+
+size_t state__user_size(const struct user *user, int state_floats);
+void state__user_encode(const struct user *user, int state_floats, struct buf *out);
+/* How many interactions and floats a value holds, from its head alone; false: too short or another version. */
+bool state__user_shape(struct str value, uint32_t *n_window, uint32_t *n_encoder);
+/* Fills user, whose window has room for window_max interactions and encoder for state_floats. A longer window loses its
+ * oldest, another number of floats loses the encoder state (model_id 0). NULL, or why the bytes are no user (static). */
+const char *state__user_decode(struct str value, int window_max, int state_floats,
+                               struct user *user);
+/* What a user is before the first event; window and encoder pointers stay. */
+void state__user_clear(struct user *user, int state_floats);
+
+void state__position_encode(int64_t next, struct buf *out);
+bool state__position_decode(struct str value, int64_t *next);
+
+/* ---- fold.c ---- */
+
+/* Rules 3 to 5, 7 and 8, on a user alone. */
+struct fold_result state__fold(const struct state_options *options, struct user *user,
+                               const struct event *event, int topic, int64_t offset);
+
+/* ---- popularity.c: tables in memory ---- */
+
+struct pop_row {
+    uint64_t key;   /* item key */
+    double level;   /* L: log2 of the decayed count, at time 0 */
+    uint32_t id_at; /* offset of the id's text in the table's ids */
+    uint16_t id_len;
+    int16_t top; /* place in the sorted top, -1 none */
+    bool dirty;  /* changed since the last seal */
+    bool stored; /* a sealed epoch has it: removing it must delete a row */
+};
+
+struct pop_top {
+    double level;
+    uint64_t key;
+    uint32_t row;
+};
+
+struct pop_table {
+    struct str tenant; /* owned */
+    struct pop_row *rows;
+    uint32_t n, cap;
+    uint32_t max;
+    struct map_u64 *index; /* item key to row */
+    struct buf ids;
+    struct pop_top top[STATE_TOP_MAX]; /* best first: exactly the best min(STATE_TOP_MAX, n) rows */
+    int n_top;
+    uint32_t *dirty; /* rows changed since the last seal */
+    uint32_t n_dirty, cap_dirty;
+    uint64_t *removed; /* keys of stored rows that were dropped since the last seal */
+    uint32_t n_removed, cap_removed;
+};
+
+struct pop_partition {
+    struct pop_table *tables[STATE_TENANTS_MAX];
+    int n_tables;
+};
+
+struct pop_table *state__pop_new(struct str tenant, uint32_t max);
+void state__pop_free(struct pop_table *table);
+/* The row of the key, or NULL. Lives until the next add. */
+struct pop_row *state__pop_find(const struct pop_table *table, uint64_t key);
+struct str state__pop_id(const struct pop_table *table, const struct pop_row *row);
+/* level <- log2(2^level + 2^amount); a new row gets level = amount, after a full table lost its worse half. */
+void state__pop_add(struct pop_table *table, uint64_t key, struct str id, double amount);
+/* A row read from the store; the top is sorted by state__pop_loaded when all are in. false: key met twice or full. */
+bool state__pop_load(struct pop_table *table, uint64_t key, struct str id, double level);
+void state__pop_loaded(struct pop_table *table);
+/* The n best rows that skip does not refuse. */
+int state__pop_best(const struct pop_table *table, int n, uint64_t *keys,
+                    bool (*skip)(void *context, uint64_t key), void *context,
+                    struct pop_top *scratch);
+size_t state__pop_bytes(const struct pop_table *table);
+
+/* ---- ranking.c: popularity tables of a shard and their rows in the store ---- */
+
+MUST_USE bool state__popularity_load(struct state_shard *shard, int32_t partition,
+                                     struct pop_partition *tables, struct err *err);
+void state__popularity_seal(struct state_shard *shard, struct state_epoch *epoch);
+void state__popularity_free(struct pop_partition *tables);
+
+/* ---- cache.c ---- */
+
+/* A user in memory: one block of fixed size, [slot][encoder (S)][window (window_max)]. */
+struct slot {
+    struct user user;   /* first: state_user_dirty gets it back from the pointer */
+    struct slot *chain; /* next in the bucket */
+    struct slot *newer; /* LRU neighbours; only clean users are in the list */
+    struct slot *older;
+    uint64_t hash;
+    uint64_t used; /* generation of the last state_user_get */
+    int32_t partition;
+    uint16_t key_len; /* of the stored key */
+    bool dirty;       /* changed since the last seal: in shard->dirty */
+    int sealed;       /* epochs that hold it and are not written */
+    char *
+        long_key; /* (STATE_KEY_MAX) once the slot met a key over STATE_KEY_INLINE; kept with the slot */
+    char key[STATE_KEY_INLINE];
+};
+
+struct cache {
+    struct slot **buckets; /* (bucket_mask + 1) */
+    size_t bucket_mask;
+    struct slot *newest, *oldest; /* of the clean users */
+    struct slot *free;            /* linked by chain */
+    size_t n_slots;               /* users and free ones together */
+    size_t n_free;
+    size_t slot_bytes;   /* one block */
+    size_t extra_bytes;  /* long keys */
+    size_t limit;        /* bytes */
+    uint64_t generation; /* rises at each trim */
+};
+
+struct state_shard {
+    struct state *state;
+    int number;
+    struct cache cache;
+    struct slot **dirty; /* (n_dirty), in the order of the first change */
+    size_t n_dirty, cap_dirty;
+    struct pop_partition **partitions; /* (state->n_partitions), NULL when not ours */
+    double log2_weight[EVENT_TYPE_COUNT];
+    struct pop_top *scratch; /* (n_scratch) of state_popularity_top */
+    int n_scratch;
+    struct state_epoch *first, *last; /* sealed, oldest first */
+    struct state_epoch *spare;        /* written ones, kept for their buffers */
+    size_t sealed_bytes;
+    rocksdb_writebatch_t *batch;
+    struct buf key; /* scratch of seal */
+};
+
+void state__cache_init(struct state_shard *shard);
+void state__cache_fini(struct state_shard *shard);
+struct str state__slot_key(const struct slot *slot);
+/* The slot is no longer in an epoch or dirty: it may be dropped from now on. */
+void state__cache_release(struct state_shard *shard, struct slot *slot);
+/* Drops every user of the partition, changed or not. */
+void state__cache_drop(struct state_shard *shard, int32_t partition);
+
+/* ---- epoch.c ---- */
+
+/* One row to put, or to delete when value_len is STATE_DELETE. */
+struct epoch_row {
+    size_t at; /* of the key in bytes; the value follows it */
+    uint32_t key_len;
+    uint32_t value_len;
+    int32_t partition;
+    uint8_t family;
+    bool dropped; /* its partition was closed */
+};
+
+#define STATE_DELETE UINT32_MAX
+
+struct state_epoch {
+    struct state_epoch *next;
+    struct buf bytes;
+    struct epoch_row *rows;
+    size_t n_rows, cap_rows;
+    struct slot **users; /* (n_users) whose values are in rows; NULL when dropped */
+    size_t n_users, cap_users;
+};
+
+/* Starts a row: the key is given, the value is what the caller pushes to epoch->bytes until state__epoch_end. */
+void state__epoch_begin(struct state_epoch *epoch, enum state__family family, int32_t partition,
+                        struct str key);
+void state__epoch_end(struct state_epoch *epoch);
+void state__epoch_delete(struct state_epoch *epoch, enum state__family family, int32_t partition,
+                         struct str key);
+/* Takes the partition's rows out of what is sealed and not written. */
+void state__epochs_drop(struct state_shard *shard, int32_t partition);
+void state__epochs_fini(struct state_shard *shard);
+
+/* ---- grow.h style helper, in cache.c ---- */
+
+/* Room for one more element: doubles. Returns the array, which may have moved. */
+void *state__grow(void *array, size_t n, size_t *cap, size_t element);
+
+#endif

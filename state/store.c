@@ -1,0 +1,300 @@
+/* The store: one RocksDB under <folder>/db, opened, checked (I5, I6), synced and closed; positions. */
+#include "state/internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+    READONLY_TRIES = 5, /* the owner may remove a file between our listing and opening */
+    READONLY_BYTES = 32 * 1024 * 1024, /* for RocksDB in a read-only store */
+    TOPIC_MAX = 249,                   /* Kafka's bound on a topic's name */
+    PATH_BYTES_MAX = 4096,
+};
+
+static const char identity_key[] = "identity";
+
+/* ---- errors ---- */
+
+static bool is_no_space(const char *text)
+{
+    return strstr(text, "No space left") || strstr(text, "Disk quota exceeded");
+}
+
+bool state__rocksdb_error(const struct state *state, char *error, const char *doing,
+                          struct err *err)
+{
+    if (is_no_space(error))
+        (void)err_set(err, ERR_RETRY,
+                      "state store %s: %s: the disk is full; make space, freshet goes on by itself",
+                      state->folder, doing);
+    else if (strncmp(error, "Corruption", 10) == 0)
+        (void)err_fatal(
+            err, ERR_EXIT_STORE,
+            "state store %s is damaged: %s: %.200s; move the folder away and start again "
+            "to rebuild it from the source topics",
+            state->folder, doing, error);
+    else
+        (void)err_fatal(err, ERR_EXIT_DISK, "state store %s: %s: %.240s", state->folder, doing,
+                        error);
+    rocksdb_free(error);
+    return false;
+}
+
+bool state__corrupt(const struct state *state, const char *table, uint64_t hash, const char *why,
+                    struct err *err)
+{
+    return err_fatal(
+        err, ERR_EXIT_STORE,
+        "state store %s is damaged: %s row %016llx: %s; move the folder away and start "
+        "again to rebuild it from the source topics",
+        state->folder, table, (unsigned long long)hash, why);
+}
+
+/* Why RocksDB did not open, in words that say what to do. */
+static bool open_error(const struct state *state, char *error, struct err *err)
+{
+    if (strstr(error, "LOCK") && !is_no_space(error)) {
+        (void)err_fatal(
+            err, ERR_EXIT_STORE,
+            "another process owns state store %s: stop it, or set state.dir to a folder "
+            "of this process alone (%.160s)",
+            state->folder, error);
+    } else if (strstr(error, "Column families not opened")) {
+        (void)err_fatal(
+            err, ERR_EXIT_STORE,
+            "state store %s has tables of a newer freshet (%.160s): run that one, or set "
+            "state.dir to another folder",
+            state->folder, error);
+    } else if (state->readonly && strstr(error, "does not exist")) {
+        (void)err_fatal(err, ERR_EXIT_STORE, "no state store in %s (%.160s): check state.dir",
+                        state->folder, error);
+    } else if (is_no_space(error)) {
+        (void)err_fatal(err, ERR_EXIT_DISK,
+                        "state store %s: no space to open it: make space and start again",
+                        state->folder);
+    } else if (strncmp(error, "IO error", 8) == 0 && !strstr(error, "No such file")) {
+        (void)err_fatal(err, ERR_EXIT_DISK, "state store %s: open: %.300s", state->folder, error);
+    } else {
+        (void)err_fatal(
+            err, ERR_EXIT_STORE,
+            "state store %s does not open: %.200s; move the folder away and start again "
+            "to rebuild it from the source topics",
+            state->folder, error);
+    }
+    rocksdb_free(error);
+    return false;
+}
+
+/* ---- folders ---- */
+
+/* Makes the folder and those above it, 0700. */
+static bool make_folders(const char *folder, struct err *err)
+{
+    char path[PATH_BYTES_MAX];
+    size_t len = strlen(folder);
+    if (len == 0 || len >= sizeof path)
+        return err_fatal(err, ERR_EXIT_USAGE, "state.dir \"%.100s\" is empty or too long", folder);
+    memcpy(path, folder, len + 1);
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0') continue;
+        char kept = path[i];
+        path[i] = '\0';
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return err_fatal(err, errno == ENOSPC ? ERR_EXIT_DISK : ERR_EXIT_STORE,
+                             "state store %s cannot be made: %s: %s", folder, path,
+                             strerror(errno));
+        path[i] = kept;
+    }
+    return true;
+}
+
+static bool db_path(const struct state *state, char *path, struct err *err)
+{
+    int n = snprintf(path, PATH_BYTES_MAX, "%s/db", state->folder);
+    if (n > 0 && n < PATH_BYTES_MAX) return true;
+    return err_fatal(err, ERR_EXIT_USAGE, "state.dir is too long");
+}
+
+/* ---- open and close ---- */
+
+static bool open_database(struct state *state, struct err *err)
+{
+    char path[PATH_BYTES_MAX], *error = NULL;
+    if (!db_path(state, path, err)) return false;
+    const rocksdb_options_t *const *families =
+        (const rocksdb_options_t *const *)state->family_options;
+    for (int i = 0; i < (state->readonly ? READONLY_TRIES : 1); i++) {
+        if (error) rocksdb_free(error);
+        error = NULL;
+        if (state->readonly)
+            state->db = rocksdb_open_for_read_only_column_families(
+                state->family_options[FAMILY_META], path, FAMILY_COUNT, state__family_names,
+                families, state->family, 0, &error);
+        else
+            state->db =
+                rocksdb_open_column_families(state->family_options[FAMILY_META], path, FAMILY_COUNT,
+                                             state__family_names, families, state->family, &error);
+        if (!error) return true;
+        state->db = NULL;
+    }
+    return open_error(state, error, err);
+}
+
+/* Whether nothing was ever written but, perhaps, nothing: a store that died between its making and its identity. */
+static bool is_empty(struct state *state)
+{
+    bool empty = true;
+    for (int i = FAMILY_POSITIONS; i < FAMILY_COUNT && empty; i++) {
+        rocksdb_iterator_t *it =
+            rocksdb_create_iterator_cf(state->db, state->read, state->family[i]);
+        rocksdb_iter_seek_to_first(it);
+        empty = !rocksdb_iter_valid(it);
+        rocksdb_iter_destroy(it);
+    }
+    return empty;
+}
+
+static bool identity_write(struct state *state, const struct state_identity *identity,
+                           struct err *err)
+{
+    struct buf value;
+    char *error = NULL;
+    buf_init(&value, 65536);
+    state__identity_encode(identity, &value);
+    rocksdb_writeoptions_t *sync = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(sync, 1);
+    rocksdb_put_cf(state->db, sync, state->family[FAMILY_META], identity_key,
+                   sizeof identity_key - 1, (const char *)value.data, value.len, &error);
+    rocksdb_writeoptions_destroy(sync);
+    buf_fini(&value);
+    if (!error) return true;
+    (void)state__rocksdb_error(state, error, "writing its identity", err);
+    if (err->class == ERR_RETRY) {
+        err->class = ERR_FATAL;
+        err->exit_code = ERR_EXIT_DISK;
+    }
+    return false;
+}
+
+/* identity NULL: only whether this program reads the store's format. */
+static bool identity_check(struct state *state, const struct state_identity *identity,
+                           struct err *err)
+{
+    char *error = NULL;
+    size_t len = 0;
+    char *value = rocksdb_get_cf(state->db, state->read, state->family[FAMILY_META], identity_key,
+                                 sizeof identity_key - 1, &len, &error);
+    if (error) return state__rocksdb_error(state, error, "reading its identity", err);
+    if (!value && identity && is_empty(state)) return identity_write(state, identity, err);
+    struct str bytes = {value, value ? len : 0};
+    bool ok = identity ? state__identity_check(state->folder, bytes, identity, err)
+                       : state__identity_readable(state->folder, bytes, err);
+    if (value) rocksdb_free(value);
+    return ok;
+}
+
+static struct state *state_new(const char *folder, size_t rocksdb_bytes, bool readonly)
+{
+    struct state *state = mem_zalloc(sizeof *state);
+    state->folder = mem_strdup(folder);
+    state->readonly = readonly;
+    state__setup_init(state, rocksdb_bytes);
+    return state;
+}
+
+static void take_identity(struct state *state, const struct state_identity *identity)
+{
+    state->n_topics = identity->n_topics;
+    state->n_partitions = identity->n_partitions;
+    state->topics = mem_zalloc(sizeof *state->topics * (size_t)identity->n_topics);
+    for (int i = 0; i < identity->n_topics; i++)
+        state->topics[i] = mem_strdup(identity->topics[i]);
+}
+
+bool state_open(struct state **out, const char *folder, const struct state_identity *identity,
+                const struct state_options *options, struct err *err)
+{
+    assert(options->window_max > 0 && options->shards > 0 && options->state_floats >= 0);
+    assert(options->popularity_half_life_ms > 0 && options->popularity_max_items > 1);
+    if (identity->n_topics < 1 || identity->n_topics > USER_TOPICS_MAX)
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
+                         USER_TOPICS_MAX);
+    if (!make_folders(folder, err)) return false;
+    struct state *state = state_new(folder, options->rocksdb_bytes, false);
+    state->options = *options;
+    take_identity(state, identity);
+    if (!open_database(state, err) || !identity_check(state, identity, err)) {
+        state_close(state);
+        return false;
+    }
+    (void)state__highwater_check(state);
+    state->ready = true;
+    *out = state;
+    return true;
+}
+
+bool state_open_readonly(struct state **out, const char *folder, struct err *err)
+{
+    struct state *state = state_new(folder, READONLY_BYTES, true);
+    if (!open_database(state, err) || !identity_check(state, NULL, err)) {
+        state_close(state);
+        return false;
+    }
+    *out = state;
+    return true;
+}
+
+bool state_sync(struct state *state, struct err *err)
+{
+    char *error = NULL;
+    rocksdb_flush_wal(state->db, 1, &error);
+    if (error) return state__rocksdb_error(state, error, "syncing its log", err);
+    (void)state__highwater_save(state);
+    return true;
+}
+
+void state_close(struct state *state)
+{
+    if (!state) return;
+    if (state->ready) {
+        struct err err = ERR_INIT;
+        if (!state_sync(state, &err)) log_err(LOG_WARN, "state", &err);
+    }
+    for (int i = 0; i < FAMILY_COUNT; i++)
+        if (state->db && state->family[i]) rocksdb_column_family_handle_destroy(state->family[i]);
+    if (state->db) rocksdb_close(state->db);
+    state__setup_fini(state);
+    for (int i = 0; i < state->n_topics; i++)
+        mem_free(state->topics[i]);
+    mem_free(state->topics);
+    mem_free(state->folder);
+    mem_free(state);
+}
+
+/* ---- positions ---- */
+
+bool state_position(struct state *state, int topic, int32_t partition, int64_t *next,
+                    struct err *err)
+{
+    char key[4 + TOPIC_MAX], *error = NULL;
+    assert(topic >= 0 && topic < state->n_topics);
+    size_t key_len = state__position_key(partition, str_of(state->topics[topic]), key, sizeof key),
+           len = 0;
+    char *value = rocksdb_get_cf(state->db, state->read, state->family[FAMILY_POSITIONS], key,
+                                 key_len, &len, &error);
+    if (error) return state__rocksdb_error(state, error, "reading a position", err);
+    *next = -1;
+    if (!value) return true;
+    bool ok = state__position_decode((struct str){value, len}, next);
+    rocksdb_free(value);
+    if (ok) return true;
+    return state__corrupt(state, "position", schemas_id_hash((struct str){key, key_len}),
+                          "the bytes are no position", err);
+}
