@@ -192,17 +192,19 @@ static bool run(struct app *app, struct err *err)
     struct simulation sim = {0};
     struct feeding_options options = feeding_options_of(app->flags);
     if (!feeding_open(&sim.feeding, app, &options, err)) return false;
-    bool ok =
-        open_items(&sim, app->flags, err) && make_shop(&sim, app->flags, err) && play(&sim, err);
+    bool ok = open_items(&sim, app->flags, err) && make_shop(&sim, app->flags, err) &&
+              play(&sim, err) && sink_finish(sim.feeding.sink, err);
     if (sim.items) {
         struct err second = ERR_INIT;
         bool closed = emit_feed_close(sim.items, ok ? CLOSE_MS : 0, ok ? err : &second);
         ok = ok && closed;
     }
+    feeding_progress_end(&sim.feeding);
     if (ok) print_summary(&sim);
     shop_free(sim.shop);
     buf_fini(&sim.item);
-    return feeding_close(&sim.feeding, !ok, err) && ok;
+    feeding_close(&sim.feeding);
+    return ok;
 }
 
 /* ---- the verb ---- */
