@@ -31,8 +31,8 @@ struct emit_options {
 
 /* Creates topic handles and fetches their metadata (a cold first produce costs a second). Starts the thread that reads
  * delivery reports. Errors: ERR_FATAL exit 4 unreachable, exit 5 topic missing. */
-MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config, const struct emit_options *options,
-                        struct err *err);
+MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config,
+                        const struct emit_options *options, struct err *err);
 
 struct emit_epoch *emit_epoch_new(struct emit *emit);
 void emit_epoch_free(struct emit_epoch *epoch); /* only when settled */
@@ -41,8 +41,9 @@ enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_TOPIC_COUNT };
 
 /* Copies key and value. A full queue waits (bounded by the delivery timeout). value len 0 with NULL ptr: tombstone.
  * Errors: ERR_FATAL. Thread: any; an epoch by one thread at a time. */
-MUST_USE bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic, struct str key,
-                        struct str value, struct emit_source source, int64_t timestamp_ms, struct err *err);
+MUST_USE bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic,
+                        struct str key, struct str value, struct emit_source source,
+                        int64_t timestamp_ms, struct err *err);
 
 /* A dead letter: original key, value, headers and timestamp byte for byte, plus __connect.errors.topic, .partition,
  * .offset, .stage, .class.name ("freshet"), .exception.class.name (the reason), .exception.message; freshet-src. */
@@ -56,8 +57,8 @@ struct emit_dead_letter {
     const char *text;
     const void *message; /* ingest_record.message, for its headers; may be NULL */
 };
-MUST_USE bool emit_dead_letter(struct emit *emit, struct emit_epoch *epoch, const struct emit_dead_letter *letter,
-                               struct err *err);
+MUST_USE bool emit_dead_letter(struct emit *emit, struct emit_epoch *epoch,
+                               const struct emit_dead_letter *letter, struct err *err);
 
 enum emit_epoch_state { EMIT_PENDING, EMIT_ACKED, EMIT_FAILED };
 /* EMIT_ACKED: every record sent in it is acknowledged. EMIT_FAILED: err says why; the process must stop and replay. */
@@ -72,10 +73,10 @@ void emit_close(struct emit *emit);
 
 struct emit_feed;
 /* on_wait (may be NULL) is called while the queue is full. partitions of the topic are by the key's murmur2. */
-MUST_USE bool emit_feed_open(struct emit_feed **feed, const struct kafka_config *config, const char *topic,
-                             struct err *err);
-MUST_USE bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, int64_t timestamp_ms,
-                             struct err *err);
+MUST_USE bool emit_feed_open(struct emit_feed **feed, const struct kafka_config *config,
+                             const char *topic, struct err *err);
+MUST_USE bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value,
+                             int64_t timestamp_ms, struct err *err);
 /* Waits until all is acknowledged. */
 MUST_USE bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err);
 

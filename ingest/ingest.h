@@ -18,30 +18,48 @@
 enum ingest_reason {
     REASON_NONE,
     /* poison: dead-lettered */
-    POISON_DECODE,          /* bytes do not decode: see the text */
-    POISON_UNKNOWN_SCHEMA,  /* schema id that the registry does not know */
-    POISON_EMPTY,           /* null value */
-    POISON_TOO_LARGE,       /* over the message limit */
+    POISON_DECODE,         /* bytes do not decode: see the text */
+    POISON_UNKNOWN_SCHEMA, /* schema id that the registry does not know */
+    POISON_EMPTY,          /* null value */
+    POISON_TOO_LARGE,      /* over the message limit */
     POISON_MISSING_USER,
     POISON_MISSING_ITEMS,
-    POISON_BAD_ID,          /* id too long, not UTF-8, or with control characters */
-    POISON_KEY_COLLISION,   /* two item ids with one item key (found by state/) */
+    POISON_BAD_ID,        /* id too long, not UTF-8, or with control characters */
+    POISON_KEY_COLLISION, /* two item ids with one item key (found by state/) */
     /* changed and counted */
-    CLEAN_TIME_MISSING,     /* record timestamp taken */
-    CLEAN_TIME_FUTURE,      /* more than events.max.future.ms after the record: record timestamp taken */
-    CLEAN_TIME_ANCIENT,     /* before 1990: record timestamp taken */
+    CLEAN_TIME_MISSING, /* record timestamp taken */
+    CLEAN_TIME_FUTURE, /* more than events.max.future.ms after the record: record timestamp taken */
+    CLEAN_TIME_ANCIENT, /* before 1990: record timestamp taken */
     CLEAN_ID_TRIMMED,
-    CLEAN_ITEM_MERGED,      /* the same item twice in an event: quantities added */
-    CLEAN_ITEM_DROPPED,     /* empty item id among others */
-    CLEAN_QUANTITY,         /* not a positive finite number: 1 */
-    CLEAN_PRICE,            /* not a finite number at least 0: dropped */
+    CLEAN_ITEM_MERGED,  /* the same item twice in an event: quantities added */
+    CLEAN_ITEM_DROPPED, /* empty item id among others */
+    CLEAN_QUANTITY,     /* not a positive finite number: 1 */
+    CLEAN_PRICE,        /* not a finite number at least 0: dropped */
     INGEST_REASON_COUNT,
 };
 
 const char *ingest_reason_name(enum ingest_reason reason); /* "missing_user"; static */
 
-/* Validates and normalises in place (pure; the reference fold calls its own twin). timestamp_ms is the record's.
- * changed (INGEST_REASON_COUNT) counters are added to. Returns REASON_NONE or the poison reason, with text in err. */
+/* Validates and normalises in place. Pure: the result depends on the arguments alone (the reference fold of the tests
+ * follows the same rules in code of its own). timestamp_ms is the record's; below 0 it is unknown. changed
+ * (INGEST_REASON_COUNT) counters are added to. Returns REASON_NONE, or the poison reason with text in err (ERR_DATA).
+ *
+ * Rules, in this order; the first poison ends it:
+ *  1. tenant, user_id, anonymous_id, event_id: ASCII white space (0x09 to 0x0d, 0x20) at both ends goes
+ *     (CLEAN_ID_TRIMMED each). Then over SCHEMAS_ID_MAX bytes, not UTF-8, or a byte below 0x20 or 0x7f in it:
+ *     POISON_BAD_ID.
+ *  2. user_id and anonymous_id both empty: POISON_MISSING_USER.
+ *  3. Each item in order: rule 1 for its item_id; empty: the item is left out (CLEAN_ITEM_DROPPED); a quantity that is
+ *     not finite and above 0 becomes 1 (CLEAN_QUANTITY); a price that is not finite and at least 0 goes (CLEAN_PRICE);
+ *     an item_id that an earlier item of the event has: its quantity is added to the earlier one, which keeps the
+ *     rest, and the item is left out (CLEAN_ITEM_MERGED). A sum that is not finite is not added.
+ *  4. No item is left and the type is neither search nor other: POISON_MISSING_ITEMS.
+ *  5. A value of the event that is not finite goes (CLEAN_PRICE).
+ *  6. Time. 0: timestamp_ms is taken (CLEAN_TIME_MISSING). Before 1990-01-01 UTC, 631152000000: timestamp_ms is taken
+ *     (CLEAN_TIME_ANCIENT). Over timestamp_ms + max_future_ms: timestamp_ms is taken (CLEAN_TIME_FUTURE). An unknown
+ *     timestamp counts as 0 where it is taken, and takes no part in the last rule.
+ *
+ * Shapes: arena is used only for events of many items. Thread: any; touches no shared state. */
 enum ingest_reason ingest_clean(struct event *event, int64_t timestamp_ms, int64_t max_future_ms,
                                 struct arena *arena, uint64_t *changed, struct err *err);
 
@@ -54,11 +72,11 @@ struct ingest_record {
     int64_t offset;
     int64_t timestamp_ms;
     struct str key;
-    struct str value; /* the original bytes */
-    struct event event;       /* valid when reason is REASON_NONE */
+    struct str value;          /* the original bytes */
+    struct event event;        /* valid when reason is REASON_NONE */
     enum ingest_reason reason; /* REASON_NONE, or poison */
-    const char *text;         /* of the poison, else NULL; lives as long as the batch */
-    const void *message;      /* the client's message: emit copies its headers into the dead letter */
+    const char *text;          /* of the poison, else NULL; lives as long as the batch */
+    const void *message; /* the client's message: emit copies its headers into the dead letter */
 };
 
 struct ingest_batch {
@@ -87,12 +105,13 @@ struct ingest_options {
     const char *const *topics;     /* (n_topics) */
     int n_topics;
     int shards;
-    enum ingest_start start;       /* for a partition that the store has never seen */
-    enum ingest_gap on_gap;        /* on.offset.gap */
-    bool transactional_source;     /* control records may take offsets: gaps are explained */
+    enum ingest_start start;   /* for a partition that the store has never seen */
+    enum ingest_gap on_gap;    /* on.offset.gap */
+    bool transactional_source; /* control records may take offsets: gaps are explained */
     int64_t max_future_ms;
-    int batch_max;                 /* records in one batch */
+    int batch_max; /* records in one batch */
     int session_timeout_ms;
+    int hold_ms; /* how long a schema id that the registry does not answer for is waited for; 0: five minutes */
 };
 
 MUST_USE bool ingest_open(struct ingest **ingest, const struct kafka_config *config,
@@ -105,8 +124,12 @@ int ingest_event_fd(const struct ingest *ingest);
 
 /* Shard thread. Waits up to timeout_ms for a first record, then takes what is queued, up to batch_max. batch->n may be
  * 0. A partition of the shard is partition % shards. Errors: ERR_FATAL gap (I3), partition error. */
-MUST_USE bool ingest_poll(struct ingest *ingest, int shard, int timeout_ms, struct ingest_batch *batch, struct err *err);
+MUST_USE bool ingest_poll(struct ingest *ingest, int shard, int timeout_ms,
+                          struct ingest_batch *batch, struct err *err);
+/* Gives the batch's memory back. One batch of a shard is out at a time. Shard thread. */
 void ingest_batch_release(struct ingest *ingest, int shard, struct ingest_batch *batch);
+/* Makes a waiting ingest_poll of the shard return at once (or the next one, if none waits). Any thread. */
+void ingest_wake(struct ingest *ingest, int shard);
 
 /* D3: C_p for lag tools only; asynchronous, failures are logged and forgotten. */
 void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t next);

@@ -12,7 +12,7 @@
  * cluster id), the embedded broker. Hides librdkafka; the typedef names below are opaque to everyone else. */
 
 struct kafka_setting {
-    const char *key;   /* librdkafka's name, prefix taken off */
+    const char *key; /* librdkafka's name, prefix taken off */
     const char *value;
 };
 
@@ -20,7 +20,8 @@ struct kafka_setting {
 struct kafka_config {
     const char *bootstrap_servers; /* "embedded": see kafka_embedded_start */
     const char *client_id;
-    const struct kafka_setting *common; /* (n_common) security.protocol, sasl.*, ssl.*, ... for every client */
+    const struct kafka_setting
+        *common; /* (n_common) security.protocol, sasl.*, ssl.*, ... for every client */
     size_t n_common;
     const struct kafka_setting *consumer; /* consumer.* */
     size_t n_consumer;
@@ -47,19 +48,23 @@ struct kafka_topic_info {
 };
 
 /* cluster_id: caller's buffer of 64 bytes. Errors: ERR_FATAL exit 4 unreachable, with what was tried. */
-MUST_USE bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64], int timeout_ms, struct err *err);
-MUST_USE bool kafka_topic_describe(const struct kafka_config *config, const char *const *names, int n,
-                                   struct kafka_topic_info *info, int timeout_ms, struct err *err);
+MUST_USE bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64],
+                               int timeout_ms, struct err *err);
+MUST_USE bool kafka_topic_describe(const struct kafka_config *config, const char *const *names,
+                                   int n, struct kafka_topic_info *info, int timeout_ms,
+                                   struct err *err);
 /* Creates what does not exist; an existing topic with other partitions is ERR_FATAL exit 5. */
-MUST_USE bool kafka_topics_create(const struct kafka_config *config, const struct kafka_topic_spec *specs, int n,
-                                  int timeout_ms, struct err *err);
+MUST_USE bool kafka_topics_create(const struct kafka_config *config,
+                                  const struct kafka_topic_spec *specs, int n, int timeout_ms,
+                                  struct err *err);
 
 /* ---- the embedded broker: librdkafka's in-process mock cluster; nothing is durable ---- */
 
 struct kafka_embedded;
-MUST_USE bool kafka_embedded_start(struct kafka_embedded **broker, const struct kafka_topic_spec *specs, int n,
-                                   struct err *err);
-const char *kafka_embedded_bootstrap(const struct kafka_embedded *broker); /* lives as long as the broker */
+MUST_USE bool kafka_embedded_start(struct kafka_embedded **broker,
+                                   const struct kafka_topic_spec *specs, int n, struct err *err);
+const char *
+kafka_embedded_bootstrap(const struct kafka_embedded *broker); /* lives as long as the broker */
 void kafka_embedded_stop(struct kafka_embedded *broker);
 
 #endif
