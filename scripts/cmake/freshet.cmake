@@ -18,9 +18,13 @@ endif()
 
 option(FRESHET_WERROR "Warnings are errors" ON)
 option(FRESHET_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+option(FRESHET_FAULTS "Fail-points and planted bugs (base/fault.h), for tests/e2e only" OFF)
 set(FRESHET_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize takes them")
 
 add_compile_definitions(_POSIX_C_SOURCE=200809L FRESHET_VERSION="${PROJECT_VERSION}")
+if(FRESHET_FAULTS)
+  add_compile_definitions(FRESHET_FAULTS FRESHET_FAILPOINTS)
+endif()
 add_compile_options(
   -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
   -Wformat=2 -Wdouble-promotion -Wfloat-conversion
@@ -76,11 +80,37 @@ function(freshet_library name)
   target_link_libraries(freshet_${name} PUBLIC Threads::Threads m)
 endfunction()
 
+# freshet_embed(NAME folder pattern PREFIX prefix): the files become bytes in the folder's library. They are declared in
+# <folder>/internal.h as <prefix><stem> and <prefix><stem>_len.
+function(freshet_embed name pattern)
+  cmake_parse_arguments(ARG "" "PREFIX" "" ${ARGN})
+  file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${pattern})
+  set(script ${PROJECT_SOURCE_DIR}/scripts/cmake/embed.cmake)
+  set(out ${CMAKE_BINARY_DIR}/generated/${ARG_PREFIX}files.c)
+  add_custom_command(OUTPUT ${out} DEPENDS ${files} ${script} VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DINCLUDE=${name}/internal.h -DPREFIX=${ARG_PREFIX} "-DFILES=${files}" -P ${script})
+  target_sources(freshet_${name} PRIVATE ${out})
+endfunction()
+
 function(freshet_program name folder)
   if(EXISTS ${PROJECT_SOURCE_DIR}/${folder}/main.c)
     add_executable(${name} ${folder}/main.c)
     target_link_libraries(${name} PRIVATE freshet_${folder})
   endif()
+endfunction()
+
+# freshet_tool(NAME FOLDER USES folder... PACKAGES pkg-config-name...): a program that only tests run.
+function(freshet_tool name folder)
+  cmake_parse_arguments(ARG "" "" "USES;PACKAGES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.c)
+  add_executable(${name} ${sources})
+  foreach(used IN LISTS ARG_USES)
+    target_link_libraries(${name} PRIVATE freshet_${used})
+  endforeach()
+  foreach(package IN LISTS ARG_PACKAGES)
+    freshet__package(${package})
+    target_link_libraries(${name} PRIVATE freshet_pkg_${package})
+  endforeach()
 endfunction()
 
 # freshet_tests(folder...): tests/<folder>/<file>_test.c is one program and one ctest each. A test finds the

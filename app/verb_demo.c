@@ -1,0 +1,307 @@
+/* freshet demo: a shop, a broker, a trained model and the pipeline in one process, and a view of lists that change as people
+ * click. */
+#include <stdio.h>
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/demo_feed.h"
+#include "app/loop.h"
+#include "app/pipeline.h"
+#include "app/settings.h"
+#include "app/view.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+extern const struct verb verb_train;
+
+enum { PARTITIONS = 4, TICK_MS = 250, TAP_CAPACITY = 512, PATH_MAX_BYTES = 512 };
+
+struct demo {
+    struct app *app;
+    struct settings settings;
+    struct kafka_embedded *broker; /* NULL: a real one */
+    struct demo_feed *feed;
+    struct pipeline *pipeline;
+    struct tap *tap;
+    struct view *view;
+    char model[PATH_MAX_BYTES], state[PATH_MAX_BYTES], head[256];
+    char title[256]; /* behind view_title */
+    uint64_t started_us;
+};
+
+/* ---- the model: learnt once from the shop's past, then kept ---- */
+
+static bool is_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX_BYTES];
+    struct stat status;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return stat(path, &status) == 0;
+}
+
+/* `freshet train` with the demo's flags. */
+static bool model_train(const struct demo *demo, const char *log, struct err *err)
+{
+    static const char *const fixed[][2] = {{"format", "sessions"}, {"epochs", "8"}};
+    struct options *flags = options_new(verb_train.flags, verb_train.n_flags);
+    struct app train = {.config = demo->app->config, .flags = flags};
+    bool ok = options_set(flags, "input", log, "demo", err) &&
+              options_set(flags, "out", demo->model, "demo", err);
+    for (size_t i = 0; ok && i < sizeof fixed / sizeof fixed[0]; i++)
+        ok = options_set(flags, fixed[i][0], fixed[i][1], "demo", err);
+    if (ok) ok = options_check(flags, err) && verb_train.run(&train, err);
+    options_free(flags);
+    return ok;
+}
+
+static bool model_prepare(struct demo *demo, const char *work, struct err *err)
+{
+    char log[PATH_MAX_BYTES];
+    const struct options *flags = demo->app->flags;
+    (void)snprintf(demo->model, sizeof demo->model, "%s/model-%lld-items-seed-%lld", work,
+                   (long long)options_int(flags, "items"), (long long)options_int(flags, "seed"));
+    (void)snprintf(log, sizeof log, "%s/past.tsv", work);
+    if (is_file(demo->model, "model.json")) return demo_feed_past(demo->feed, NULL, err);
+    (void)fprintf(stderr,
+                  "The shop's past is written and a model learnt from it (once; kept in %s).\n",
+                  work);
+    if (!demo_feed_past(demo->feed, log, err) || !model_train(demo, log, err)) return false;
+    (void)unlink(log);
+    return true;
+}
+
+/* ---- the broker ---- */
+
+/* bootstrap.servers=embedded (the demo's default): an in-process broker with the topics that are needed. */
+static bool broker_start(struct demo *demo, struct err *err)
+{
+    struct app *app = demo->app;
+    struct kafka_topic_spec topics[] = {
+        {.name = "freshet.events", .partitions = PARTITIONS, .replication = 1},
+        {.name = "freshet.recommendations",
+         .partitions = PARTITIONS,
+         .replication = 1,
+         .compact = true},
+        {.name = "demo-dlq", .partitions = 1, .replication = 1},
+    };
+    bool embedded = !options_is_set(app->config, "bootstrap.servers") ||
+                    strcmp(options_text(app->config, "bootstrap.servers"), "embedded") == 0;
+    if (!options_is_set(app->config, "application.id") &&
+        !options_set(app->config, "application.id", "demo", "demo", err))
+        return false;
+    if (!embedded) return true;
+    topics[2].name = options_is_set(app->config, "errors.deadletterqueue.topic.name")
+                         ? options_text(app->config, "errors.deadletterqueue.topic.name")
+                         : "demo-dlq";
+    if (!kafka_embedded_start(&demo->broker, topics, sizeof topics / sizeof topics[0], err))
+        return false;
+    return options_set(app->config, "bootstrap.servers", kafka_embedded_bootstrap(demo->broker),
+                       "demo", err);
+}
+
+/* ---- the view ---- */
+
+static struct str view_title(void *context, struct str item_id)
+{
+    struct demo *demo = context;
+    demo_feed_title(demo->feed, item_id, demo->title, sizeof demo->title);
+    return str_of(demo->title);
+}
+
+static void view_start(struct demo *demo)
+{
+    const struct options *flags = demo->app->flags;
+    struct view_options options = {.out = stdout,
+                                   .is_screen =
+                                       isatty(STDOUT_FILENO) == 1 && !options_bool(flags, "plain"),
+                                   .head = demo->head,
+                                   .tap = demo->tap,
+                                   .title = view_title,
+                                   .context = demo};
+    (void)snprintf(demo->head, sizeof demo->head,
+                   "%s, a shop of %lld products and %lld users, model %s",
+                   demo->broker ? "in-process broker (nothing is durable)"
+                                : demo->settings.kafka.bootstrap_servers,
+                   (long long)options_int(flags, "items"), (long long)options_int(flags, "users"),
+                   model_info(pipeline_model(demo->pipeline)).version);
+    if (!options.is_screen) printf("freshet demo: %s\n", demo->head);
+    demo->view = view_new(&options);
+}
+
+static bool tick(void *context, struct err *err)
+{
+    struct demo *demo = context;
+    struct clock clock = {0};
+    struct stats stats;
+    int64_t lag;
+    pipeline_stats(demo->pipeline, &stats, &lag);
+    view_update(demo->view, &stats, lag, clock_wall_ms(&clock));
+    return demo_feed_is_running(demo->feed, err);
+}
+
+/* ---- the whole ---- */
+
+/* A store of its own for each run: the embedded broker forgets everything, so must the store. */
+static bool config_finish(struct demo *demo, const char *work, struct err *err)
+{
+    struct options *config = demo->app->config;
+    (void)snprintf(demo->state, sizeof demo->state, "%s/state-XXXXXX", work);
+    if (!options_is_set(config, "state.dir")) {
+        if (!mkdtemp(demo->state))
+            return err_fatal(err, ERR_EXIT_DISK, "cannot make a folder in %s", work);
+        if (!options_set(config, "state.dir", demo->state, "demo", err)) return false;
+    } else {
+        demo->state[0] = '\0';
+    }
+    if (!options_is_set(config, "model.dir") &&
+        !options_set(config, "model.dir", demo->model, "demo", err))
+        return false;
+    if (!options_is_set(config, "log.level") &&
+        !options_set(config, "log.level", "warn", "demo", err))
+        return false;
+    return settings_init(&demo->settings, config, err);
+}
+
+static bool demo_run(struct demo *demo, struct err *err)
+{
+    struct clock clock = {0};
+    struct stats stats;
+    int64_t lag;
+    demo->tap = tap_new(TAP_CAPACITY);
+    if (!pipeline_open(&demo->pipeline, &demo->settings, demo->tap, err)) return false;
+    if (!demo_feed_start(demo->feed, &demo->settings, pipeline_schemas(demo->pipeline), err))
+        return false;
+    view_start(demo);
+    demo->started_us = clock_mono_us(&clock);
+    struct loop_options loop = {.pipeline = demo->pipeline,
+                                .limit_ms = options_int(demo->app->flags, "seconds") * 1000,
+                                .tick_ms = TICK_MS,
+                                .tick = tick,
+                                .context = demo};
+    bool ok = loop_run(&loop, err);
+    pipeline_stats(demo->pipeline, &stats, &lag);
+    view_summary(demo->view, &stats, (double)(clock_mono_us(&clock) - demo->started_us) / 1e6);
+    return ok;
+}
+
+/* A folder and what is in it. */
+static void folder_remove(const char *folder)
+{
+    char path[PATH_MAX_BYTES];
+    DIR *opened = opendir(folder);
+    for (struct dirent *entry; opened && (entry = readdir(opened)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        int len = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (len > 0 && (size_t)len < sizeof path && unlink(path) != 0) folder_remove(path);
+    }
+    if (opened) (void)closedir(opened);
+    (void)rmdir(folder);
+}
+
+static bool run(struct app *app, struct err *err)
+{
+    struct demo demo = {.app = app};
+    const struct options *flags = app->flags;
+    const char *work = options_text(flags, "work");
+    struct demo_feed_options feed = {.seed = (uint64_t)options_int(flags, "seed"),
+                                     .users = (int)options_int(flags, "users"),
+                                     .items = (int)options_int(flags, "items"),
+                                     .past_events = options_int(flags, "past"),
+                                     .events_per_second = options_number(flags, "rate")};
+    if (mkdir(work, 0700) != 0 && access(work, W_OK) != 0)
+        return err_fatal(err, ERR_EXIT_USAGE, "cannot write in %s: name another folder with --work",
+                         work);
+    demo.feed = demo_feed_new(&feed);
+    bool ok = model_prepare(&demo, work, err) && broker_start(&demo, err) &&
+              config_finish(&demo, work, err) && demo_run(&demo, err);
+    pipeline_close(demo.pipeline);
+    demo_feed_free(demo.feed);
+    view_free(demo.view);
+    tap_free(demo.tap);
+    if (demo.settings.options) settings_fini(&demo.settings);
+    if (demo.broker) kafka_embedded_stop(demo.broker);
+    if (demo.state[0]) folder_remove(demo.state);
+    return ok;
+}
+
+static const struct option_spec flags[] = {
+    {.name = "seconds",
+     .type = OPTION_INT,
+     .fallback = "0",
+     .max = 1e9,
+     .unit = "s",
+     .help = "Ends by itself after so many seconds; 0 runs until Ctrl-C.",
+     .group = "Demo"},
+    {.name = "rate",
+     .type = OPTION_NUMBER,
+     .fallback = "200",
+     .min = 1,
+     .max = 50000,
+     .unit = "events/s",
+     .help = "How busy the shop is.",
+     .group = "Demo"},
+    {.name = "items",
+     .type = OPTION_INT,
+     .fallback = "1000",
+     .min = 50,
+     .max = 100000,
+     .unit = "products",
+     .help = "How many products it has.",
+     .group = "Demo"},
+    {.name = "users",
+     .type = OPTION_INT,
+     .fallback = "2000",
+     .min = 10,
+     .max = 1000000,
+     .unit = "users",
+     .help = "How many people know it.",
+     .group = "Demo"},
+    {.name = "seed",
+     .type = OPTION_INT,
+     .fallback = "1",
+     .max = 1e9,
+     .help = "Another seed is another shop.",
+     .group = "Demo"},
+    {.name = "past",
+     .type = OPTION_INT,
+     .fallback = "150000",
+     .min = 1000,
+     .max = 1e8,
+     .unit = "events",
+     .help = "How much of the shop's past the model learns from, the first time.",
+     .group = "Demo"},
+    {.name = "work",
+     .type = OPTION_TEXT,
+     .fallback = ".cache/demo",
+     .unit = "",
+     .help = "Where the trained model is kept.",
+     .group = "Demo"},
+    {.name = "plain",
+     .type = OPTION_BOOL,
+     .fallback = "false",
+     .help = "Lines instead of a screen, also on a terminal.",
+     .group = "Demo"},
+};
+
+const struct verb verb_demo = {
+    .name = "demo",
+    .summary = "see it: a simulated shop, lists that change as people click",
+    .usage = "freshet demo [--seconds N] [--rate N] [--set bootstrap.servers=localhost:9092]",
+    .help = "Starts an in-process broker, a simulated shop whose people view, search, carry and "
+            "buy, a model learnt from the shop's "
+            "past (the first time: a minute), and the pipeline; shows events/s, event-to-list "
+            "latency, live quality beside "
+            "popularity, and a few people's lists by product title. With bootstrap.servers it uses "
+            "your broker instead.\n\n"
+            "  freshet demo\n"
+            "  freshet demo --seconds 30 --rate 1000",
+    .flags = flags,
+    .n_flags = sizeof flags / sizeof flags[0],
+    .uses_config = true,
+    .run = run,
+};

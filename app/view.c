@@ -1,0 +1,244 @@
+/* The demo's terminal view. */
+#include "app/view.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+
+enum {
+    FOLLOWED = 3, /* users shown */
+    SHOWN = 5,    /* items of a list shown */
+    TITLE_COLUMNS = 34,
+    LOST_AFTER_MS = 20000, /* a followed user who is silent for so long gives way */
+    LINE_EVERY_MS = 5000,
+    WINDOW = 10,       /* figures are of so many snapshots back ... */
+    SNAPSHOT_MS = 500, /* ... taken so often */
+    FRAME_MAX = 1 << 16,
+};
+
+struct followed {
+    struct tap_list list;
+    char before[TAP_LIST][TAP_TEXT]; /* the list before this one */
+    int n_before;
+    uint64_t lists;
+};
+
+struct view {
+    struct view_options options;
+    struct followed followed[FOLLOWED];
+    struct stats snapshots[WINDOW]; /* a ring; the oldest is the base of "now" figures */
+    int64_t snapshot_ms[WINDOW];
+    int n_snapshots;
+    int64_t line_ms; /* when the last line was printed */
+    struct buf frame;
+};
+
+struct view *view_new(const struct view_options *options)
+{
+    struct view *view = mem_zalloc(sizeof *view);
+    view->options = *options;
+    buf_init(&view->frame, FRAME_MAX);
+    if (options->is_screen) fputs("\x1b[?25l\x1b[2J", options->out);
+    return view;
+}
+
+void view_free(struct view *view)
+{
+    if (!view) return;
+    buf_fini(&view->frame);
+    mem_free(view);
+}
+
+/* ---- whom to show ---- */
+
+static void follow(struct view *view, const struct tap_list *list, int64_t now_ms)
+{
+    struct followed *place = NULL;
+    for (int i = 0; i < FOLLOWED; i++)
+        if (strcmp(view->followed[i].list.user, list->user) == 0) place = &view->followed[i];
+    for (int i = 0; i < FOLLOWED && !place; i++)
+        if (now_ms - view->followed[i].list.published_ms > LOST_AFTER_MS) {
+            place = &view->followed[i];
+            *place = (struct followed){0};
+        }
+    if (!place) return;
+    memcpy(place->before, place->list.list, sizeof place->before);
+    place->n_before = place->list.n;
+    place->list = *list;
+    place->lists++;
+}
+
+static bool is_new(const struct followed *followed, const char *item)
+{
+    for (int i = 0; i < followed->n_before; i++)
+        if (strcmp(followed->before[i], item) == 0) return false;
+    return followed->n_before > 0;
+}
+
+/* ---- figures ---- */
+
+/* The counts since the oldest snapshot, and over how many seconds. */
+static double recent(struct view *view, const struct stats *now, int64_t now_ms,
+                     struct stats *since)
+{
+    int last = view->n_snapshots - 1;
+    if (last < 0 || now_ms - view->snapshot_ms[last] >= SNAPSHOT_MS) {
+        if (view->n_snapshots == WINDOW) {
+            memmove(view->snapshots, view->snapshots + 1, (WINDOW - 1) * sizeof view->snapshots[0]);
+            memmove(view->snapshot_ms, view->snapshot_ms + 1,
+                    (WINDOW - 1) * sizeof view->snapshot_ms[0]);
+            view->n_snapshots--;
+        }
+        view->snapshots[view->n_snapshots] = *now;
+        view->snapshot_ms[view->n_snapshots++] = now_ms;
+    }
+    *since = *now;
+    since->records -= view->snapshots[0].records;
+    for (int i = 0; i < LATENCY_BUCKETS; i++)
+        since->latency[i] -= view->snapshots[0].latency[i];
+    return (double)(now_ms - view->snapshot_ms[0]) / 1000.0;
+}
+
+static void quality_put(struct buf *out, const struct stats *stats, const char *end)
+{
+    static const enum event_type shown[] = {EVENT_VIEW, EVENT_CLICK, EVENT_ADD_TO_CART,
+                                            EVENT_PURCHASE};
+    buf_push_format(out, "  live quality      HR@20   MRR@20   popularity alone    events%s", end);
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+        const struct quality *q = &stats->quality[shown[i]];
+        double n = (double)q->events;
+        if (q->events == 0) continue;
+        buf_push_format(out, "    %-14s %6.3f   %6.3f   %6.3f   %6.3f  %8llu%s",
+                        schemas_event_type_name(shown[i]), (double)q->hits[0] / n,
+                        q->reciprocal[0] / n, (double)q->hits[1] / n, q->reciprocal[1] / n,
+                        (unsigned long long)q->events, end);
+    }
+}
+
+/* A title cut to the column, by characters rather than bytes. */
+static void title_put(struct view *view, struct buf *out, const char *item)
+{
+    struct str title = view->options.title(view->options.context, str_of(item));
+    int columns = 0;
+    if (title.len == 0) title = str_of(item);
+    for (size_t i = 0; i < title.len && columns < TITLE_COLUMNS; i++) {
+        buf_push_byte(out, (uint8_t)title.ptr[i]);
+        bool ends_character =
+            i + 1 == title.len || ((unsigned char)title.ptr[i + 1] & 0xC0) != 0x80;
+        columns += ends_character;
+    }
+}
+
+static const char *did(enum event_type type)
+{
+    static const char *const words[EVENT_TYPE_COUNT] = {
+        [EVENT_CLICK] = "clicked",
+        [EVENT_VIEW] = "viewed",
+        [EVENT_ADD_TO_CART] = "put in the cart",
+        [EVENT_REMOVE_FROM_CART] = "took out of the cart",
+        [EVENT_PURCHASE] = "bought",
+        [EVENT_REFUND] = "gave back",
+        [EVENT_SEARCH] = "searched for",
+        [EVENT_LIKE] = "liked",
+        [EVENT_DISLIKE] = "disliked",
+    };
+    return words[type] ? words[type] : "did";
+}
+
+static void followed_put(struct view *view, const struct followed *followed, struct buf *out,
+                         const char *end)
+{
+    const struct tap_list *list = &followed->list;
+    if (list->user[0] == '\0') return;
+    buf_push_format(out, "%s  \x1b[1m%s\x1b[0m %s ", end, list->user, did(list->type));
+    if (list->type == EVENT_SEARCH)
+        buf_push_text(out, list->query);
+    else
+        title_put(view, out, list->item);
+    buf_push_format(out, "  (list %llu, %lld ms after the event)%s",
+                    (unsigned long long)followed->lists,
+                    (long long)(list->published_ms - list->record_ms), end);
+    for (int i = 0; i < list->n && i < SHOWN; i++) {
+        bool fresh = is_new(followed, list->list[i]);
+        buf_push_format(out, "    %s%d  ", fresh ? "\x1b[32m+ " : "  ", i + 1);
+        title_put(view, out, list->list[i]);
+        buf_push_format(out, "%s%s", fresh ? "\x1b[0m" : "", end);
+    }
+}
+
+/* ---- frames ---- */
+
+static void screen_draw(struct view *view, const struct stats *stats, const struct stats *since,
+                        double seconds, int64_t lag)
+{
+    static const char *const end = "\x1b[K\n";
+    struct buf *out = &view->frame;
+    buf_reset(out);
+    buf_push_format(out, "\x1b[H\x1b[1mfreshet\x1b[0m  %s%s%s", view->options.head, end, end);
+    buf_push_format(out,
+                    "  %.0f events/s   event to list p50 %.1f ms, p99 %.1f ms   lag %lld   lists "
+                    "%llu   dead letters %llu%s%s",
+                    seconds > 0 ? (double)since->records / seconds : 0.0,
+                    stats_latency_ms(since, 0.5), stats_latency_ms(since, 0.99),
+                    (long long)(lag < 0 ? 0 : lag), (unsigned long long)stats->lists,
+                    (unsigned long long)stats->poison, end, end);
+    quality_put(out, stats, end);
+    for (int i = 0; i < FOLLOWED; i++)
+        followed_put(view, &view->followed[i], out, end);
+    buf_push_format(out, "%s  Ctrl-C ends it.%s\x1b[J", end, end);
+    (void)fwrite(out->data, 1, out->len, view->options.out);
+    (void)fflush(view->options.out);
+}
+
+static void line_print(struct view *view, const struct stats *stats, const struct stats *since,
+                       double seconds, int64_t lag)
+{
+    const struct quality *q = &stats->quality[EVENT_VIEW];
+    double n = q->events ? (double)q->events : 1.0;
+    (void)fprintf(view->options.out,
+                  "%.0f events/s, event to list p50 %.1f ms p99 %.1f ms, lag %lld, %llu lists, "
+                  "views: HR@20 %.3f MRR@20 %.3f "
+                  "(popularity %.3f %.3f)\n",
+                  seconds > 0 ? (double)since->records / seconds : 0.0,
+                  stats_latency_ms(since, 0.5), stats_latency_ms(since, 0.99),
+                  (long long)(lag < 0 ? 0 : lag), (unsigned long long)stats->lists,
+                  (double)q->hits[0] / n, q->reciprocal[0] / n, (double)q->hits[1] / n,
+                  q->reciprocal[1] / n);
+    (void)fflush(view->options.out);
+}
+
+void view_update(struct view *view, const struct stats *stats, int64_t lag, int64_t now_ms)
+{
+    struct tap_list list;
+    struct stats since;
+    while (tap_take(view->options.tap, &list))
+        follow(view, &list, now_ms);
+    double seconds = recent(view, stats, now_ms, &since);
+    if (view->options.is_screen) {
+        screen_draw(view, stats, &since, seconds, lag);
+    } else if (now_ms - view->line_ms >= LINE_EVERY_MS) {
+        line_print(view, stats, &since, seconds, lag);
+        view->line_ms = now_ms;
+    }
+}
+
+void view_summary(struct view *view, const struct stats *stats, double seconds)
+{
+    struct buf *out = &view->frame;
+    buf_reset(out);
+    if (view->options.is_screen) buf_push_text(out, "\x1b[?25h\x1b[H\x1b[2J");
+    buf_push_format(out, "freshet demo ran %.0f s\n", seconds);
+    buf_push_format(
+        out, "  %llu events, %llu lists, %llu dead letters, %llu duplicates; %.0f events/s\n",
+        (unsigned long long)stats->records, (unsigned long long)stats->lists,
+        (unsigned long long)stats->poison, (unsigned long long)stats->duplicates,
+        seconds > 0 ? (double)stats->records / seconds : 0.0);
+    buf_push_format(out, "  event to list: p50 %.1f ms, p99 %.1f ms\n",
+                    stats_latency_ms(stats, 0.5), stats_latency_ms(stats, 0.99));
+    quality_put(out, stats, "\n");
+    for (int i = 0; i < FOLLOWED && !view->options.is_screen; i++)
+        followed_put(view, &view->followed[i], out, "\n");
+    (void)fwrite(out->data, 1, out->len, view->options.out);
+    (void)fflush(view->options.out);
+}

@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""Nothing lost: freshet is killed, its broker restarted, its disk filled; the oracle looks afterwards.
+
+  tests/e2e/faults.py --bin FOLDER [--seed N] [--events N] [--kills N] [scenario...]
+
+FOLDER holds a build with FRESHET_FAULTS (preset `faults`): freshet and oracle. Needs a real broker: starts one of its own
+through scripts/kafka on loopback and stops it at the end. All scenarios read one events topic, written once by
+`freshet simulate` with duplicates, late events and poison of every kind; each has its own application id, lists topic, dead
+letters and store.
+
+A scenario of kind "holds" passes when the oracle finds nothing wrong; one of kind "caught" runs with a planted bug and passes
+when the oracle finds something. Ends with a line `N passed, N failed`.
+"""
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PARTITIONS = 4
+ITEMS = 500
+# Crash points of the default mode (docs/ARCHITECTURE.md has the table): name in the program, chance at each pass.
+POINTS = {
+    "opened": 0.5,
+    "fetched": 0.03,
+    "inferred": 0.03,
+    "some_produced": 0.03,
+    "acked": 0.15,
+    "in_write": 0.15,
+    "written": 0.15,
+}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Broker:
+    def __init__(self, work):
+        self.port = free_port()
+        self.folder = os.path.join(work, "kafka")
+        self.bootstrap = f"127.0.0.1:{self.port}"
+
+    def call(self, verb):
+        command = [os.path.join(ROOT, "scripts/kafka"), verb, "--dir", self.folder]
+        if verb == "start":
+            command += ["--port", str(self.port)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=180)
+
+
+class Bench:
+    """What all scenarios share: broker, model, the events topic."""
+
+    def __init__(self, args, work):
+        self.args, self.work = args, work
+        self.broker = Broker(work)
+        self.rng = random.Random(args.seed)
+
+    def program(self, name):
+        return os.path.join(self.args.bin, name)
+
+    def prepare(self):
+        self.broker.call("start")
+        self.model = os.path.join(self.work, "model")
+        self.verb("topics", "create", "--partitions", str(PARTITIONS), settings=self.settings("prepare"))
+        # The encoder only needs to be an encoder here: one short epoch on the shop's own log.
+        log = os.path.join(self.work, "shop.tsv")
+        self.verb("simulate", "--events", "20000", "--items", str(ITEMS), "--users", "500", "--seed", str(self.args.seed),
+                  "--to", log, "--format", "sessions")
+        self.verb("train", "--input", log, "--format", "sessions", "--out", self.model, "--epochs", "1", "--dim", "32")
+        self.verb("simulate", "--events", str(self.args.events), "--items", str(ITEMS), "--users", "500",
+                  "--seed", str(self.args.seed), "--to", "topic", "--format", "avro", "--duplicates", "0.05",
+                  "--late", "0.05", "--poison", "0.01", settings=self.settings("prepare"))
+
+    def settings(self, name):
+        state = os.path.join(self.work, "state")
+        return {
+            "application.id": f"faults-{name}",
+            "bootstrap.servers": self.broker.bootstrap,
+            "events.topics": "shop.events",
+            "recommendations.topic": f"{name}.lists",
+            "state.dir": state,
+            "model.dir": self.model,
+            "group.instance.id": f"faults-{name}",
+            "commit.interval.ms": "30",
+            "batch.max.events": "64",
+            "session.window": "20",
+            "log.level": "warn",
+        }
+
+    def verb(self, *words, settings=None):
+        command = [self.program("freshet"), *words]
+        for key, value in (settings or {}).items():
+            command += ["--set", f"{key}={value}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(words[:2])}: exit {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    # ---- running freshet ----
+
+    def start(self, settings, kill_at="", mutant="", seed=1):
+        env = dict(os.environ)
+        for name in ("FRESHET_KILL_AT", "FRESHET_MUTANT"):
+            env.pop(name, None)
+        if kill_at:
+            env["FRESHET_KILL_AT"] = f"{kill_at}:{POINTS.get(kill_at, 0.3)}:{seed}"
+        if mutant:
+            env["FRESHET_MUTANT"] = mutant
+        command = [self.program("freshet"), "run", "--idle", "2000"]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        log = open(os.path.join(self.work, settings["application.id"] + ".log"), "ab")
+        return subprocess.Popen(command, env=env, stdout=log, stderr=log)
+
+    def finish(self, settings, mutant=""):
+        """Runs to the end of the topic without kills."""
+        process = self.start(settings, mutant=mutant)
+        try:
+            code = process.wait(timeout=180)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return "did not come to the end in 180 s"
+        return "" if code == 0 else f"exit {code}, see {settings['application.id']}.log"
+
+    def kill_at_point(self, settings, point, mutant="", kills=None):
+        """Restarts it until it was killed often enough or came to the end; returns the number of kills."""
+        killed = 0
+        for _ in range(kills or self.args.kills):
+            process = self.start(settings, point, mutant, self.rng.getrandbits(30))
+            try:
+                code = process.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                break
+            if code != -signal.SIGKILL:
+                break
+            killed += 1
+        return killed
+
+    def oracle(self, settings):
+        command = [self.program("oracle")]
+        for key, value in settings.items():
+            command += ["--set", f"{key}={value}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode == 2:
+            raise RuntimeError(done.stderr)
+        return json.loads(done.stdout), done.stderr
+
+    # ---- scenarios: each returns (settings, text, trouble) ----
+
+    def plain(self, settings):
+        return "no fault", self.finish(settings)
+
+    def point(self, settings, name):
+        killed = self.kill_at_point(settings, name)
+        trouble = self.finish(settings)
+        if not trouble and killed == 0:
+            trouble = "was never killed: the point is not reached"
+        return f"{killed} kills", trouble
+
+    def random_kills(self, settings):
+        killed = 0
+        for _ in range(self.args.kills // 2):
+            process = self.start(settings)
+            try:
+                process.wait(timeout=self.rng.uniform(0.3, 2.0))
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                killed += 1
+        return f"{killed} kills", self.finish(settings)
+
+    def broker_restarts(self, settings):
+        slow = dict(settings, **{"batch.max.events": "8"})
+        process = self.start(slow)
+        restarts = 0
+        for verb in ("restart", "kill"):
+            time.sleep(1.0)
+            self.broker.call(verb)
+            if verb == "kill":
+                self.broker.call("start")
+            restarts += 1
+        try:
+            code = process.wait(timeout=180)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return f"{restarts} broker restarts", "did not come to the end in 180 s"
+        return f"{restarts} broker restarts", "" if code == 0 else f"exit {code}"
+
+    def disk_full(self, settings):
+        folder = settings["state.dir"]
+        os.makedirs(folder, exist_ok=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True).returncode:
+            return "SKIP", "cannot mount a tmpfs here"
+        ballast = os.path.join(folder, "ballast")
+        process = self.start(settings)
+        try:
+            time.sleep(0.8)
+            with open(ballast, "wb") as f:
+                try:
+                    while True:
+                        f.write(b"\0" * 65536)
+                        f.flush()
+                except OSError:
+                    pass
+            time.sleep(4.0)
+            if process.poll() is not None:
+                return "disk full", f"ended with {process.returncode} instead of waiting"
+            os.unlink(ballast)
+            code = process.wait(timeout=180)
+            return "disk full for 4 s", "" if code == 0 else f"exit {code}"
+        finally:
+            process.kill()
+            process.wait()
+
+    def mutant(self, settings, name, point):
+        if name == "auto_offset_reset_latest":
+            self.kill_at_point(settings, "written", kills=1)
+            self.kill_at_point(settings, "fetched", mutant=name, kills=1)
+        elif point:
+            self.kill_at_point(settings, point, mutant=name, kills=10)
+        return f"planted {name}", self.finish(settings, mutant="" if point else name)
+
+
+SCENARIOS = [("plain", "holds", lambda b, s: b.plain(s))]
+for at in POINTS:
+    SCENARIOS.append((f"kill_{at}", "holds", lambda b, s, at=at: b.point(s, at)))
+SCENARIOS += [
+    ("random_kills", "holds", lambda b, s: b.random_kills(s)),
+    ("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),
+    ("disk_full", "holds", lambda b, s: b.disk_full(s)),
+    ("state_before_ack", "caught", lambda b, s: b.mutant(s, "state_before_ack", "written")),
+    ("offset_in_second_write", "caught", lambda b, s: b.mutant(s, "offset_in_second_write", "between_writes")),
+    ("auto_offset_reset_latest", "caught", lambda b, s: b.mutant(s, "auto_offset_reset_latest", "written")),
+    ("skip_on_decode_error", "caught", lambda b, s: b.mutant(s, "skip_on_decode_error", "")),
+    ("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
+]
+
+
+def run_one(bench, name, kind, scenario):
+    """Prints one line; returns True when it passed, None when it was skipped."""
+    settings = bench.settings(name)
+    settings["state.dir"] = os.path.join(bench.work, "state-" + name)
+    started = time.time()
+    bench.verb("topics", "create", "--partitions", str(PARTITIONS), settings=settings)
+    text, trouble = scenario(bench, settings)
+    verdict, shown = {}, ""
+    if text == "SKIP":
+        print(f"SKIP {name}: {trouble}", flush=True)
+        return None
+    if not trouble:
+        verdict, shown = bench.oracle(settings)
+        wrong = verdict["wrong"]
+        if kind == "holds" and wrong:
+            trouble = f"{wrong} differences\n{shown}"
+        if kind == "caught" and not wrong:
+            trouble = "the oracle did not notice"
+    numbers = " ".join(f"{key}={value}" for key, value in verdict.items())
+    print(f"{'FAILED' if trouble else 'ok    '} {name}: {text}, {numbers} ({time.time() - started:.1f} s)"
+          + (f": {trouble}" if trouble else ""), flush=True)
+    subprocess.run(["umount", settings["state.dir"]], capture_output=True)
+    shutil.rmtree(settings["state.dir"], ignore_errors=True)
+    return not trouble
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", random.SystemRandom().getrandbits(30))))
+    parser.add_argument("--events", type=int, default=20000)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
+    parser.add_argument("scenarios", nargs="*")
+    args = parser.parse_args()
+    unknown = set(args.scenarios) - {name for name, _, _ in SCENARIOS}
+    if unknown:
+        sys.exit(f"unknown scenarios: {', '.join(sorted(unknown))}")
+    work = tempfile.mkdtemp(prefix="freshet-faults-")
+    print(f"SEED={args.seed} work={work}", flush=True)
+    bench = Bench(args, work)
+    passed = failed = skipped = 0
+    try:
+        bench.prepare()
+        for name, kind, scenario in SCENARIOS:
+            if args.scenarios and name not in args.scenarios:
+                continue
+            outcome = run_one(bench, name, kind, scenario)
+            passed += outcome is True
+            failed += outcome is False
+            skipped += outcome is None
+    finally:
+        bench.broker.call("stop")
+        if not args.keep and not failed:
+            shutil.rmtree(work, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,439 @@
+/* The reference fold. Slow and plain on purpose. */
+#include "tests/oracle/reference.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/internal.h"
+
+struct reference_item {
+    int32_t partition;
+    char tenant[260];
+    char id[260];
+    uint64_t key;
+    double log_count; /* L; counted only when is_counted */
+    bool is_counted;
+};
+
+struct reference {
+    struct reference_options options;
+    const struct model *model;
+    struct model_info info;
+    struct model_scratch *scratch;
+    struct schemas *schemas;
+    struct arena *arena;
+    struct buf bytes;
+    struct reference_user **users;
+    int n_users, cap_users;
+    struct reference_item *items; /* of all partitions */
+    int n_items, cap_items;
+    char **kept; /* list bytes given out */
+    int n_kept, cap_kept;
+};
+
+struct reference *reference_new(const struct reference_options *options, const struct model *model,
+                                struct schemas *schemas)
+{
+    struct reference *r = mem_zalloc(sizeof *r);
+    r->options = *options;
+    r->model = model;
+    r->info = model_info(model);
+    r->scratch = model_scratch_new(model);
+    r->schemas = schemas;
+    r->arena = arena_new(1 << 20, SIZE_MAX);
+    buf_init(&r->bytes, 1 << 20);
+    return r;
+}
+
+void reference_free(struct reference *r)
+{
+    for (int i = 0; i < r->n_users; i++) {
+        mem_free(r->users[i]->window);
+        mem_free(r->users[i]->key);
+        mem_free(r->users[i]);
+    }
+    for (int i = 0; i < r->n_kept; i++)
+        mem_free(r->kept[i]);
+    mem_free(r->users);
+    mem_free(r->items);
+    mem_free(r->kept);
+    model_scratch_free(r->scratch);
+    arena_free(r->arena);
+    buf_fini(&r->bytes);
+    mem_free(r);
+}
+
+static void *grow(void *list, int n, int *cap, size_t size)
+{
+    if (n < *cap) return list;
+    *cap = *cap ? *cap * 2 : 64;
+    return mem_realloc(list, (size_t)*cap * size);
+}
+
+static struct str keep(struct reference *r, const void *bytes, size_t len)
+{
+    char *copy = mem_strndup(bytes, len);
+    r->kept = grow(r->kept, r->n_kept, &r->cap_kept, sizeof *r->kept);
+    r->kept[r->n_kept++] = copy;
+    return (struct str){copy, len};
+}
+
+/* ---- users ---- */
+
+const struct reference_user *reference_user_find(const struct reference *r, int32_t partition,
+                                                 struct str key)
+{
+    for (int i = 0; i < r->n_users; i++) {
+        const struct reference_user *user = r->users[i];
+        if (user->partition == partition && user->key_len == key.len &&
+            memcmp(user->key, key.ptr, key.len) == 0)
+            return user;
+    }
+    return NULL;
+}
+
+int reference_user_count(const struct reference *r)
+{
+    return r->n_users;
+}
+
+static struct reference_user *user_get(struct reference *r, int32_t partition, struct str key)
+{
+    for (int i = 0; i < r->n_users; i++) {
+        struct reference_user *user = r->users[i];
+        if (user->partition == partition && user->key_len == key.len &&
+            memcmp(user->key, key.ptr, key.len) == 0)
+            return user;
+    }
+    struct reference_user *user = mem_zalloc(sizeof *user);
+    user->partition = partition;
+    user->key = mem_strndup(key.ptr, key.len);
+    user->key_len = key.len;
+    user->last_offset = -1;
+    user->newest_ms = INT64_MIN;
+    r->users = grow(r->users, r->n_users, &r->cap_users, sizeof(struct reference_user *));
+    r->users[r->n_users++] = user;
+    return user;
+}
+
+/* ---- items and popularity ---- */
+
+static struct reference_item *item_find(struct reference *r, int32_t partition, struct str tenant,
+                                        uint64_t key)
+{
+    for (int i = 0; i < r->n_items; i++) {
+        struct reference_item *item = &r->items[i];
+        if (item->key == key && item->partition == partition &&
+            str_equal(str_of(item->tenant), tenant))
+            return item;
+    }
+    return NULL;
+}
+
+static void popularity_count(struct reference *r, int32_t partition, const struct event *event)
+{
+    double w = r->options.weight[event->type];
+    if (w <= 0) return;
+    for (size_t i = 0; i < event->n_items; i++) {
+        uint64_t key = schemas_item_key(event->tenant, event->items[i].item_id);
+        struct reference_item *item = item_find(r, partition, event->tenant, key);
+        double now = log2(w) + (double)event->time_ms / (double)r->options.half_life_ms;
+        if (!item) {
+            r->items = grow(r->items, r->n_items, &r->cap_items, sizeof *r->items);
+            item = &r->items[r->n_items++];
+            *item = (struct reference_item){.partition = partition, .key = key};
+            memcpy(item->tenant, event->tenant.ptr ? event->tenant.ptr : "", event->tenant.len);
+            memcpy(item->id, event->items[i].item_id.ptr, event->items[i].item_id.len);
+        }
+        double high = item->is_counted && item->log_count > now ? item->log_count : now;
+        double low = item->is_counted && item->log_count > now ? now : item->log_count;
+        item->log_count = item->is_counted ? high + log2(1.0 + exp2(low - high)) : now;
+        item->is_counted = true;
+    }
+}
+
+static bool is_in(const uint64_t *keys, int n, uint64_t key)
+{
+    for (int i = 0; i < n; i++)
+        if (keys[i] == key) return true;
+    return false;
+}
+
+/* The best n of the partition and tenant that are not excluded, by repeated search for the next best. */
+static int popular_top(struct reference *r, int32_t partition, struct str tenant,
+                       const uint64_t *excluded, int n_excluded, int n, uint64_t *keys)
+{
+    int found = 0;
+    while (found < n) {
+        const struct reference_item *best = NULL;
+        for (int i = 0; i < r->n_items; i++) {
+            const struct reference_item *item = &r->items[i];
+            if (item->partition != partition || !str_equal(str_of(item->tenant), tenant)) continue;
+            if (is_in(excluded, n_excluded, item->key) || is_in(keys, found, item->key)) continue;
+            bool better = !best || item->log_count > best->log_count ||
+                          (item->log_count == best->log_count && item->key < best->key);
+            if (better) best = item;
+        }
+        if (!best) break;
+        keys[found++] = best->key;
+    }
+    return found;
+}
+
+/* ---- rules 7 and 8 ---- */
+
+static int set_remove(uint64_t *set, int n, uint64_t key)
+{
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        if (set[i] != key) set[kept++] = set[i];
+    return kept;
+}
+
+static int set_add(uint64_t *set, int n, int max, uint64_t key)
+{
+    n = set_remove(set, n, key);
+    if (n == max) {
+        memmove(set, set + 1, (size_t)(n - 1) * sizeof *set);
+        n--;
+    }
+    set[n++] = key;
+    return n;
+}
+
+static void sets_change(struct reference_user *user, enum event_type type, uint64_t key)
+{
+    if (type == EVENT_PURCHASE) user->n_bought = set_add(user->bought, user->n_bought, 128, key);
+    if (type == EVENT_REFUND) user->n_bought = set_remove(user->bought, user->n_bought, key);
+    if (type == EVENT_DISLIKE)
+        user->n_disliked = set_add(user->disliked, user->n_disliked, 64, key);
+    if (type == EVENT_LIKE) user->n_disliked = set_remove(user->disliked, user->n_disliked, key);
+}
+
+static void window_insert(const struct reference *r, struct reference_user *user,
+                          struct reference_interaction in)
+{
+    int W = r->options.window_max, n = user->n_window, place;
+    if (n == W) {
+        int keep_n = W / 2;
+        memmove(user->window, user->window + n - keep_n, (size_t)keep_n * sizeof in);
+        n = user->n_window = keep_n;
+        user->truncated = true;
+    }
+    place = n;
+    if (n > 0 && in.time_ms + r->options.late_tolerance_ms < user->newest_ms)
+        while (place > 0 && user->window[place - 1].time_ms > in.time_ms)
+            place--;
+    if (place == 0 && n > 0 && user->truncated) return;
+    user->window = mem_realloc(user->window, (size_t)(n + 1) * sizeof in);
+    memmove(user->window + place + 1, user->window + place, (size_t)(n - place) * sizeof in);
+    user->window[place] = in;
+    user->n_window = n + 1;
+    if (in.time_ms > user->newest_ms) user->newest_ms = in.time_ms;
+}
+
+static bool is_windowed(enum event_type type)
+{
+    return type == EVENT_CLICK || type == EVENT_VIEW || type == EVENT_ADD_TO_CART ||
+           type == EVENT_PURCHASE || type == EVENT_LIKE;
+}
+
+/* ---- rules 9 and 10 ---- */
+
+static int known_inputs(const struct reference *r, const struct reference_user *user,
+                        struct model_input *inputs)
+{
+    int n = 0;
+    int64_t before_ms = 0;
+    for (int i = 0; i < user->n_window; i++) {
+        int32_t index = model_item_index(r->model, user->window[i].item);
+        if (index < 0) continue;
+        int64_t gap = n ? user->window[i].time_ms - before_ms : 0;
+        inputs[n++] = (struct model_input){index, user->window[i].type, gap > 0 ? gap : 0};
+        before_ms = user->window[i].time_ms;
+    }
+    return n;
+}
+
+void reference_encode(const struct reference *r, const struct reference_user *user, float *state)
+{
+    struct model_input *inputs = mem_alloc((size_t)user->n_window * sizeof *inputs + 1);
+    int n = known_inputs(r, user, inputs);
+    model_state_init(r->model, state);
+    for (int i = 0; i < n; i++)
+        model_step(r->model, r->scratch, 1, &state, &inputs[i]);
+    mem_free(inputs);
+}
+
+static int encoder_top(struct reference *r, const struct reference_user *user,
+                       const uint64_t *excluded, int n_excluded, uint64_t *keys)
+{
+    int K = r->options.list_size, n = 0;
+    int32_t top[64], without[512];
+    float scores[64];
+    float *state = mem_aligned(64, (size_t)r->info.S * sizeof *state);
+    struct model_input *inputs = mem_alloc((size_t)user->n_window * sizeof *inputs + 1);
+    bool any = known_inputs(r, user, inputs) > 0;
+    reference_encode(r, user, state);
+    const float *vector = model_state_vector(r->model, state);
+    int n_without = 0;
+    for (int32_t i = 0; i < r->info.N; i++)
+        if (is_in(excluded, n_excluded, model_item_key(r->model, i))) without[n_without++] = i;
+    struct model_exclusions exclusions = {without, n_without};
+    if (any) model__topk_naive(r->model, 1, &vector, &exclusions, K, top, scores);
+    for (int i = 0; any && i < K && top[i] >= 0; i++)
+        keys[n++] = model_item_key(r->model, top[i]);
+    mem_free(inputs);
+    mem_free(state);
+    return n;
+}
+
+struct fused {
+    uint64_t key;
+    float score;
+    unsigned arms;
+};
+
+static int fuse(struct reference *r, uint64_t (*arms)[64], const int *n_arms, struct fused *out)
+{
+    int n = 0;
+    for (int arm = 0; arm < 2; arm++) {
+        for (int rank = 1; rank <= n_arms[arm]; rank++) {
+            int at = 0;
+            while (at < n && out[at].key != arms[arm][rank - 1])
+                at++;
+            if (at == n) out[n++] = (struct fused){.key = arms[arm][rank - 1]};
+            out[at].score += r->options.blend[arm] / (60.0F + (float)rank);
+            out[at].arms |= 1u << arm;
+        }
+    }
+    for (int i = 1; i < n;
+         i++) /* insertion sort: stable, so ties stay in the order they were met */
+        for (int j = i; j > 0 && out[j].score > out[j - 1].score; j--) {
+            struct fused swap = out[j];
+            out[j] = out[j - 1];
+            out[j - 1] = swap;
+        }
+    return n < r->options.list_size ? n : r->options.list_size;
+}
+
+static struct str id_of(struct reference *r, int32_t partition, struct str tenant, uint64_t key)
+{
+    int32_t index = model_item_index(r->model, key);
+    if (index >= 0) return model_item_id(r->model, index);
+    const struct reference_item *item = item_find(r, partition, tenant, key);
+    return item ? str_of(item->id) : (struct str){0};
+}
+
+static void list_make(struct reference *r, struct reference_user *user, int32_t partition,
+                      int64_t offset, const struct event *event, struct expectation *expected)
+{
+    uint64_t excluded[1300], arms[2][64];
+    int n_excluded = 0, n_arms[2];
+    struct fused fused[128];
+    struct list_item items[64] = {0};
+    char id[33], key[600];
+    for (size_t i = 0; i < event->n_items; i++)
+        excluded[n_excluded++] = schemas_item_key(event->tenant, event->items[i].item_id);
+    for (int i = 0; i < user->n_bought; i++)
+        excluded[n_excluded++] = user->bought[i];
+    for (int i = 0; i < user->n_disliked; i++)
+        excluded[n_excluded++] = user->disliked[i];
+    n_arms[0] = encoder_top(r, user, excluded, n_excluded, arms[0]);
+    n_arms[1] = popular_top(r, partition, event->tenant, excluded, n_excluded, r->options.list_size,
+                            arms[1]);
+    int n = fuse(r, arms, n_arms, fused);
+    for (int i = 0; i < n; i++) {
+        items[i].item_id = id_of(r, partition, event->tenant, fused[i].key);
+        items[i].score = fused[i].score;
+        if (fused[i].arms & 1u) items[i].reasons[items[i].n_reasons++].kind = REASON_ENCODER;
+        if (fused[i].arms & 2u) items[i].reasons[items[i].n_reasons++].kind = REASON_POPULAR;
+        user->last_list[i] = fused[i].key;
+    }
+    user->n_last_list = n;
+    schemas_recommendation_id(str_of(r->options.events_topic), partition, offset, id);
+    struct recommendations list = {.recommendation_id = {id, 32},
+                                   .tenant = event->tenant,
+                                   .user_id =
+                                       event->user_id.len ? event->user_id : event->anonymous_id,
+                                   .scenario = STR("default"),
+                                   .items = items,
+                                   .n_items = (size_t)n,
+                                   .model_version = str_of(r->info.version),
+                                   .trigger = {str_of(r->options.events_topic), partition, offset,
+                                               event->event_id, event->time_ms}};
+    buf_reset(&r->bytes);
+    schemas_recommendations_encode(r->schemas, &list, &r->bytes);
+    expected->value = keep(r, r->bytes.data, r->bytes.len);
+    size_t at = 0;
+    if (event->tenant.len) {
+        memcpy(key, event->tenant.ptr, event->tenant.len);
+        at = event->tenant.len;
+        key[at++] = ':';
+    }
+    memcpy(key + at, list.user_id.ptr, list.user_id.len);
+    expected->key = keep(r, key, at + list.user_id.len);
+}
+
+/* ---- the rules in order ---- */
+
+static bool is_duplicate(struct reference_user *user, struct str event_id)
+{
+    if (event_id.len == 0) return false;
+    uint64_t hash = schemas_id_hash(event_id);
+    if (is_in(user->recent, user->n_recent, hash)) return true;
+    if (user->n_recent == 32) {
+        memmove(user->recent, user->recent + 1, 31 * sizeof *user->recent);
+        user->n_recent = 31;
+    }
+    user->recent[user->n_recent++] = hash;
+    return false;
+}
+
+static void event_apply(struct reference *r, struct reference_user *user, int32_t partition,
+                        const struct event *event)
+{
+    popularity_count(r, partition, event);
+    for (size_t i = 0; i < event->n_items; i++) {
+        uint64_t key = schemas_item_key(event->tenant, event->items[i].item_id);
+        sets_change(user, event->type, key);
+        if (is_windowed(event->type))
+            window_insert(r, user,
+                          (struct reference_interaction){key, event->time_ms, (int)event->type});
+    }
+}
+
+static const char *event_take(struct reference *r, int64_t timestamp_ms, struct str value,
+                              struct event *event)
+{
+    struct err err = ERR_INIT;
+    if (!value.ptr || value.len == 0) return "empty";
+    if (value.len > 65536) return "too_large";
+    if (!schemas_event_decode(r->schemas, value, r->arena, event, &err)) return "decode";
+    return reference_clean(event, timestamp_ms, r->options.max_future_ms);
+}
+
+struct expectation reference_apply(struct reference *r, int32_t partition, int64_t offset,
+                                   int64_t timestamp_ms, struct str value)
+{
+    struct expectation expected = {.outcome = REFERENCE_POISON};
+    struct event event;
+    char key[SCHEMAS_USER_KEY_MAX];
+    arena_reset(r->arena);
+    expected.reason = event_take(r, timestamp_ms, value, &event);
+    if (expected.reason) return expected;
+    struct reference_user *user = user_get(r, partition, schemas_user_key(&event, key));
+    if (offset <= user->last_offset) abort(); /* the reader feeds records in order */
+    user->last_offset = offset;
+    expected.outcome = REFERENCE_DUPLICATE;
+    if (is_duplicate(user, event.event_id)) return expected;
+    expected.outcome = REFERENCE_QUIET;
+    if (event.type == EVENT_IMPRESSION || event.type == EVENT_OTHER || !event.consent)
+        return expected;
+    event_apply(r, user, partition, &event);
+    expected.outcome = REFERENCE_LIST;
+    list_make(r, user, partition, offset, &event, &expected);
+    return expected;
+}

@@ -1,0 +1,78 @@
+#ifndef TESTS_ORACLE_REFERENCE_H
+#define TESTS_ORACLE_REFERENCE_H
+
+#include "base/err.h"
+#include "model/model.h"
+#include "schemas/schemas.h"
+
+/* The reference fold: docs/STATE.md, "The rules of the fold", as plainly as it can be written. One thread, no RocksDB, no
+ * consumer group, no cache, no batches, no incremental encoder: every list encodes the whole window again and sorts everything.
+ * Shares with the pipeline the codec (it has differential tests of its own) and the model's plain functions; shares no code of
+ * ingest/, state/ or app/. */
+
+struct reference_options {
+    int window_max, list_size;
+    int64_t late_tolerance_ms, max_future_ms, half_life_ms;
+    double weight[EVENT_TYPE_COUNT];
+    float blend[2];
+    const char *events_topic;
+};
+
+enum reference_outcome {
+    REFERENCE_LIST,      /* a list follows: value holds its bytes */
+    REFERENCE_QUIET,     /* applied, no list */
+    REFERENCE_DUPLICATE, /* dropped */
+    REFERENCE_POISON,    /* a dead letter follows: reason says which */
+};
+
+/* What one record must lead to. */
+struct expectation {
+    enum reference_outcome outcome;
+    const char *reason; /* POISON: as in __connect.errors.exception.class.name; static */
+    struct str key;     /* LIST: Kafka key; lives until reference_free */
+    struct str value;   /* LIST: Kafka value; likewise */
+};
+
+struct reference_interaction {
+    uint64_t item;
+    int64_t time_ms;
+    int type;
+};
+
+struct reference_user {
+    int32_t partition;
+    char *key; /* schemas_user_key's bytes, key_len of them */
+    size_t key_len;
+    int64_t last_offset; /* of the one events topic */
+    uint64_t recent[32]; /* newest last */
+    int n_recent;
+    struct reference_interaction *window; /* (n_window) */
+    int n_window;
+    bool truncated;
+    int64_t newest_ms;
+    uint64_t bought[128], disliked[64]; /* oldest first */
+    int n_bought, n_disliked;
+    uint64_t last_list[64];
+    int n_last_list;
+};
+
+struct reference;
+
+struct reference *reference_new(const struct reference_options *options, const struct model *model,
+                                struct schemas *schemas);
+void reference_free(struct reference *reference);
+/* Applies one record. Records of one partition come in offset order. value.ptr NULL: null value. */
+struct expectation reference_apply(struct reference *reference, int32_t partition, int64_t offset,
+                                   int64_t timestamp_ms, struct str value);
+/* NULL when the reference has no such user. */
+const struct reference_user *reference_user_find(const struct reference *reference,
+                                                 int32_t partition, struct str key);
+int reference_user_count(const struct reference *reference);
+/* Encoder state (S) of the user's window; zeros of nobody without a known item. */
+void reference_encode(const struct reference *reference, const struct reference_user *user,
+                      float *state);
+
+/* The twin of ingest_clean: NULL, or why the event is poison. Changes the event in place. */
+const char *reference_clean(struct event *event, int64_t timestamp_ms, int64_t max_future_ms);
+
+#endif
