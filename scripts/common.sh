@@ -70,7 +70,7 @@ need_tools() {
 }
 
 # build_preset PRESET [TARGET...]: configures when needed and builds build/PRESET. On a terminal ninja's own counter
-# shows; elsewhere a line at the start and one at the end, and the compiler's words when it fails.
+# shows; elsewhere a line at the start and one at the end, and the compiler's words when it fails. BUILD_FLAGS goes to ninja.
 build_preset() {
     local preset=$1 dir=$ROOT/build/$1 log=$ROOT/build/$1.log target started=$SECONDS
     local targets=()
@@ -86,11 +86,11 @@ build_preset() {
         return 1
     fi
     if [ -t 2 ]; then
-        cmake --build "$dir" ${targets[@]+"${targets[@]}"} >&2
+        cmake --build "$dir" ${targets[@]+"${targets[@]}"} -- ${BUILD_FLAGS:-} >&2
         return
     fi
     say "building $preset ..."
-    if ! cmake --build "$dir" ${targets[@]+"${targets[@]}"} >"$log" 2>&1; then
+    if ! cmake --build "$dir" ${targets[@]+"${targets[@]}"} -- ${BUILD_FLAGS:-} >"$log" 2>&1; then
         grep -v '^\[[0-9]*/[0-9]*\] \(Building\|Linking\)' "$log" | tail -60 >&2
         return 1
     fi
