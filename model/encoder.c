@@ -105,7 +105,7 @@ static void block_in(const struct model *model, struct model_scratch *scratch, i
 {
     const struct model_config *c = &model->config;
     model->kernels->matmul(rows, c->D, 2 * c->H, scratch->x,
-                           model__tensor(model, MODEL_LRU_IN_WEIGHT, block),
+                           model__packed(model, MODEL_LRU_IN_WEIGHT, block),
                            model__tensor(model, MODEL_LRU_IN_BIAS, block), scratch->u);
 }
 
@@ -114,14 +114,14 @@ static void block_out(const struct model *model, struct model_scratch *scratch, 
 {
     const struct model_config *c = &model->config;
     const struct model__kernels *k = model->kernels;
-    k->matmul(rows, 2 * c->H, c->D, scratch->h, model__tensor(model, MODEL_LRU_OUT_WEIGHT, block),
+    k->matmul(rows, 2 * c->H, c->D, scratch->h, model__packed(model, MODEL_LRU_OUT_WEIGHT, block),
               model__tensor(model, MODEL_LRU_OUT_BIAS, block), scratch->z);
     k->norm(rows, c->D, scratch->z, scratch->x, model__tensor(model, MODEL_LRU_NORM_WEIGHT, block),
             model__tensor(model, MODEL_LRU_NORM_BIAS, block), scratch->z);
-    k->matmul(rows, c->D, c->F, scratch->z, model__tensor(model, MODEL_FFN_IN_WEIGHT, block),
+    k->matmul(rows, c->D, c->F, scratch->z, model__packed(model, MODEL_FFN_IN_WEIGHT, block),
               model__tensor(model, MODEL_FFN_IN_BIAS, block), scratch->wide);
     k->gelu((size_t)rows * (size_t)c->F, scratch->wide);
-    k->matmul(rows, c->F, c->D, scratch->wide, model__tensor(model, MODEL_FFN_OUT_WEIGHT, block),
+    k->matmul(rows, c->F, c->D, scratch->wide, model__packed(model, MODEL_FFN_OUT_WEIGHT, block),
               model__tensor(model, MODEL_FFN_OUT_BIAS, block), scratch->x);
     k->norm(rows, c->D, scratch->x, scratch->z, model__tensor(model, MODEL_FFN_NORM_WEIGHT, block),
             model__tensor(model, MODEL_FFN_NORM_BIAS, block), scratch->x);

@@ -13,7 +13,7 @@
  * of a kernel do not overlap. n, m, D, H are multiples of 16. Thread: any. */
 struct model__kernels {
     const char *name; /* "avx512", "avx2", "plain" */
-    /* out[b,j] = bias[j] + sum over k of x[b,k] W[k,j]. x (B,n), W (n,m), bias (m), out (B,m). */
+    /* out[b,j] = bias[j] + sum over k of x[b,k] W[k,j]. x (B,n), W (n,m) packed, bias (m), out (B,m). */
     void (*matmul)(int B, int n, int m, const float *x, const float *W, const float *bias,
                    float *out);
     /* out[b,:] = norm(a[b,:] + c[b,:]), c NULL for zeros; all (B,D), out may be a or c. weight, bias (D). */
@@ -40,13 +40,20 @@ const struct model__kernels *model__kernels_best(void);
 /* The table of that name; NULL when this processor or build does not have it. */
 const struct model__kernels *model__kernels_named(const char *name);
 
+/* Copies W (n,m) so that 64 columns lie together: packed (m/64, n, 64), the last tile narrower when m is
+ * no multiple of 64. A pass over one tile then reads memory in order. */
+void model__pack(int n, int m, const float *W, float *packed);
+
 /* ---- model.c ---- */
 
 struct model {
     struct model_config config;
     int S;
     float *params; /* (model_params_floats), aligned to 64 bytes */
-    float *lambda; /* (L,3,H) real part, imaginary part, gamma of each block */
+    float
+        *packed; /* the weight matrices of the blocks, packed, at the offsets they have in params */
+    float *lambda;      /* (L,3,H) real part, imaginary part, gamma of each block */
+    size_t packed_from; /* where the first block begins in params: packed begins there */
     size_t offset[MODEL_MAX_BLOCKS][MODEL_TENSOR_COUNT]; /* into params; SIZE_MAX absent */
     uint64_t id;
     char *version;
@@ -64,6 +71,13 @@ static inline const float *model__tensor(const struct model *model, enum model_t
 {
     size_t offset = model->offset[block][tensor];
     return offset == SIZE_MAX ? NULL : model->params + offset;
+}
+
+/* The same for a weight matrix of a block, packed. */
+static inline const float *model__packed(const struct model *model, enum model_tensor tensor,
+                                         int block)
+{
+    return model->packed + (model->offset[block][tensor] - model->packed_from);
 }
 
 /* Largest magnitude that a parameter and an element of a user vector may have: their dot products stay

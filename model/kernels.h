@@ -4,7 +4,11 @@
 /* What the kernels of every instruction set share. The steps are written out, one number at a time, in
  * kernels_plain.c; the vector files take the same steps, lane by lane. */
 
-enum { MODEL__CHAINS = 16 }; /* partial chains of a sum */
+enum {
+    MODEL__CHAINS = 16,      /* partial chains of a sum */
+    MODEL__TILE = 64,        /* columns of a weight matrix that lie together, see model__pack */
+    MODEL__TILE_DEPTH = 128, /* rows of a tile taken at once: 32 KiB, two thirds of an L1 cache */
+};
 
 #define MODEL__NORM_EPSILON 1e-5f /* as PyTorch's LayerNorm */
 

@@ -20,14 +20,15 @@ static void matmul(int B, int n, int m, const float *x, const float *W, const fl
                    float *out)
 {
     for (int b = 0; b < B; b++) {
-        const float *x_b = x + (size_t)b * (size_t)n;
-        float *out_b = out + (size_t)b * (size_t)m;
-        for (int j = 0; j < m; j++)
-            out_b[j] = bias[j];
-        for (int k = 0; k < n; k++) {
-            const float *W_k = W + (size_t)k * (size_t)m; /* W[k,:] */
-            for (int j = 0; j < m; j++)
-                out_b[j] = fmaf(x_b[k], W_k[j], out_b[j]);
+        for (int j = 0; j < m; j++) {
+            int tile = j - j % MODEL__TILE;
+            int width = m - tile < MODEL__TILE ? m - tile : MODEL__TILE;
+            const float *W_j = W + (size_t)tile * (size_t)n + (j - tile); /* W[:,j], by width */
+            float sum = bias[j];
+            for (int k = 0; k < n; k++)
+                sum =
+                    fmaf(x[(size_t)b * (size_t)n + (size_t)k], W_j[(size_t)k * (size_t)width], sum);
+            out[(size_t)b * (size_t)m + (size_t)j] = sum;
         }
     }
 }

@@ -39,6 +39,23 @@ static bool copy_params(struct model *model, const float *params, struct err *er
     return true;
 }
 
+static void pack_weights(struct model *model)
+{
+    static const enum model_tensor matrices[] = {MODEL_LRU_IN_WEIGHT, MODEL_LRU_OUT_WEIGHT,
+                                                 MODEL_FFN_IN_WEIGHT, MODEL_FFN_OUT_WEIGHT};
+    const struct model_config *c = &model->config;
+    const int rows[] = {c->D, 2 * c->H, c->D, c->F}, cols[] = {2 * c->H, c->D, c->F, c->D};
+    model->packed_from = model->offset[0][MODEL_LRU_NU_LOG];
+    size_t floats = model_params_floats(c) - model->packed_from;
+    model->packed = mem_aligned(64, floats * sizeof(float));
+    for (int block = 0; block < c->L; block++)
+        for (int i = 0; i < 4; i++) {
+            size_t at = model->offset[block][matrices[i]];
+            model__pack(rows[i], cols[i], model->params + at,
+                        model->packed + (at - model->packed_from));
+        }
+}
+
 /* lambda and gamma of each block, in double and rounded once. */
 static bool derive_lambda(struct model *model, struct err *err)
 {
@@ -155,6 +172,7 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
         model_free(model);
         return false;
     }
+    pack_weights(model);
     model->id = identify(model);
     *out = model;
     return true;
@@ -190,6 +208,7 @@ void model_free(struct model *model)
 {
     if (model == NULL) return;
     mem_free(model->params);
+    mem_free(model->packed);
     mem_free(model->lambda);
     mem_free(model->version);
     mem_free(model->tenant);

@@ -1,0 +1,67 @@
+/* The kernels in AVX2: a group of 16 floats is two registers. */
+
+#include "model/internal.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+
+#define TARGET        "avx2,fma"
+#define GROUPS        1 /* 6 x 2 sums, 2 weights and an x: 15 of 16 registers */
+#define ROWS          6
+#define KERNELS_NAME  "avx2"
+#define KERNELS_TABLE model__kernels_avx2
+
+typedef struct {
+    __m256 low, high;
+} v16;
+
+#define V16 static inline __attribute__((always_inline, target(TARGET)))
+
+V16 v16 v16_load(const float *p)
+{
+    return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+V16 void v16_store(float *p, v16 v)
+{
+    _mm256_storeu_ps(p, v.low);
+    _mm256_storeu_ps(p + 8, v.high);
+}
+
+V16 v16 v16_set1(float x)
+{
+    return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+
+V16 v16 v16_fma(v16 a, v16 b, v16 c)
+{
+    return (v16){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+
+/* The operations of two operands differ in the instruction only. */
+#define V16_BINARY(name, instruction)                                                              \
+    V16 v16 v16_##name(v16 a, v16 b)                                                               \
+    {                                                                                              \
+        return (v16){instruction(a.low, b.low), instruction(a.high, b.high)};                      \
+    }
+
+V16_BINARY(mul, _mm256_mul_ps)
+V16_BINARY(add, _mm256_add_ps)
+V16_BINARY(sub, _mm256_sub_ps)
+V16_BINARY(div, _mm256_div_ps)
+V16_BINARY(min, _mm256_min_ps)
+V16_BINARY(max, _mm256_max_ps)
+
+/* Lanes l and l+8, l and l+4, l and l+2, l and l+1. */
+V16 float v16_sum(v16 v)
+{
+    __m256 half = _mm256_add_ps(v.low, v.high);
+    __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+
+#include "model/kernels_simd.h"
+
+#endif

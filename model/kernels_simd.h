@@ -1,0 +1,183 @@
+/* The vector kernels, written once over groups of 16 floats; kernels_avx512.c and kernels_avx2.c define
+ * the group and include this file. The including file defines:
+ *
+ *   TARGET         the instruction sets, as the target attribute takes them
+ *   GROUPS         groups of outputs that one pass of the matrix product holds in registers
+ *   ROWS           rows that it holds, at most 6
+ *   KERNELS_NAME   text; KERNELS_TABLE the table's name
+ *   v16 and v16_load, _store, _set1, _fma, _mul, _add, _sub, _div, _min, _max, _sum
+ *
+ * Each function takes the steps of its namesake in kernels_plain.c. */
+
+#include <math.h>
+
+#include "model/kernels.h"
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define INLINE static inline __attribute__((always_inline, target(TARGET)))
+#define KERNEL static __attribute__((target(TARGET)))
+
+/* ---- matrix product ---- */
+
+/* R rows by G groups of outputs by n steps of the inner index, kept in registers. x (R,n_x) and out (R,m)
+ * begin at this pass's place, W_k at its first k and output: W_k[k * stride + j]. from: (G,16) bias, or NULL
+ * to go on from out. */
+INLINE void matmul_pass(int R, int G, int n, const float *x, size_t n_x, const float *W,
+                        size_t stride, const float *from, float *out, size_t m)
+{
+    v16 sum[6][4];
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        UNROLL for (int g = 0; g < G; g++) sum[r][g] =
+            v16_load(from != NULL ? from + 16 * g : out + (size_t)r * m + 16 * g);
+    }
+    for (int k = 0; k < n; k++) {
+        v16 w[4];
+        UNROLL for (int g = 0; g < G; g++) w[g] = v16_load(W + (size_t)k * stride + 16 * g);
+        UNROLL for (int r = 0; r < R; r++)
+        {
+            v16 x_k = v16_set1(x[(size_t)r * n_x + (size_t)k]);
+            UNROLL for (int g = 0; g < G; g++) sum[r][g] = v16_fma(x_k, w[g], sum[r][g]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        UNROLL for (int g = 0; g < G; g++) v16_store(out + (size_t)r * m + 16 * g, sum[r][g]);
+    }
+}
+
+/* All rows for one pass of G groups. */
+INLINE void matmul_columns(int B, int G, int n, const float *x, size_t n_x, const float *W,
+                           size_t stride, const float *from, float *out, size_t m)
+{
+    int b = 0;
+    for (; b + ROWS <= B; b += ROWS)
+        matmul_pass(ROWS, G, n, x + (size_t)b * n_x, n_x, W, stride, from, out + (size_t)b * m, m);
+    for (; b + 2 <= B; b += 2)
+        matmul_pass(2, G, n, x + (size_t)b * n_x, n_x, W, stride, from, out + (size_t)b * m, m);
+    if (b < B)
+        matmul_pass(1, G, n, x + (size_t)b * n_x, n_x, W, stride, from, out + (size_t)b * m, m);
+}
+
+/* One tile of W by all rows, in pieces of the inner index small enough that the piece of W stays in the L1
+ * cache for all rows (128 x 64 floats = 32 KiB). */
+KERNEL void matmul_tile(int B, int n, int width, const float *x, const float *W, const float *bias,
+                        float *out, size_t m)
+{
+    for (int k = 0; k < n; k += MODEL__TILE_DEPTH) {
+        int depth = n - k < MODEL__TILE_DEPTH ? n - k : MODEL__TILE_DEPTH;
+        const float *W_k = W + (size_t)k * (size_t)width;
+        int j = 0;
+        for (; j + 16 * GROUPS <= width; j += 16 * GROUPS)
+            matmul_columns(B, GROUPS, depth, x + k, (size_t)n, W_k + j, (size_t)width,
+                           k == 0 ? bias + j : NULL, out + j, m);
+        for (; j < width; j += 16)
+            matmul_columns(B, 1, depth, x + k, (size_t)n, W_k + j, (size_t)width,
+                           k == 0 ? bias + j : NULL, out + j, m);
+    }
+}
+
+KERNEL void matmul(int B, int n, int m, const float *x, const float *W, const float *bias,
+                   float *out)
+{
+    for (int j = 0; j < m; j += MODEL__TILE) {
+        int width = m - j < MODEL__TILE ? m - j : MODEL__TILE;
+        matmul_tile(B, n, width, x, W + (size_t)j * (size_t)n, bias + j, out + j, (size_t)m);
+    }
+}
+
+/* ---- rows ---- */
+
+INLINE void norm_row(int D, const float *a, const float *c, const float *weight, const float *bias,
+                     float *out)
+{
+    v16 sum = v16_set1(0.0f), square = v16_set1(0.0f);
+    for (int j = 0; j < D; j += 16) {
+        v16 v = v16_load(a + j);
+        if (c != NULL) v = v16_add(v, v16_load(c + j));
+        v16_store(out + j, v);
+        sum = v16_add(sum, v);
+    }
+    v16 mean = v16_set1(v16_sum(sum) / (float)D);
+    for (int j = 0; j < D; j += 16) {
+        v16 v = v16_sub(v16_load(out + j), mean);
+        v16_store(out + j, v);
+        square = v16_fma(v, v, square);
+    }
+    v16 scale = v16_set1(1.0f / sqrtf(v16_sum(square) / (float)D + MODEL__NORM_EPSILON));
+    for (int j = 0; j < D; j += 16)
+        v16_store(out + j, v16_fma(v16_mul(v16_load(out + j), scale), v16_load(weight + j),
+                                   v16_load(bias + j)));
+}
+
+KERNEL void norm(int B, int D, const float *a, const float *c, const float *weight,
+                 const float *bias, float *out)
+{
+    for (int b = 0; b < B; b++) {
+        size_t row = (size_t)b * (size_t)D;
+        norm_row(D, a + row, c != NULL ? c + row : NULL, weight, bias, out + row);
+    }
+}
+
+INLINE v16 erf_of(v16 x)
+{
+    v16 limited = v16_min(v16_max(x, v16_set1(-MODEL__ERF_LIMIT)), v16_set1(MODEL__ERF_LIMIT));
+    v16 t = v16_mul(limited, limited);
+    v16 p = v16_set1(MODEL__ERF_P5);
+    p = v16_fma(p, t, v16_set1(MODEL__ERF_P4));
+    p = v16_fma(p, t, v16_set1(MODEL__ERF_P3));
+    p = v16_fma(p, t, v16_set1(MODEL__ERF_P2));
+    p = v16_fma(p, t, v16_set1(MODEL__ERF_P1));
+    p = v16_fma(p, t, v16_set1(MODEL__ERF_P0));
+    v16 q = v16_set1(MODEL__ERF_Q5);
+    q = v16_fma(q, t, v16_set1(MODEL__ERF_Q4));
+    q = v16_fma(q, t, v16_set1(MODEL__ERF_Q3));
+    q = v16_fma(q, t, v16_set1(MODEL__ERF_Q2));
+    q = v16_fma(q, t, v16_set1(MODEL__ERF_Q1));
+    q = v16_fma(q, t, v16_set1(MODEL__ERF_Q0));
+    return v16_div(v16_mul(limited, p), q);
+}
+
+KERNEL void gelu(size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        v16 v = v16_load(x + i);
+        v16 half = v16_mul(v16_set1(0.5f), v);
+        v16_store(x + i, v16_fma(half, erf_of(v16_mul(v, v16_set1(MODEL__SQRT_HALF))), half));
+    }
+}
+
+KERNEL void recur(int H, const float *lambda, const float *u, float *h)
+{
+    const v16 zero = v16_set1(0.0f);
+    for (int i = 0; i < H; i += 16) {
+        v16 real = v16_load(lambda + i), imaginary = v16_load(lambda + H + i);
+        v16 gamma = v16_load(lambda + 2 * H + i);
+        v16 re = v16_load(h + i), im = v16_load(h + H + i);
+        v16 u_re = v16_mul(gamma, v16_load(u + i)), u_im = v16_mul(gamma, v16_load(u + H + i));
+        v16_store(h + i, v16_fma(real, re, v16_fma(v16_sub(zero, imaginary), im, u_re)));
+        v16_store(h + H + i, v16_fma(real, im, v16_fma(imaginary, re, u_im)));
+    }
+}
+
+KERNEL float dot(int D, const float *a, const float *b)
+{
+    v16 chain = v16_set1(0.0f);
+    for (int j = 0; j < D; j += 16)
+        chain = v16_fma(v16_load(a + j), v16_load(b + j), chain);
+    return v16_sum(chain);
+}
+
+const struct model__kernels KERNELS_TABLE = {
+    .name = KERNELS_NAME,
+    .matmul = matmul,
+    .norm = norm,
+    .gelu = gelu,
+    .recur = recur,
+    .dot = dot,
+};
