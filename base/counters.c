@@ -1,0 +1,241 @@
+/* Counters: a flat array of cells for each slot, laid out by the table. */
+#include "base/counters.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/sync.h"
+
+enum {
+    SUB_BITS = 4, /* 16 buckets to a doubling */
+    SUBS = 1 << SUB_BITS,
+    VALUE_BITS = 36, /* 2^36 us are 19 hours; longer ones count as that */
+    BUCKETS = (VALUE_BITS - SUB_BITS + 1) * SUBS,
+    /* A latency's cells: its buckets, then the sum and the number of observations. */
+    CELL_SUM = BUCKETS,
+    CELL_COUNT,
+    LATENCY_CELLS,
+    CACHE_LINE = 64,
+    /* Edges that /metrics shows: 2^6 us (64 us) to 2^26 us (67 s). */
+    EDGE_FIRST = 6,
+    EDGE_LAST = 26,
+};
+
+struct counters_slot {
+    struct counters *counters;
+    struct sync_int *cells; /* (n_cells) */
+};
+
+struct counters {
+    const struct counter_spec *specs;
+    int n_specs;
+    int n_slots;
+    int *first;     /* (n_specs) first cell of each spec */
+    size_t n_cells; /* of one slot, rounded up to whole cache lines */
+    struct counters_slot *slots;
+};
+
+/* ---- layout ---- */
+
+static int labels_of(const struct counter_spec *spec)
+{
+    return spec->label != NULL ? spec->n_label_values : 1;
+}
+
+static int cells_of(const struct counter_spec *spec)
+{
+    return spec->type == COUNTER_LATENCY ? LATENCY_CELLS : 1;
+}
+
+struct counters *counters_new(const struct counter_spec *specs, int n_specs, int n_slots)
+{
+    struct counters *counters = mem_zalloc(sizeof(*counters));
+    counters->specs = specs;
+    counters->n_specs = n_specs;
+    counters->n_slots = n_slots;
+    counters->first = mem_alloc(((size_t)n_specs + 1) * sizeof(*counters->first));
+    int cells = 0;
+    for (int i = 0; i < n_specs; i++) {
+        assert(specs[i].label == NULL || specs[i].n_label_values > 0);
+        counters->first[i] = cells;
+        cells += labels_of(&specs[i]) * cells_of(&specs[i]);
+    }
+    size_t per_line = CACHE_LINE / sizeof(struct sync_int);
+    counters->n_cells = ((size_t)cells + per_line) / per_line * per_line;
+    counters->slots = mem_zalloc(((size_t)n_slots + 1) * sizeof(*counters->slots));
+    for (int i = 0; i < n_slots; i++) {
+        counters->slots[i].counters = counters;
+        counters->slots[i].cells =
+            mem_aligned(CACHE_LINE, counters->n_cells * sizeof(struct sync_int));
+    }
+    return counters;
+}
+
+void counters_free(struct counters *counters)
+{
+    if (counters == NULL) return;
+    for (int i = 0; i < counters->n_slots; i++)
+        mem_free(counters->slots[i].cells);
+    mem_free(counters->slots);
+    mem_free(counters->first);
+    mem_free(counters);
+}
+
+struct counters_slot *counters_slot(struct counters *counters, int slot)
+{
+    assert(slot >= 0 && slot < counters->n_slots);
+    return &counters->slots[slot];
+}
+
+/* The index of the first cell of a spec's label. */
+static size_t cell_at(const struct counters *counters, int spec, int label)
+{
+    assert(spec >= 0 && spec < counters->n_specs);
+    assert(label >= 0 && label < labels_of(&counters->specs[spec]));
+    return (size_t)(counters->first[spec] + label * cells_of(&counters->specs[spec]));
+}
+
+/* ---- counting ---- */
+
+/* Values below 16 have a bucket each; above, the top SUB_BITS + 1 bits choose it. */
+static int bucket_of(int64_t us)
+{
+    const int64_t largest = (INT64_C(1) << VALUE_BITS) - 1;
+    if (us < 0) us = 0;
+    if (us > largest) us = largest;
+    if (us < SUBS) return (int)us;
+    int shift = 63 - __builtin_clzll((unsigned long long)us) - SUB_BITS;
+    return (shift + 1) * SUBS + (int)((us >> shift) & (SUBS - 1));
+}
+
+/* The first value behind the bucket. */
+static int64_t bucket_end(int bucket)
+{
+    if (bucket < SUBS) return bucket + 1;
+    int shift = bucket / SUBS - 1;
+    return (INT64_C(1) << shift) * (SUBS + bucket % SUBS + 1);
+}
+
+void counters_add(struct counters_slot *slot, int spec, int label, int64_t delta)
+{
+    assert(slot->counters->specs[spec].type != COUNTER_LATENCY);
+    sync_int_own_add(&slot->cells[cell_at(slot->counters, spec, label)], delta);
+}
+
+void counters_set(struct counters_slot *slot, int spec, int label, int64_t level)
+{
+    assert(slot->counters->specs[spec].type == COUNTER_GAUGE);
+    sync_int_set(&slot->cells[cell_at(slot->counters, spec, label)], level);
+}
+
+void counters_observe(struct counters_slot *slot, int spec, int label, int64_t us)
+{
+    assert(slot->counters->specs[spec].type == COUNTER_LATENCY);
+    struct sync_int *cells = &slot->cells[cell_at(slot->counters, spec, label)];
+    sync_int_own_add(&cells[bucket_of(us)], 1);
+    sync_int_own_add(&cells[CELL_SUM], us > 0 ? us : 0);
+    sync_int_own_add(&cells[CELL_COUNT], 1);
+}
+
+/* ---- reading ---- */
+
+static int64_t sum_of(const struct counters *counters, size_t cell)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < counters->n_slots; i++)
+        sum += sync_int_get(&counters->slots[i].cells[cell]);
+    return sum;
+}
+
+int64_t counters_get(const struct counters *counters, int spec, int label)
+{
+    size_t cell = cell_at(counters, spec, label);
+    bool is_latency = counters->specs[spec].type == COUNTER_LATENCY;
+    return sum_of(counters, is_latency ? cell + CELL_COUNT : cell);
+}
+
+int64_t counters_quantile(const struct counters *counters, int spec, int label, double q)
+{
+    assert(counters->specs[spec].type == COUNTER_LATENCY);
+    size_t cell = cell_at(counters, spec, label);
+    int64_t total = 0, seen = 0;
+    /* The buckets are added up themselves: CELL_COUNT may be a moment ahead of them. */
+    for (int b = 0; b < BUCKETS; b++)
+        total += sum_of(counters, cell + (size_t)b);
+    for (int b = 0; b < BUCKETS; b++) {
+        seen += sum_of(counters, cell + (size_t)b);
+        if (seen > 0 && (double)seen >= q * (double)total) return bucket_end(b) - 1;
+    }
+    return 0;
+}
+
+/* ---- /metrics ---- */
+
+/* {label="value"} with `more` behind it inside the braces; nothing when both are empty. */
+static void push_labels(struct buf *out, const struct counter_spec *spec, int label,
+                        const char *more)
+{
+    if (spec->label == NULL && more[0] == '\0') return;
+    buf_push_byte(out, '{');
+    if (spec->label != NULL) {
+        buf_push_format(out, "%s=\"", spec->label);
+        for (const char *c = spec->label_values[label]; *c != '\0'; c++) {
+            if (*c == '"' || *c == '\\') buf_push_byte(out, '\\');
+            buf_push_byte(out, (uint8_t)*c);
+        }
+        buf_push_text(out, more[0] != '\0' ? "\"," : "\"");
+    }
+    buf_push_text(out, more);
+    buf_push_byte(out, '}');
+}
+
+static void render_latency(const struct counters *counters, int spec, int label, struct buf *out)
+{
+    const struct counter_spec *s = &counters->specs[spec];
+    size_t cell = cell_at(counters, spec, label);
+    int64_t seen = 0;
+    int b = 0;
+    for (int edge = EDGE_FIRST; edge <= EDGE_LAST; edge++) {
+        while (b < BUCKETS && bucket_end(b) <= INT64_C(1) << edge) {
+            seen += sum_of(counters, cell + (size_t)b++);
+        }
+        struct buf more;
+        buf_init(&more, 64);
+        buf_push_format(&more, "le=\"%.6f\"", (double)(INT64_C(1) << edge) / 1e6);
+        buf_push_byte(&more, 0);
+        buf_push_format(out, "%s_bucket", s->name);
+        push_labels(out, s, label, (const char *)more.data);
+        buf_push_format(out, " %lld\n", (long long)seen);
+        buf_fini(&more);
+    }
+    while (b < BUCKETS)
+        seen += sum_of(counters, cell + (size_t)b++);
+    buf_push_format(out, "%s_bucket", s->name);
+    push_labels(out, s, label, "le=\"+Inf\"");
+    buf_push_format(out, " %lld\n%s_sum", (long long)seen, s->name);
+    push_labels(out, s, label, "");
+    buf_push_format(out, " %.6f\n%s_count", (double)sum_of(counters, cell + CELL_SUM) / 1e6,
+                    s->name);
+    push_labels(out, s, label, "");
+    buf_push_format(out, " %lld\n", (long long)seen);
+}
+
+void counters_render(const struct counters *counters, struct buf *out)
+{
+    static const char *const types[] = {"counter", "gauge", "histogram"};
+    for (int i = 0; i < counters->n_specs; i++) {
+        const struct counter_spec *spec = &counters->specs[i];
+        buf_push_format(out, "# HELP %s %s\n# TYPE %s %s\n", spec->name, spec->help, spec->name,
+                        types[spec->type]);
+        for (int label = 0; label < labels_of(spec); label++) {
+            if (spec->type == COUNTER_LATENCY) {
+                render_latency(counters, i, label, out);
+                continue;
+            }
+            buf_push_text(out, spec->name);
+            push_labels(out, spec, label, "");
+            buf_push_format(out, " %lld\n", (long long)counters_get(counters, i, label));
+        }
+    }
+}
