@@ -1,0 +1,349 @@
+/* The encoder's and the loss's gradients, parameter by parameter, against central differences of a naive reference in
+ * double that follows the formulas of model/model.h; and each instruction set against that reference's parts. */
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "train/encoder.h"
+#include "train/kernels.h"
+#include "train/loss.h"
+
+enum { P = 9, N_SEQUENCES = 3 };
+
+static const struct model_config config = {
+    .N = 23, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 8};
+static const int starts[N_SEQUENCES + 1] = {0, 1, 6, 9};
+static int32_t items[P], types[P], gaps[P], targets[P];
+static const struct train__batch batch = {.n = N_SEQUENCES,
+                                          .start = starts,
+                                          .P = P,
+                                          .item = items,
+                                          .type = types,
+                                          .gap = gaps,
+                                          .target = targets};
+
+/* ---- the reference ---- */
+
+static const double *part(const double *params, enum model_tensor tensor, int block)
+{
+    return params + model_param_offset(&config, tensor, block);
+}
+
+/* v <- norm(v), (D). */
+static void ref_norm(double *v, const double *weight, const double *bias)
+{
+    double mean = 0, variance = 0;
+    for (int d = 0; d < config.D; d++)
+        mean += v[d] / config.D;
+    for (int d = 0; d < config.D; d++)
+        variance += (v[d] - mean) * (v[d] - mean) / config.D;
+    for (int d = 0; d < config.D; d++)
+        v[d] = (v[d] - mean) / sqrt(variance + 1e-5) * weight[d] + bias[d];
+}
+
+/* out (m) = x (n) W (n,m) + bias (m). */
+static void ref_linear(int n, int m, const double *x, const double *W, const double *bias,
+                       double *out)
+{
+    for (int j = 0; j < m; j++) {
+        out[j] = bias[j];
+        for (int k = 0; k < n; k++)
+            out[j] += x[k] * W[k * m + j];
+    }
+}
+
+static void ref_recur(const double *params, int l, const double *u, double *h)
+{
+    int H = config.H;
+    for (int j = 0; j < H; j++) {
+        double radius = exp(-exp(part(params, MODEL_LRU_NU_LOG, l)[j]));
+        double angle = exp(part(params, MODEL_LRU_THETA_LOG, l)[j]);
+        double gamma = exp(part(params, MODEL_LRU_GAMMA_LOG, l)[j]);
+        double re = radius * cos(angle), im = radius * sin(angle);
+        double h_re = re * h[j] - im * h[H + j] + gamma * u[j];
+        h[H + j] = re * h[H + j] + im * h[j] + gamma * u[H + j];
+        h[j] = h_re;
+    }
+}
+
+/* One step: h (L,2H) the state; out (D). */
+static void ref_step(const double *params, int p, double *h, double *out)
+{
+    double u[64], y[64], wide[64];
+    int D = config.D, H = config.H, F = config.F;
+    for (int d = 0; d < D; d++)
+        out[d] = part(params, MODEL_ITEM_EMBEDDING, 0)[items[p] * D + d] +
+                 part(params, MODEL_TYPE_EMBEDDING, 0)[types[p] * D + d] +
+                 part(params, MODEL_GAP_EMBEDDING, 0)[gaps[p] * D + d];
+    ref_norm(out, part(params, MODEL_INPUT_NORM_WEIGHT, 0), part(params, MODEL_INPUT_NORM_BIAS, 0));
+    for (int l = 0; l < config.L; l++) {
+        ref_linear(D, 2 * H, out, part(params, MODEL_LRU_IN_WEIGHT, l),
+                   part(params, MODEL_LRU_IN_BIAS, l), u);
+        ref_recur(params, l, u, h + l * 2 * H);
+        ref_linear(2 * H, D, h + l * 2 * H, part(params, MODEL_LRU_OUT_WEIGHT, l),
+                   part(params, MODEL_LRU_OUT_BIAS, l), y);
+        for (int d = 0; d < D; d++)
+            out[d] += y[d];
+        ref_norm(out, part(params, MODEL_LRU_NORM_WEIGHT, l), part(params, MODEL_LRU_NORM_BIAS, l));
+        ref_linear(D, F, out, part(params, MODEL_FFN_IN_WEIGHT, l),
+                   part(params, MODEL_FFN_IN_BIAS, l), wide);
+        for (int f = 0; f < F; f++)
+            wide[f] *= 0.5 * (1 + erf(wide[f] / sqrt(2.0)));
+        ref_linear(F, D, wide, part(params, MODEL_FFN_OUT_WEIGHT, l),
+                   part(params, MODEL_FFN_OUT_BIAS, l), y);
+        for (int d = 0; d < D; d++)
+            out[d] += y[d];
+        ref_norm(out, part(params, MODEL_FFN_NORM_WEIGHT, l), part(params, MODEL_FFN_NORM_BIAS, l));
+    }
+}
+
+/* Mean cross-entropy of the batch; boost as in train/loss.h or NULL. vectors (P,D) written when not NULL. */
+static double ref_loss(const double *params, const float *boost, double *vectors)
+{
+    double total = 0;
+    for (int s = 0; s < N_SEQUENCES; s++) {
+        double h[128] = {0}, x[64];
+        for (int p = starts[s]; p < starts[s + 1]; p++) {
+            ref_step(params, p, h, x);
+            double sum = 0, own = 0;
+            for (int i = 0; i < config.N; i++) {
+                double logit = part(params, MODEL_ITEM_BIAS, 0)[i];
+                for (int d = 0; d < config.D; d++)
+                    logit += x[d] * part(params, MODEL_ITEM_EMBEDDING, 0)[i * config.D + d];
+                if (boost && i == targets[p]) logit += (double)boost[i];
+                sum += exp(logit);
+                if (i == targets[p]) own = logit;
+            }
+            total += log(sum) - own;
+            for (int d = 0; d < config.D && vectors; d++)
+                vectors[p * config.D + d] = x[d];
+        }
+    }
+    return total / P;
+}
+
+/* ---- the code under test ---- */
+
+static float *make_params(uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, seed);
+    size_t n = model_params_floats(&config);
+    float *params = mem_aligned(64, n * sizeof(float));
+    model_params_init(&config, seed, params);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int count = model_params(&config, table);
+    for (int t = 0; t < count; t++) {
+        for (size_t i = 0; i < table[t].count; i++)
+            params[table[t].offset + i] += (float)(0.2 * rng_normal(&rng));
+    }
+    for (int p = 0; p < P; p++) {
+        items[p] = (int32_t)rng_below(&rng, (uint64_t)config.N);
+        targets[p] = (int32_t)rng_below(&rng, (uint64_t)config.N);
+        types[p] = (int32_t)rng_below(&rng, 11);
+        gaps[p] = (int32_t)rng_below(&rng, 8);
+    }
+    return params;
+}
+
+/* Mean loss by train/; grads (a block, zeroed here) written when not NULL. */
+static double loss_of(struct train__encoder *encoder, struct train__loss *loss, const float *params,
+                      const float *boost, float rate, float *grads)
+{
+    static float dx[P * 16], weight[32 * 16], bias[32];
+    const float *x = train__encoder_forward(encoder, params, &batch, rate, 77);
+    memset(weight, 0, sizeof weight);
+    memset(bias, 0, sizeof bias);
+    struct train__softmax args = {
+        .P = P,
+        .C = config.N,
+        .D = config.D,
+        .x = x,
+        .weight = params + model_param_offset(&config, MODEL_ITEM_EMBEDDING, 0),
+        .bias = params + model_param_offset(&config, MODEL_ITEM_BIAS, 0),
+        .boost = boost,
+        .target = targets,
+        .scale = 1.0f / P,
+        .dx = dx,
+        .dweight = weight,
+        .dbias = bias,
+    };
+    double total = train__loss_softmax(loss, &args) / P;
+    if (!grads) return total;
+    memset(grads, 0, model_params_floats(&config) * sizeof(float));
+    memcpy(grads + model_param_offset(&config, MODEL_ITEM_EMBEDDING, 0), weight,
+           (size_t)(config.N * config.D) * sizeof(float));
+    memcpy(grads + model_param_offset(&config, MODEL_ITEM_BIAS, 0), bias,
+           (size_t)config.N * sizeof(float));
+    train__encoder_backward(encoder, params, &batch, dx, grads);
+    return total;
+}
+
+static void every_parameter(void)
+{
+    uint64_t seed = TEST_SEED();
+    float *params = make_params(seed);
+    size_t n = model_params_floats(&config);
+    float *grads = mem_aligned(64, n * sizeof(float));
+    double *exact = mem_alloc(n * sizeof(double));
+    float boost[32];
+    for (int i = 0; i < 32; i++)
+        boost[i] = -0.1f * (float)i;
+    for (size_t i = 0; i < n; i++)
+        exact[i] = (double)params[i];
+    struct train__encoder *encoder = train__encoder_new(&config);
+    struct train__loss *loss = train__loss_new(256); /* tiles of two rows */
+    double vectors[P * 16];
+    CHECK_NEAR(loss_of(encoder, loss, params, boost, 0, grads), ref_loss(exact, boost, vectors),
+               1e-5);
+    const float *x = train__encoder_forward(encoder, params, &batch, 0, 1);
+    for (int i = 0; i < P * config.D; i++)
+        CHECK_NEAR(x[i], vectors[i], 1e-4);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int count = model_params(&config, table);
+    for (int t = 0; t < count; t++) {
+        double largest = 0;
+        for (size_t i = table[t].offset; i < table[t].offset + table[t].count; i++) {
+            double value = exact[i], step = 1e-5;
+            exact[i] = value + step;
+            double above = ref_loss(exact, boost, NULL);
+            exact[i] = value - step;
+            double below = ref_loss(exact, boost, NULL);
+            exact[i] = value;
+            double want = (above - below) / (2 * step);
+            if (fabs((double)grads[i] - want) > 1e-5 + 1e-3 * fabs(want))
+                test_fail(__FILE__, __LINE__, "%s[%zu]: gradient %.9g, by differences %.9g",
+                          table[t].name, i - table[t].offset, (double)grads[i], want);
+            largest = fmax(largest, fabs(want));
+        }
+        /* A tensor whose gradient is nothing would check nothing. */
+        if (largest < 1e-5)
+            test_fail(__FILE__, __LINE__, "%s: all gradients are below %g", table[t].name, largest);
+    }
+    train__encoder_free(encoder);
+    train__loss_free(loss);
+    mem_free(params);
+    mem_free(grads);
+    mem_free(exact);
+}
+
+/* With dropout the choices depend on the seed only, so the loss is smooth in the parameters; differences along random
+ * directions in float. */
+static void dropout_direction(void)
+{
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    float *params = make_params(5);
+    size_t n = model_params_floats(&config);
+    float *grads = mem_aligned(64, n * sizeof(float));
+    float *moved = mem_aligned(64, n * sizeof(float));
+    float *direction = mem_aligned(64, n * sizeof(float));
+    struct train__encoder *encoder = train__encoder_new(&config);
+    struct train__loss *loss = train__loss_new(1 << 20);
+    double plain = loss_of(encoder, loss, params, NULL, 0, NULL);
+    double dropped = loss_of(encoder, loss, params, NULL, 0.4f, grads);
+    CHECK(fabs(plain - dropped) > 1e-3);
+    for (int trial = 0; trial < 10; trial++) {
+        double slope = 0, ends[2];
+        const double step = 2e-3;
+        for (size_t i = 0; i < n; i++) {
+            direction[i] = (float)rng_normal(&rng);
+            slope += (double)direction[i] * (double)grads[i];
+        }
+        for (int side = 0; side < 2; side++) {
+            for (size_t i = 0; i < n; i++)
+                moved[i] = params[i] + (float)(side ? -step : step) * direction[i];
+            ends[side] = loss_of(encoder, loss, moved, NULL, 0.4f, NULL);
+        }
+        CHECK_NEAR(slope, (ends[0] - ends[1]) / (2 * step), 0.02 + 0.02 * fabs(slope));
+    }
+    train__encoder_free(encoder);
+    train__loss_free(loss);
+    mem_free(params);
+    mem_free(grads);
+    mem_free(moved);
+    mem_free(direction);
+}
+
+static void ranks(void)
+{
+    enum { C = 19, D = 16 };
+    static float x[2 * D], weight[C * D], bias[C], unused[32 * D];
+    int32_t rank[2], target[2] = {7, 3};
+    for (int c = 0; c < C; c++)
+        bias[c] = c == 4 || c == 5 ? -1.0f : (float)c;
+    bias[3] = bias[9] = 9.0f; /* a tie with a larger index does not count */
+    struct train__softmax args = {.P = 2,
+                                  .C = C,
+                                  .D = D,
+                                  .x = x,
+                                  .weight = weight,
+                                  .bias = bias,
+                                  .target = target,
+                                  .scale = 1,
+                                  .dx = unused,
+                                  .dweight = unused,
+                                  .dbias = unused};
+    struct train__loss *loss = train__loss_new(1);
+    train__loss_ranks(loss, &args, rank);
+    CHECK_INT(rank[0], 13); /* 3, 8, 9, and 10 .. 18 */
+    CHECK_INT(rank[1], 10); /* 10 .. 18 */
+    train__loss_free(loss);
+}
+
+static void kernels_agree(void)
+{
+    enum { n = 480, D = 48 };
+    static float in[n], a[n], b[n], weight[n], sum[n], out[n], hat[n], rstd[n];
+    const struct train__kernels *tables[TRAIN__KERNELS_MAX];
+    int count = train__kernels_all(tables);
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    for (int i = 0; i < n; i++) {
+        in[i] = (float)(3 * rng_normal(&rng));
+        weight[i] = (float)rng_normal(&rng);
+    }
+    for (int t = 0; t < count; t++) {
+        const struct train__kernels *k = tables[t];
+        printf("  %s\n", k->name);
+        k->gelu(n, in, out);
+        for (int i = 0; i < n; i++)
+            CHECK_NEAR(out[i], 0.5 * (double)in[i] * (1 + erf((double)in[i] / sqrt(2.0))), 2e-6);
+        memcpy(a, in, sizeof a);
+        memset(sum, 0, sizeof sum);
+        float max = k->bias_max(n, a, weight);
+        double want = 0;
+        for (int i = 0; i < n; i++) {
+            CHECK(in[i] + weight[i] <= max);
+            want += exp((double)(in[i] + weight[i]) - (double)max);
+        }
+        float total = k->exp_sum(n, a, max);
+        CHECK_NEAR(total, want, 1e-5 * want);
+        k->scale_add(n, a, 1.0f / total, sum);
+        for (int i = 0; i < n; i++)
+            CHECK_NEAR(sum[i], exp((double)(in[i] + weight[i]) - (double)max) / want, 1e-6);
+        k->norm(n / D, D, in, weight, weight + D, hat, rstd, out);
+        CHECK_NEAR(out[17], ((hat[17] * weight[17]) + weight[D + 17]), 1e-5);
+        CHECK_NEAR(k->square_sum(n, in), tables[0]->square_sum(n, in), 1e-3);
+        for (int i = 0; i < n; i++)
+            a[i] = b[i] = 1;
+        k->dropout(n, a, 0.25f, 9);
+        tables[0]->dropout(n, b, 0.25f, 9);
+        int kept = 0;
+        for (int i = 0; i < n; i++) {
+            CHECK_NEAR(a[i], b[i], 0);
+            CHECK(a[i] == 0 || fabs((double)a[i] - 4.0 / 3) < 1e-6);
+            kept += a[i] > 0;
+        }
+        CHECK(kept > n * 65 / 100 && kept < n * 85 / 100);
+    }
+}
+
+int main(void)
+{
+    CASE(every_parameter);
+    CASE(dropout_direction);
+    CASE(ranks);
+    CASE(kernels_agree);
+    return 0;
+}
