@@ -166,7 +166,34 @@ struct schemas_options {
     int registry_timeout_ms;
     enum value_format events_format; /* of what comes in; what goes out is always Avro */
     const char *recommendations_topic; /* subject name: <topic>-value */
+    /* Where events and items are written, by who writes any (import, simulate, POST /v1/events); subject <topic>-value.
+     * NULL: the subject is the record's full name, freshet.Event or freshet.Item. */
+    const char *events_topic;
+    const char *items_topic;
 };
+
+/* The ids of the built-in files: what the framing carries when there is no registry. They never change. */
+enum schemas_builtin {
+    SCHEMAS_EVENT = 1,
+    SCHEMAS_ITEM,
+    SCHEMAS_RECOMMENDATIONS,
+    SCHEMAS_RELATED,
+    SCHEMAS_TRENDING,
+    SCHEMAS_TRAINING_EXAMPLE,
+    SCHEMAS_ERASURE,
+};
+
+/* Limits of one message; what goes over one is poison. */
+enum {
+    SCHEMAS_MESSAGE_MAX = 64 * 1024, /* bytes */
+    SCHEMAS_STRING_MAX = 4 * 1024,   /* bytes of a string that is kept; one that is skipped may be longer */
+    SCHEMAS_ITEMS_MAX = 1000,
+    SCHEMAS_MAP_MAX = 256,
+    SCHEMAS_DEPTH_MAX = 16,
+    SCHEMAS_ARENA_MAX = 512 * 1024, /* most that decoding one message takes from the arena */
+};
+/* The text of an ERR_DATA begins with this when the registry does not know the schema id. */
+#define SCHEMAS_UNKNOWN_ID "unknown schema id"
 
 struct schemas;
 

@@ -1,0 +1,245 @@
+/* Our structs as JSON, with the field names of schemas/avro/: for people, curl and the page. What an Avro record would
+ * have as null or empty is left out, but for the list of items. */
+#include "schemas/schemas.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- values ---- */
+
+/* Bytes of the UTF-8 sequence at s, 0 when there is no valid one. */
+static size_t utf8_len(const uint8_t *s, size_t left)
+{
+    static const struct {
+        uint8_t low, high, second_low, second_high, len;
+    } forms[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+                 {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3},
+                 {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+                 {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+    if (s[0] < 0x80) return 1;
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        if (s[0] < forms[f].low || s[0] > forms[f].high || left < forms[f].len) continue;
+        if (s[1] < forms[f].second_low || s[1] > forms[f].second_high) return 0;
+        for (size_t i = 2; i < forms[f].len; i++)
+            if ((s[i] & 0xc0) != 0x80) return 0;
+        return forms[f].len;
+    }
+    return 0;
+}
+
+/* Bytes that are not UTF-8 become U+FFFD, so that the line is always valid JSON. '<' is written as an escape: the line
+ * may stand inside a page's script. */
+static void push_text(struct buf *out, struct str s)
+{
+    const uint8_t *bytes = (const uint8_t *)s.ptr;
+    buf_push_byte(out, '"');
+    for (size_t i = 0; i < s.len;) {
+        size_t n = utf8_len(bytes + i, s.len - i);
+        uint8_t c = bytes[i];
+        if (n == 0)
+            buf_push_text(out, "\\ufffd");
+        else if (c == '"' || c == '\\')
+            buf_push_format(out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f || c == '<')
+            buf_push_format(out, "\\u%04x", c);
+        else
+            buf_push(out, bytes + i, n);
+        i += n ? n : 1;
+    }
+    buf_push_byte(out, '"');
+}
+
+/* The shortest decimal that reads back as the same number. JSON has no infinity: null. */
+static void push_number(struct buf *out, double v)
+{
+    char text[40];
+    if (!isfinite(v)) {
+        buf_push_text(out, "null");
+        return;
+    }
+    for (int digits = 6; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, v);
+        double back = strtod(text, NULL);
+        if (back >= v && back <= v) break;
+    }
+    buf_push_text(out, text);
+}
+
+static void push_float(struct buf *out, float v)
+{
+    char text[40];
+    if (!isfinite(v)) {
+        buf_push_text(out, "null");
+        return;
+    }
+    for (int digits = 5; digits <= 9; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        float back = strtof(text, NULL);
+        if (back >= v && back <= v) break;
+    }
+    buf_push_text(out, text);
+}
+
+/* ---- members; each begins with a comma unless it is the first of its object ---- */
+
+static void push_key(struct buf *out, const char *key)
+{
+    uint8_t last = out->len ? out->data[out->len - 1] : 0;
+    if (last != '{' && last != '[' && !out->failed) buf_push_byte(out, ',');
+    buf_push_format(out, "\"%s\":", key);
+}
+
+/* Left out when empty. */
+static void member_text(struct buf *out, const char *key, struct str s)
+{
+    if (s.len == 0) return;
+    push_key(out, key);
+    push_text(out, s);
+}
+
+static void member_number(struct buf *out, const char *key, bool has, double v)
+{
+    if (!has) return;
+    push_key(out, key);
+    push_number(out, v);
+}
+
+static void member_integer(struct buf *out, const char *key, bool has, int64_t v)
+{
+    if (!has) return;
+    push_key(out, key);
+    buf_push_format(out, "%" PRId64, v);
+}
+
+static void member_bool(struct buf *out, const char *key, bool v)
+{
+    push_key(out, key);
+    buf_push_text(out, v ? "true" : "false");
+}
+
+static void member_map(struct buf *out, const char *key, const struct attribute *map, size_t n)
+{
+    if (n == 0) return;
+    push_key(out, key);
+    buf_push_byte(out, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (i) buf_push_byte(out, ',');
+        push_text(out, map[i].key);
+        buf_push_byte(out, ':');
+        push_text(out, map[i].value);
+    }
+    buf_push_byte(out, '}');
+}
+
+/* ---- records ---- */
+
+void schemas_event_encode_json(const struct event *e, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "event_id", e->event_id);
+    member_text(out, "event_type", str_of(schemas_event_type_name(e->type)));
+    member_integer(out, "event_time", e->time_ms != 0, e->time_ms);
+    member_text(out, "user_id", e->user_id);
+    member_text(out, "anonymous_id", e->anonymous_id);
+    member_text(out, "session_id", e->session_id);
+    push_key(out, "items");
+    buf_push_byte(out, '[');
+    for (size_t i = 0; i < e->n_items; i++) {
+        const struct event_item *item = &e->items[i];
+        buf_push_text(out, i ? ",{" : "{");
+        member_text(out, "item_id", item->item_id);
+        member_number(out, "quantity", true, item->quantity);
+        member_number(out, "price", item->has_price, item->price);
+        member_integer(out, "position", item->position >= 0, item->position);
+        buf_push_byte(out, '}');
+    }
+    buf_push_byte(out, ']');
+    member_text(out, "query", e->query);
+    member_text(out, "order_id", e->order_id);
+    member_number(out, "value", e->has_value, e->value);
+    member_text(out, "currency", e->currency);
+    member_text(out, "recommendation_id", e->recommendation_id);
+    member_text(out, "tenant", e->tenant);
+    if (!e->consent) member_bool(out, "consent", false);
+    member_map(out, "context", e->context, e->n_context);
+    member_map(out, "attributes", e->attributes, e->n_attributes);
+    buf_push_byte(out, '}');
+}
+
+void schemas_item_encode_json(const struct item *item, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "item_id", item->item_id);
+    member_text(out, "tenant", item->tenant);
+    member_text(out, "title", item->title);
+    if (item->n_categories) {
+        push_key(out, "categories");
+        for (size_t i = 0; i < item->n_categories; i++) {
+            buf_push_byte(out, i ? ',' : '[');
+            push_text(out, item->categories[i]);
+        }
+        buf_push_byte(out, ']');
+    }
+    member_text(out, "brand", item->brand);
+    member_number(out, "price", item->has_price, item->price);
+    member_integer(out, "stock", item->stock >= 0, item->stock);
+    member_integer(out, "available_from", item->available_from_ms != 0, item->available_from_ms);
+    member_integer(out, "available_until", item->available_until_ms != 0, item->available_until_ms);
+    if (item->hidden) member_bool(out, "hidden", true);
+    member_map(out, "attributes", item->attributes, item->n_attributes);
+    if (item->n_vector) {
+        push_key(out, "vector");
+        for (size_t i = 0; i < item->n_vector; i++) {
+            buf_push_byte(out, i ? ',' : '[');
+            push_float(out, item->vector[i]);
+        }
+        buf_push_byte(out, ']');
+    }
+    buf_push_byte(out, '}');
+}
+
+static void push_list_item(struct buf *out, const struct list_item *item)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "item_id", item->item_id);
+    push_key(out, "score");
+    push_float(out, item->score);
+    push_key(out, "reasons");
+    buf_push_byte(out, '[');
+    for (int r = 0; r < item->n_reasons; r++) {
+        buf_push_text(out, r ? ",{" : "{");
+        member_text(out, "kind", str_of(schemas_reason_name(item->reasons[r].kind)));
+        member_text(out, "item_id", item->reasons[r].item_id);
+        buf_push_byte(out, '}');
+    }
+    buf_push_text(out, "]}");
+}
+
+void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out)
+{
+    const struct trigger *trigger = &list->trigger;
+    buf_push_byte(out, '{');
+    member_text(out, "recommendation_id", list->recommendation_id);
+    member_text(out, "tenant", list->tenant);
+    member_text(out, "user_id", list->user_id);
+    member_text(out, "scenario", list->scenario);
+    push_key(out, "items");
+    buf_push_byte(out, '[');
+    for (size_t i = 0; i < list->n_items; i++) {
+        if (i) buf_push_byte(out, ',');
+        push_list_item(out, &list->items[i]);
+    }
+    buf_push_byte(out, ']');
+    member_text(out, "model_version", list->model_version);
+    member_text(out, "variant", list->variant);
+    push_key(out, "trigger");
+    buf_push_byte(out, '{');
+    member_text(out, "topic", trigger->topic);
+    member_integer(out, "partition", true, trigger->partition);
+    member_integer(out, "offset", true, trigger->offset);
+    member_text(out, "event_id", trigger->event_id);
+    member_integer(out, "event_time", true, trigger->event_time_ms);
+    buf_push_text(out, "}}");
+}

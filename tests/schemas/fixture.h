@@ -1,0 +1,30 @@
+#ifndef TESTS_SCHEMAS_FIXTURE_H
+#define TESTS_SCHEMAS_FIXTURE_H
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "schemas/schemas.h"
+#include "tests/test.h"
+
+/* Random records, and comparisons that print what differs. */
+
+/* The codec without a registry. */
+struct schemas *fixture_open(enum value_format format);
+struct arena *fixture_arena(void);
+
+/* Texts are random bytes of UTF-8, empty at times; everything lies in the arena. */
+void fixture_event(struct rng *rng, struct arena *arena, struct event *event);
+void fixture_item(struct rng *rng, struct arena *arena, struct item *item);
+void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
+                  struct recommendations *list);
+
+void fixture_same_event(const struct event *a, const struct event *b);
+void fixture_same_item(const struct item *a, const struct item *b);
+void fixture_same_list(const struct recommendations *a, const struct recommendations *b);
+
+static inline struct str fixture_bytes(const struct buf *buf)
+{
+    return (struct str){(const char *)buf->data, buf->len};
+}
+
+#endif
