@@ -5,9 +5,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"
 command -v docker-compose >/dev/null || { echo "SKIP docker-compose is not installed (scripts/setup test)"; exit 77; }
 
-docker-compose -f docker-compose.yml config -q
-services=$(docker-compose -f docker-compose.yml config --services | sort | tr '\n' ' ')
-[ "$services" = "freshet kafka prometheus registry topics " ] ||
+docker-compose -f docker-compose.yml --profile shop config -q
+services=$(docker-compose -f docker-compose.yml --profile shop config --services | sort | tr '\n' ' ')
+[ "$services" = "freshet kafka prometheus registry shop topics " ] ||
     { echo "FAILED: services are $services"; exit 1; }
 
 fail=0
