@@ -1,0 +1,177 @@
+/* LINK:rdkafka*/
+/* Dead letters byte for byte: value, key, timestamp, the original headers, then ours. */
+#include "tests/emit/support.h"
+
+static const struct emit_options OPTIONS = {
+    .recommendations_topic = "lists", .dlq_topic = "letters", .queue_bytes = 8 * 1024 * 1024};
+
+/* Poison: NUL bytes, an incomplete UTF-8 sequence, a magic byte that is none. */
+static const char VALUE[] = "\x07\x00\x00\xff{\"items\":[\xc3";
+static const char KEY[] = "shop\x00u1";
+static const char TRACE[] = "00-0af7651916cd43dd\x00-01";
+
+static void check_header(rd_kafka_headers_t *headers, size_t index, const char *name,
+                         const void *want, size_t want_size)
+{
+    const char *got_name;
+    const void *got;
+    size_t got_size;
+    CHECK_INT(rd_kafka_header_get_all(headers, index, &got_name, &got, &got_size), 0);
+    CHECK_STR(got_name, name);
+    CHECK_BYTES(got, got_size, want, want_size);
+}
+
+static void check_text(rd_kafka_headers_t *headers, size_t index, const char *name,
+                       const char *want)
+{
+    check_header(headers, index, name, want, strlen(want));
+}
+
+static void check_letter(void *context, rd_kafka_message_t *message)
+{
+    int *n = context;
+    rd_kafka_headers_t *headers;
+    size_t at = 0;
+    CHECK_BYTES(message->payload, message->len, VALUE, sizeof VALUE - 1);
+    CHECK_BYTES(message->key, message->key_len, KEY, sizeof KEY - 1);
+    CHECK_INT(rd_kafka_message_timestamp(message, NULL), 1699999999123);
+    CHECK_INT(rd_kafka_message_headers(message, &headers), 0);
+    check_header(headers, at++, "traceparent", TRACE, sizeof TRACE - 1);
+    check_header(headers, at++, "empty", "", 0);
+    check_text(headers, at++, "__connect.errors.stage", "an earlier letter's");
+    check_text(headers, at++, "__connect.errors.topic", "shop.clicks");
+    check_text(headers, at++, "__connect.errors.partition", "7");
+    check_text(headers, at++, "__connect.errors.offset", "9007199254740993");
+    check_text(headers, at++, "__connect.errors.stage", "decode");
+    check_text(headers, at++, "__connect.errors.class.name", "freshet");
+    check_text(headers, at++, "__connect.errors.exception.class.name", "bad_id");
+    check_text(headers, at++, "__connect.errors.exception.message", "user_id is not UTF-8");
+    check_text(headers, at++, "freshet-src", "shop.clicks/7/9007199254740993");
+    CHECK_INT(rd_kafka_header_cnt(headers), at);
+    (*n)++;
+}
+
+/* Puts the original with its headers into `lists`, reads it as a consumer does, and makes a letter of it. */
+struct original {
+    struct emit *emit;
+    struct emit_epoch *epoch;
+};
+
+static void send_letter(void *context, rd_kafka_message_t *message)
+{
+    struct original *original = context;
+    struct err err = ERR_INIT;
+    const struct emit_dead_letter letter = {
+        .source = {"shop.clicks", 7, 9007199254740993},
+        .key = {message->key, message->key_len},
+        .value = {message->payload, message->len},
+        .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
+        .stage = "decode",
+        .reason = "bad_id",
+        .text = "user_id is not UTF-8",
+        .message = message,
+    };
+    CHECK_OK(emit_dead_letter(original->emit, original->epoch, &letter, &err), err);
+}
+
+static void produce_original(struct cluster *cluster)
+{
+    char why[256], value[sizeof VALUE], key[sizeof KEY];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    memcpy(value, VALUE, sizeof VALUE);
+    memcpy(key, KEY, sizeof KEY);
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", cluster->config.bootstrap_servers, why,
+                            sizeof why);
+    rd_kafka_t *producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
+    const rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = "lists"},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, sizeof KEY - 1}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof VALUE - 1}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = 1699999999123},
+        {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {"traceparent", TRACE, sizeof TRACE - 1}},
+        {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {"empty", "", 0}},
+        {.vtype = RD_KAFKA_VTYPE_HEADER,
+         .u.header = {"__connect.errors.stage", "an earlier letter's",
+                      (ssize_t)strlen("an earlier letter's")}},
+    };
+    CHECK(rd_kafka_produceva(producer, parts, sizeof parts / sizeof parts[0]) == NULL);
+    CHECK_INT(rd_kafka_flush(producer, 5000), 0);
+    rd_kafka_destroy(producer);
+}
+
+static void the_original_comes_whole(void)
+{
+    struct cluster cluster;
+    struct emit *emit;
+    struct err err = ERR_INIT;
+    int n = 0;
+    cluster_start(&cluster, 1);
+    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
+    struct original original = {emit, emit_epoch_new(emit)};
+    produce_original(&cluster);
+    cluster_read(&cluster, "lists", 0, 1, send_letter, &original);
+    CHECK_INT(epoch_await(original.epoch, 5000, &err), EMIT_ACKED);
+    cluster_read(&cluster, "letters", 0, 1, check_letter, &n);
+    CHECK_INT(n, 1);
+    emit_epoch_free(original.epoch);
+    emit_close(emit);
+    cluster_stop(&cluster);
+}
+
+/* ---- what does not fit, and what is not there ---- */
+
+static void check_edges(void *context, rd_kafka_message_t *message)
+{
+    int *n = context;
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t size;
+    CHECK_INT(rd_kafka_message_headers(message, &headers), 0);
+    CHECK(message->payload == NULL);
+    if (*n == 0) {
+        CHECK_INT(message->key_len, 0);
+        CHECK(rd_kafka_header_get_last(headers, "freshet-value-left-out-bytes", &value, &size) !=
+              0);
+    } else {
+        CHECK_INT(rd_kafka_header_get_last(headers, "freshet-value-left-out-bytes", &value, &size),
+                  0);
+        CHECK_BYTES(value, size, "999950", 6);
+    }
+    (*n)++;
+}
+
+/* A record as long as records can be does not fit once headers are added: it must not stop the pipeline. */
+static void null_and_too_long_values(void)
+{
+    struct cluster cluster;
+    struct emit *emit;
+    struct err err = ERR_INIT;
+    static char big[999950];
+    int n = 0;
+    cluster_start(&cluster, 1);
+    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
+    struct emit_epoch *epoch = emit_epoch_new(emit);
+    struct emit_dead_letter letter = {.source = {"shop.clicks", 0, 1},
+                                      .timestamp_ms = 1,
+                                      .stage = "decode",
+                                      .reason = "empty",
+                                      .text = NULL};
+    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    letter.value = (struct str){big, sizeof big};
+    letter.key = STR("u");
+    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
+    cluster_read(&cluster, "letters", 0, 2, check_edges, &n);
+    emit_epoch_free(epoch);
+    emit_close(emit);
+    cluster_stop(&cluster);
+}
+
+int main(void)
+{
+    CASE(the_original_comes_whole);
+    CASE(null_and_too_long_values);
+    return 0;
+}
