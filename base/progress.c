@@ -47,17 +47,17 @@ char *progress_count(double n, char out[8])
     return out;
 }
 
-char *progress_time(double seconds, char out[16])
+char *progress_time(double seconds, char out[32])
 {
     if (!(seconds >= 0)) seconds = 0;
     if (seconds > 999.0 * 86400) seconds = 999.0 * 86400;
-    long s = (long)(seconds + 0.5);
+    unsigned s = (unsigned)(seconds + 0.5);
     if (s < 3600) {
-        (void)snprintf(out, 16, "%02ld:%02ld", s / 60, s % 60);
+        (void)snprintf(out, 32, "%02u:%02u", s / 60, s % 60);
     } else if (s < 86400) {
-        (void)snprintf(out, 16, "%02ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+        (void)snprintf(out, 32, "%02u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
     } else {
-        (void)snprintf(out, 16, "%ldd %02ldh", s / 86400, s / 3600 % 24);
+        (void)snprintf(out, 32, "%ud %02uh", s / 86400, s / 3600 % 24);
     }
     return out;
 }
@@ -111,7 +111,7 @@ static int append_share(const struct progress *progress, char *line, int used)
 static int make_line(const struct progress *progress, uint64_t now_us, bool at_end,
                      char line[LINE_MAX_BYTES])
 {
-    char a[8], b[8], t[16], part[96];
+    char a[8], b[8], t[32], part[96];
     double spent = (double)(now_us - progress->started_us) / 1e6;
     double rate = at_end && spent > 0 ? (double)progress->done / spent : progress->rate;
     uint64_t total = progress->options.total;

@@ -39,6 +39,6 @@ void progress_end(struct progress *progress);
 /* "1.2M", "38k", "950": at most 5 characters for what is below 1000 T. Returns out. */
 char *progress_count(double n, char out[8]);
 /* "00:44", "01:02:03", "2d 03h". Returns out. */
-char *progress_time(double seconds, char out[16]);
+char *progress_time(double seconds, char out[32]);
 
 #endif

@@ -17,7 +17,7 @@ static const char *drain(int fd)
 
 static void test_numbers(void)
 {
-    char n[8], t[16];
+    char n[8], t[32];
     CHECK_STR(progress_count(0, n), "0");
     CHECK_STR(progress_count(950, n), "950");
     CHECK_STR(progress_count(999.6, n), "1.0k");
