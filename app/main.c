@@ -11,6 +11,8 @@
 
 extern const struct verb verb_import;
 extern const struct verb verb_query;
+extern const struct verb verb_demo;
+extern const struct verb verb_run;
 extern const struct verb verb_simulate;
 extern const struct verb verb_topics;
 extern const struct verb verb_validate;
@@ -20,7 +22,10 @@ static const struct verb *const verbs_input[] = {&verb_import, &verb_simulate, N
 static const struct verb *const verbs_look[] = {&verb_query, NULL};
 static const struct verb *const verbs_operate[] = {&verb_topics, &verb_validate, NULL};
 
+static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, NULL};
+
 static const struct cli_group groups[] = {
+    {"Start here", verbs_start},
     {"Put events in", verbs_input},
     {"Look inside", verbs_look},
     {"Prepare and check", verbs_operate},
