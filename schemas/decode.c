@@ -115,7 +115,8 @@ static bool next_block(struct decode *d, struct blocks *b, uint32_t least)
             return schemas__fault(d, "a block size over the end of the message");
         b->end = d->at + size;
     }
-    if ((uint64_t)b->count > left(d) / (least ? least : 1))
+    /* Elements may take no bytes at all (null): then the fixed limit holds. */
+    if ((uint64_t)b->count > (least ? left(d) / least : SCHEMAS_ITEMS_MAX))
         return schemas__fault(d, "a block count over what the message can hold");
     return true;
 }

@@ -88,7 +88,8 @@ extern const struct target schemas__target_list;
 
 /* The field that a writer's name means, or NULL. */
 const struct target_field *schemas__target_find(const struct target *target, struct str name);
-/* Lower case, without '_', '-', '.', ' '. Returns the length, or 0 when it does not fit. */
+/* Lower case, without '_', '-', '.', ' '. NUL ended. Returns the length, or 0 when it does not fit or
+ * holds a NUL. */
 size_t schemas__fold_name(struct str name, char *out, size_t cap);
 
 /* ---- convert.c: one value into one field ---- */

@@ -128,10 +128,9 @@ static const struct {
 bool schemas_event_type_parse(struct str name, enum event_type *type)
 {
     char folded[32];
-    size_t len = schemas__fold_name(name, folded, sizeof folded);
-    if (len == 0) return false;
+    if (schemas__fold_name(name, folded, sizeof folded) == 0) return false;
     for (size_t i = 0; i < sizeof type_aliases / sizeof *type_aliases; i++) {
-        if (strncmp(type_aliases[i].name, folded, len) != 0 || type_aliases[i].name[len]) continue;
+        if (strcmp(type_aliases[i].name, folded) != 0) continue;
         *type = type_aliases[i].type;
         return true;
     }

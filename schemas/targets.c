@@ -152,7 +152,7 @@ size_t schemas__fold_name(struct str name, char *out, size_t cap)
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         if (c == '_' || c == '-' || c == '.' || c == ' ') continue;
-        if (n + 1 >= cap) return 0;
+        if (c == 0 || n + 1 >= cap) return 0;
         out[n++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     }
     out[n] = 0;
