@@ -30,8 +30,6 @@ const struct option_spec app_config_specs[] = {
     {"bootstrap.servers", OPTION_LIST, "localhost:9092", 0, 0, "", NULL,
      "Brokers to start from, host:port, separated by commas. `embedded` starts an in-process mock broker for a first "
      "look: nothing in it is durable.", group_basics},
-    {"client.id", OPTION_TEXT, "", 0, 0, "", NULL,
-     "How the brokers' logs and quotas name this process. Empty: the application.id.", group_basics},
     {"state.dir", OPTION_TEXT, "freshet-state", 0, 0, "", NULL,
      "Folder for state; each application has <state.dir>/<application.id>. Put it on a local disk that outlives the "
      "process.", group_basics},
@@ -163,8 +161,7 @@ const size_t app_config_count = sizeof(app_config_specs) / sizeof(app_config_spe
 
 void app_config_prefixes(struct options *options)
 {
-    static const char *const prefixes[] = {"consumer.", "producer.", "admin.",
-                                           "security.", "sasl.",     "ssl."};
+    static const char *const prefixes[] = {"consumer.", "producer.", "security.", "sasl.", "ssl."};
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         options_allow_prefix(options, prefixes[i]);
     }

@@ -5,7 +5,7 @@
 
 /* The table itself is app_config_specs (app/app.h). */
 
-/* Allows the keys that go to librdkafka as they are: consumer., producer., admin., security., sasl., ssl. */
+/* Allows the keys that go to librdkafka as they are: consumer., producer., security., sasl., ssl. */
 void app_config_prefixes(struct options *options);
 
 #endif

@@ -29,7 +29,7 @@ static const char opening[] =
     "- `${file:/path}` in a value stands for that file's content. The file must be readable by its "
     "owner alone\n"
     "  (`chmod 600`). Passwords and keys are never logged.\n"
-    "- Keys under `consumer.`, `producer.` and `admin.` (prefix taken off) and under `security.`, "
+    "- Keys under `consumer.` and `producer.` (prefix taken off) and under `security.`, "
     "`sasl.` and `ssl.` (whole)\n"
     "  go to librdkafka as they are. Those that would run code or break a promise of freshet are "
     "refused at start.\n"

@@ -65,74 +65,77 @@ static void test_defaults(void)
     options_free(options);
 }
 
-/* Values that are taken, and what they mean. */
+/* Values that are taken, and what they mean; and those that are not. */
+static const struct {
+    const char *name, *text;
+    int64_t want;
+} good_values[] = {
+    {"session.window", "2", 2},
+    {"session.window", " 10000 ", 10000},
+    {"cache.max.bytes", "4096", 4096},
+    {"cache.max.bytes", "1KiB", 1024},
+    {"cache.max.bytes", "3 MiB", 3 << 20},
+    {"cache.max.bytes", "2GiB", 2LL << 30},
+    {"half.life.ms", "1500", 1500},
+    {"half.life.ms", "1500ms", 1500},
+    {"half.life.ms", "90s", 90000},
+    {"half.life.ms", "5m", 300000},
+    {"half.life.ms", "2h", 7200000},
+    {"half.life.ms", "1d", 86400000},
+    {"free", "-9223372036854775808", INT64_MIN},
+    {"free", "9223372036854775807", INT64_MAX},
+};
+static const struct {
+    const char *name, *text;
+} bad_values[] = {
+    {"session.window", "1"},
+    {"session.window", "10001"},
+    {"session.window", ""},
+    {"session.window", "ten"},
+    {"session.window", "10x"},
+    {"session.window", "1.5"},
+    {"session.window", "5m"},
+    {"cache.max.bytes", "1MB"},
+    {"cache.max.bytes", "1023"},
+    {"cache.max.bytes", "5m"},
+    {"half.life.ms", "1w"},
+    {"half.life.ms", "999"},
+    {"half.life.ms", "1MiB"},
+    {"free", "9223372036854775808"},
+    {"cache.max.bytes", "9223372036854775807GiB"},
+    {"weight", "1.01"},
+    {"weight", "nan"},
+    {"weight", "inf"},
+    {"weight", "0.5x"},
+    {"weight", ""},
+    {"register", "yes"},
+    {"register", ""},
+    {"on.offset.gap", "fai"},
+    {"on.offset.gap", "fail|accept"},
+    {"on.offset.gap", ""},
+    {"application.id", ""},
+    {"application.id", "  "},
+};
+
 static void test_numbers(void)
 {
-    static const struct {
-        const char *name, *text;
-        int64_t want;
-    } good[] = {
-        {"session.window", "2", 2},
-        {"session.window", " 10000 ", 10000},
-        {"cache.max.bytes", "4096", 4096},
-        {"cache.max.bytes", "1KiB", 1024},
-        {"cache.max.bytes", "3 MiB", 3 << 20},
-        {"cache.max.bytes", "2GiB", 2LL << 30},
-        {"half.life.ms", "1500", 1500},
-        {"half.life.ms", "1500ms", 1500},
-        {"half.life.ms", "90s", 90000},
-        {"half.life.ms", "5m", 300000},
-        {"half.life.ms", "2h", 7200000},
-        {"half.life.ms", "1d", 86400000},
-        {"free", "-9223372036854775808", INT64_MIN},
-        {"free", "9223372036854775807", INT64_MAX},
-    };
-    static const struct {
-        const char *name, *text;
-    } bad[] = {
-        {"session.window", "1"},
-        {"session.window", "10001"},
-        {"session.window", ""},
-        {"session.window", "ten"},
-        {"session.window", "10x"},
-        {"session.window", "1.5"},
-        {"session.window", "5m"},
-        {"cache.max.bytes", "1MB"},
-        {"cache.max.bytes", "1023"},
-        {"cache.max.bytes", "5m"},
-        {"half.life.ms", "1w"},
-        {"half.life.ms", "999"},
-        {"half.life.ms", "1MiB"},
-        {"free", "9223372036854775808"},
-        {"cache.max.bytes", "9223372036854775807GiB"},
-        {"weight", "1.01"},
-        {"weight", "nan"},
-        {"weight", "inf"},
-        {"weight", "0.5x"},
-        {"weight", ""},
-        {"register", "yes"},
-        {"register", ""},
-        {"on.offset.gap", "fai"},
-        {"on.offset.gap", "fail|accept"},
-        {"on.offset.gap", ""},
-        {"application.id", ""},
-        {"application.id", "  "},
-    };
     struct options *options = new_options();
     struct err err = ERR_INIT;
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        CHECK_OK(options_set(options, good[i].name, good[i].text, "--set", &err), err);
-        CHECK_INT(options_int(options, good[i].name), good[i].want);
+    for (size_t i = 0; i < sizeof(good_values) / sizeof(good_values[0]); i++) {
+        CHECK_OK(options_set(options, good_values[i].name, good_values[i].text, "--set", &err),
+                 err);
+        CHECK_INT(options_int(options, good_values[i].name), good_values[i].want);
     }
     CHECK_OK(options_set(options, "session.window", "77", "--set", &err), err);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        if (options_set(options, bad[i].name, bad[i].text, "here:1", &err)) {
-            test_fail(__FILE__, __LINE__, "%s=%s was taken", bad[i].name, bad[i].text);
+    for (size_t i = 0; i < sizeof(bad_values) / sizeof(bad_values[0]); i++) {
+        if (options_set(options, bad_values[i].name, bad_values[i].text, "here:1", &err)) {
+            test_fail(__FILE__, __LINE__, "%s=%s was taken", bad_values[i].name,
+                      bad_values[i].text);
         }
         CHECK_INT(err.class, ERR_FATAL);
         CHECK_INT(err.exit_code, ERR_EXIT_USAGE);
         CHECK_CONTAINS(err.text, "here:1: ");
-        CHECK_CONTAINS(err.text, bad[i].name);
+        CHECK_CONTAINS(err.text, bad_values[i].name);
     }
     /* What was refused changed nothing. */
     CHECK_INT(options_int(options, "session.window"), 77);
