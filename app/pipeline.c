@@ -29,7 +29,8 @@ struct pipeline {
     char cluster_id[64];
     int n_partitions; /* of each events topic */
     bool assigned[PARTITIONS_MAX];
-    int wake[2]; /* a shard that failed writes one byte */
+    int64_t *start; /* (n_topics, PARTITIONS_MAX) A_p at assignment, -1 when the store had none */
+    int wake[2];    /* a shard that failed writes one byte */
     int64_t synced_ms;
 };
 
@@ -52,6 +53,7 @@ static bool partition_assigned(void *context, int32_t partition, int64_t *next, 
     for (int topic = 0; topic < settings->n_topics; topic++) {
         if (!state_position(pipeline->state, topic, partition, &next[topic], err)) return false;
         if (fault_mutant("auto_offset_reset_latest")) next[topic] = -1;
+        pipeline->start[topic * PARTITIONS_MAX + partition] = next[topic];
     }
     if (!shard_partition_open(pipeline->shards[partition % settings->shards], partition, err))
         return false;
@@ -168,6 +170,7 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
     struct pipeline *p = mem_zalloc(sizeof *p);
     p->settings = settings;
     p->wake[0] = p->wake[1] = -1;
+    p->start = mem_alloc((size_t)settings->n_topics * PARTITIONS_MAX * sizeof *p->start);
     if (!parts_open(p, tap, err)) {
         pipeline_close(p);
         return false;
@@ -225,6 +228,7 @@ void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag
         struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
         for (int topic = 0; topic < pipeline->settings->n_topics; topic++) {
             int64_t next = shard_next(shard, topic, partition);
+            if (next < 0) next = pipeline->start[topic * PARTITIONS_MAX + partition];
             int64_t behind = next < 0 ? -1 : ingest_lag(pipeline->ingest, topic, partition, next);
             if (behind >= 0) *lag = (*lag < 0 ? 0 : *lag) + behind;
         }
@@ -278,5 +282,6 @@ void pipeline_close(struct pipeline *pipeline)
     if (pipeline->wake[0] >= 0) (void)close(pipeline->wake[0]);
     if (pipeline->wake[1] >= 0) (void)close(pipeline->wake[1]);
     mem_free(pipeline->shards);
+    mem_free(pipeline->start);
     mem_free(pipeline);
 }

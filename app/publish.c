@@ -8,6 +8,9 @@
 #include "base/clock.h"
 #include "base/fault.h"
 
+/* Records older than this are a log being read, not a shop being served: their age is no latency. */
+enum { LIVE_MS = 600000 };
+
 static struct emit_source source_of(const struct batch *batch, const struct ingest_record *record)
 {
     return (struct emit_source){.topic = batch->env.settings->topics[record->topic],
@@ -182,7 +185,8 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
                    source_of(batch, record), 0, err))
         return false;
     batch->env.stats->lists++;
-    batch->env.stats->latency[stats_latency_bucket((now_ms - record->timestamp_ms) * 1000)]++;
+    if (now_ms - record->timestamp_ms < LIVE_MS)
+        batch->env.stats->latency[stats_latency_bucket((now_ms - record->timestamp_ms) * 1000)]++;
     if (batch->env.tap) tap_copy(batch, work, &list, now_ms);
     return true;
 }

@@ -114,7 +114,8 @@ static bool round_run(struct shard *shard, struct err *err)
     int wait_ms = epochs_are_pending(shard->epochs) ? POLL_BUSY_MS : POLL_IDLE_MS;
     if (!epochs_has_room(shard->epochs)) return epochs_advance(shard->epochs, POLL_BUSY_MS, err);
     if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err)) return false;
-    if (in.n > 0) {
+    int n = in.n;
+    if (n > 0) {
         shard->stats.stage_ns[STAGE_POLL] += clock_mono_ns() - since;
         fault_point("fetched");
         bool ok = batch_run(shard->batch, &in, epochs_current(shard->epochs), err);
@@ -125,7 +126,7 @@ static bool round_run(struct shard *shard, struct err *err)
     since = clock_mono_ns();
     if (!epochs_advance(shard->epochs, 0, err)) return false;
     state_shard_trim(shard->state);
-    if (in.n > 0) {
+    if (n > 0) {
         shard->stats.stage_ns[STAGE_COMMIT] += clock_mono_ns() - since;
         shard->stats.allocations += mem_thread_count() - allocations;
         numbers_publish(shard);

@@ -40,8 +40,8 @@ static bool is_file(const char *folder, const char *name)
 {
     char path[PATH_MAX_BYTES];
     struct stat status;
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return stat(path, &status) == 0;
+    int len = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return len > 0 && (size_t)len < sizeof path && stat(path, &status) == 0;
 }
 
 /* `freshet train` with the demo's flags. */

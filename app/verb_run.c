@@ -47,7 +47,8 @@ static bool tick(void *context, struct err *err)
     runner->idle_ms = now.records == runner->last_records ? runner->idle_ms + TICK_MS : 0;
     runner->last_records = now.records;
     if (runner->until_events && now.records >= (uint64_t)runner->until_events) return false;
-    return !(runner->idle_limit_ms && now.records > 0 && runner->idle_ms >= runner->idle_limit_ms);
+    bool is_caught_up = lag == 0 || (lag < 0 && now.records > 0);
+    return !(runner->idle_limit_ms && is_caught_up && runner->idle_ms >= runner->idle_limit_ms);
 }
 
 /* One JSON object on stdout: everything that was counted, for scripts. */
@@ -145,7 +146,8 @@ static const struct option_spec flags[] = {
      .fallback = "0",
      .max = 1e9,
      .unit = "ms",
-     .help = "Stop when nothing has come for so long after the first record; 0 never.",
+     .help =
+         "Stop when all that is there has been read and nothing new has come for so long; 0 never.",
      .group = "Ending"},
     {.name = "report",
      .type = OPTION_BOOL,

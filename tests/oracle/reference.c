@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "model/internal.h"
+#include "model/model.h"
 
 struct reference_item {
     int32_t partition;
@@ -282,7 +282,7 @@ static int encoder_top(struct reference *r, const struct reference_user *user,
     for (int32_t i = 0; i < r->info.N; i++)
         if (is_in(excluded, n_excluded, model_item_key(r->model, i))) without[n_without++] = i;
     struct model_exclusions exclusions = {without, n_without};
-    if (any) model__topk_naive(r->model, 1, &vector, &exclusions, K, top, scores);
+    if (any) model_topk_naive(r->model, 1, &vector, &exclusions, K, top, scores);
     for (int i = 0; any && i < K && top[i] >= 0; i++)
         keys[n++] = model_item_key(r->model, top[i]);
     mem_free(inputs);

@@ -1,6 +1,8 @@
 #ifndef TESTS_ORACLE_TOPIC_H
 #define TESTS_ORACLE_TOPIC_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 #include "base/str.h"
 
