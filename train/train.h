@@ -9,7 +9,19 @@
 #include "base/str.h"
 #include "model/model.h"
 
-/* train/: data sets, the backward pass, the optimiser, evaluation. May use more than one thread. */
+/* train/: log files, data sets, the backward pass of the lru encoder, the optimiser, evaluation.
+ *
+ * Refuses: anything online (the pipeline never calls it), other encoders than lru, accelerators.
+ *
+ * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
+ * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
+ * and backward), loss.c (softmax), worker.c (one thread's share of a batch), trainer.c (epochs, AdamW, early stop);
+ * popularity.c, eval.c (metrics).
+ *
+ * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
+ *
+ * Words: user = user or session, whoever a sequence belongs to; interaction = an event of a type that enters the
+ * window (docs/STATE.md, rule 8); position = a place in a sequence that has a next interaction, its target. */
 
 /* ---- data sets: the four log file formats ---- */
 
@@ -47,5 +59,179 @@ bool log_reader_next(struct log_reader *reader, struct log_row *row, struct err 
 double log_reader_progress(const struct log_reader *reader); /* 0..1, by bytes */
 void log_reader_close(struct log_reader *reader);
 bool log_format_parse(const char *name, enum log_format_kind *kind);
+
+/* ---- data sets ---- */
+
+struct train_event {
+    int64_t time_ms; /* the row's number when the format has no times */
+    int32_t item;    /* index into item_ids */
+    uint8_t type;    /* enum event_type; EVENT_VIEW when the format has none */
+};
+
+/* The interactions of log files, by user, each user's in time order (rows of one time in file order). */
+struct train_data {
+    int n_items;
+    struct str *item_ids; /* (n_items) in order of first appearance */
+    int n_users;
+    size_t *user_start; /* (n_users + 1) into events */
+    struct train_event *events;
+    size_t n_events;
+    bool has_times;
+    int64_t first_ms, last_ms;
+    uint64_t rows;    /* of the files */
+    uint64_t bad;     /* rows that could not be read; the first is in first_bad */
+    uint64_t skipped; /* rows that are no interaction: other types, returns (quantity <= 0) */
+    char first_bad[ERR_TEXT_MAX];
+};
+
+struct train_source {
+    const char *const *paths; /* (n_paths) read as one log */
+    int n_paths;
+    enum log_format_kind kind;
+    const char *map; /* as in log_reader_open */
+    uint32_t types;  /* bit t: event type t is kept; 0: all that enter the window */
+    /* Called now and then with the share of the bytes read; may be NULL. */
+    void (*progress)(void *context, double share);
+    void *context;
+};
+
+/* The bit set of the types that enter the window. */
+uint32_t train_window_types(void);
+/* Errors: ERR_FATAL exit 2 from the readers; no interaction at all; more than half of the rows bad. */
+MUST_USE bool train_data_read(struct train_data **data, const struct train_source *source,
+                              struct err *err);
+void train_data_free(struct train_data *data);
+
+/* Which events a model may learn from. */
+enum train_protocol {
+    TRAIN_ALL,           /* every event */
+    TRAIN_LEAVE_ONE_OUT, /* all but each user's last (users with one event: that one too) */
+    TRAIN_NEXT_ITEM,     /* those before a moment */
+};
+
+struct train_split {
+    enum train_protocol protocol;
+    double share; /* NEXT_ITEM: of the time from the first to the last event, (0,1) */
+};
+
+/* The first moment that does not belong to the training part; INT64_MAX unless NEXT_ITEM. */
+int64_t train_split_ms(const struct train_data *data, struct train_split split);
+/* The events [user_start[user], end) of a user that belong to the training part: returns end. */
+size_t train_split_end(const struct train_data *data, struct train_split split, int user);
+
+/* ---- training ---- */
+
+enum train_loss { TRAIN_FULL, TRAIN_SAMPLED };
+
+struct train_options {
+    struct train_split split;
+    int dim;        /* D */
+    int hidden;     /* H */
+    int feed;       /* F */
+    int blocks;     /* L */
+    bool use_types; /* event type embedding */
+    bool use_gaps;  /* time gap embedding */
+    int epochs;     /* at most */
+    int patience;   /* epochs without a better validation before it stops */
+    int batch;      /* sequences in one step */
+    double rate;    /* AdamW's, after warm-up; falls to a tenth along a cosine */
+    double dropout;
+    double weight_decay;
+    double clip; /* largest norm of a gradient; 0 none */
+    enum train_loss loss;
+    int negatives; /* SAMPLED: uniform ones a micro-batch, beside the other targets of the micro-batch */
+    int max_len; /* positions of a sequence; longer histories are cut into several */
+    int min_item_count;
+    int validation; /* at most so many users' last training events are held out; 0 none; -1: plan.c's choice */
+    int threads; /* 1 or 2 */
+    uint64_t seed;
+    const char *tenant;
+    const char *version; /* of the model */
+};
+
+/* Defaults that work without tuning. */
+struct train_options train_options_default(void);
+
+struct train_progress {
+    int epoch, epochs; /* from 1 */
+    int batch, batches;
+    double loss;        /* mean of the epoch so far, in nats */
+    uint64_t positions; /* learnt from since the start */
+    uint64_t to_come;   /* when no epoch is saved by early stop */
+    bool epoch_is_over; /* the metrics below are new */
+    bool is_best;
+    double hr10, ndcg10, mrr20; /* on the validation users; 0 without */
+};
+
+struct train_result {
+    int n_items, n_sequences;
+    uint64_t n_positions; /* an epoch */
+    int n_validation;
+    int epochs, best_epoch;
+    double loss; /* of the best epoch */
+    double hr10, ndcg10, mrr20;
+};
+
+/* Trains an lru encoder. progress may be NULL; it returns false to stop early (what is best so far is kept).
+ * Errors: ERR_FATAL exit 2 nothing to learn from, a bad option; ERR_FATAL exit 1 the loss is no number.
+ * Owns: the caller frees *model. Thread: one call a process at a time (it sets OpenBLAS to one thread). */
+MUST_USE bool train_lru(const struct train_data *data, const struct train_options *options,
+                        bool (*progress)(void *context, const struct train_progress *progress),
+                        void *context, struct model **model, struct train_result *result,
+                        struct err *err);
+
+/* ---- evaluation ---- */
+
+enum { EVAL_K_MAX = 8 };
+
+/* What may not stand in a list. */
+enum eval_mask {
+    EVAL_MASK_NONE,
+    EVAL_MASK_CURRENT, /* the newest item */
+    EVAL_MASK_WINDOW,  /* the items of the window */
+    EVAL_MASK_HISTORY, /* all items of the user so far */
+};
+
+struct eval_options {
+    struct train_split split; /* LEAVE_ONE_OUT or NEXT_ITEM; TRAIN_ALL with a test file */
+    enum eval_mask mask;
+    int k[EVAL_K_MAX]; /* ascending, 1..MODEL_MAX_K */
+    int n_k;
+    int window;           /* session.window: as the pipeline, the older half goes when it is full */
+    uint32_t targets;     /* bit t: events of type t are predicted; 0: all */
+    int64_t half_life_ms; /* of the recent popularity */
+    /* Called now and then with the share done; may be NULL. */
+    void (*progress)(void *context, double share);
+    void *context;
+};
+
+/* Means over the targets. rank: from 1 among what may stand in the list. */
+struct eval_metrics {
+    double hr[EVAL_K_MAX];       /* rank <= k */
+    double ndcg[EVAL_K_MAX];     /* 1 / log2(rank + 1) if rank <= k */
+    double mrr[EVAL_K_MAX];      /* 1 / rank if rank <= k */
+    double coverage[EVAL_K_MAX]; /* distinct items in all lists / items of the model */
+};
+
+struct eval_result {
+    uint64_t targets; /* predicted events: of users with at least one event before */
+    uint64_t
+        unseen; /* of these, items that the model does not know: misses of encoder and popularity */
+    uint64_t cold;  /* of these, users with no known item: misses of the encoder */
+    uint64_t first; /* not predicted: first events of their user */
+    struct eval_metrics encoder;
+    struct eval_metrics popular; /* counts of the training part */
+    struct eval_metrics
+        popular_recent; /* NEXT_ITEM and test files: counts decayed by time, up to the event before */
+};
+
+/* Evaluates through model_step, model_prefill and model_topk, as the pipeline does.
+ * LEAVE_ONE_OUT: each user's last event from all before. NEXT_ITEM: every event at or after the moment of the
+ * split, from all before it. history: where popularity is counted; data itself unless there is a test file (then every event
+ * of data with one before it is predicted).
+ * Errors: ERR_FATAL exit 2 nothing to predict. */
+MUST_USE bool eval_run(const struct model *model, const struct train_data *data,
+                       const struct train_data *history, const struct eval_options *options,
+                       struct eval_result *result, struct err *err);
 
 #endif

@@ -1,0 +1,34 @@
+#ifndef TRAIN_PLAN_H
+#define TRAIN_PLAN_H
+
+#include "train/train.h"
+
+/* What is learnt from and what is held out, cut from a data set. (plan.c) */
+
+/* Events [begin, end) of train__plan.events, one behind the other in time. The inputs are all but the last, the targets all
+ * but the first. */
+struct train__span {
+    size_t begin, end;
+};
+
+struct train__plan {
+    int N;           /* items to learn, the most frequent first */
+    struct str *ids; /* (N) borrowed from the data set */
+    double *share;   /* (N) of an item among the targets */
+    struct train_event
+        *events; /* training part; item is an index below N, time_ms the gap to the one before it */
+    struct train__span *sequences; /* (n_sequences) at most max_len inputs each */
+    int n_sequences;
+    uint64_t n_positions; /* inputs of all sequences */
+    int longest;          /* inputs of the longest sequence */
+    struct train__span
+        *held_out; /* (n_held_out) the last event is to be predicted, and is in no sequence */
+    int n_held_out;
+};
+
+/* Errors: ERR_FATAL exit 2 nothing to learn from. data outlives the plan. */
+MUST_USE bool train__plan_make(struct train__plan *plan, const struct train_data *data,
+                               const struct train_options *options, struct err *err);
+void train__plan_free(struct train__plan *plan);
+
+#endif

@@ -1,0 +1,339 @@
+/* Epochs: batches in random order, gradients by two workers, AdamW, validation, early stop. */
+#include "train/train.h"
+
+#include <assert.h>
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/sync.h"
+#include "schemas/schemas.h"
+#include "train/adamw.h"
+#include "train/plan.h"
+#include "train/worker.h"
+
+/* A batch is always cut into as many parts, whatever the number of threads, so that the result does not depend on it. */
+enum { PARTS = 2 };
+
+struct part {
+    struct train__worker worker;
+    /* The order to a thread. */
+    struct trainer *trainer;
+    const struct train__span *spans;
+    int n;
+    float scale;
+    uint64_t seed;
+    int32_t *ranks; /* NULL: learn; else write ranks here */
+};
+
+struct trainer {
+    const struct train_options *options;
+    struct train__plan plan;
+    struct model_config config;
+    struct train__adamw adamw;
+    struct part parts[PARTS];
+    struct rng rng;
+    float *params, *best;
+    struct train__span *order; /* (n_sequences) shuffled */
+    int batches;               /* an epoch */
+    struct train_progress progress;
+};
+
+struct train_options train_options_default(void)
+{
+    return (struct train_options){
+        .dim = 64,
+        .hidden = 128,
+        .feed = 256,
+        .blocks = 2,
+        .epochs = 20,
+        .patience = 3,
+        .batch = 128,
+        .rate = 1e-3,
+        .dropout = 0.2,
+        .weight_decay = 0.01,
+        .clip = 5,
+        .loss = TRAIN_FULL,
+        .negatives = 1024,
+        .max_len = 200,
+        .min_item_count = 1,
+        .validation = -1,
+        .threads = 2,
+        .seed = 1,
+        .tenant = "",
+        .version = "lru",
+    };
+}
+
+/* ---- one batch ---- */
+
+static void run_part(void *context)
+{
+    struct part *part = context;
+    const float *params = part->trainer->params;
+    if (part->ranks) {
+        train__worker_ranks(&part->worker, params, part->spans, part->n, part->ranks);
+    } else {
+        train__worker_run(&part->worker, params, part->spans, part->n, part->scale, part->seed);
+    }
+}
+
+/* Runs all parts, on a thread each when there are two. */
+static bool run_parts(struct trainer *t, struct err *err)
+{
+    struct thread thread;
+    bool is_parallel = t->options->threads > 1;
+    if (is_parallel && !thread_start(&thread, "train", run_part, &t->parts[1], err)) return false;
+    run_part(&t->parts[0]);
+    if (is_parallel) {
+        thread_join(&thread);
+    } else {
+        run_part(&t->parts[1]);
+    }
+    return true;
+}
+
+/* Cuts spans into two parts of about as many positions; returns the positions of both. */
+static uint64_t share_out(struct trainer *t, const struct train__span *spans, int n)
+{
+    uint64_t total = 0, first = 0;
+    for (int i = 0; i < n; i++)
+        total += spans[i].end - spans[i].begin - 1;
+    int cut = 0;
+    while (cut < n && 2 * first < total) {
+        first += spans[cut].end - spans[cut].begin - 1;
+        cut++;
+    }
+    t->parts[0].spans = spans;
+    t->parts[0].n = cut;
+    t->parts[1].spans = spans + cut;
+    t->parts[1].n = n - cut;
+    return total;
+}
+
+/* Linear warm-up over the first twentieth of the steps, then half a cosine down to a tenth. */
+static double rate_at(const struct trainer *t, uint64_t step)
+{
+    double total = (double)t->batches * t->options->epochs;
+    double warm = 1 + total / 20;
+    if ((double)step < warm) return t->options->rate * (double)(step + 1) / (warm + 1);
+    double along = ((double)step - warm) / (total - warm + 1);
+    return t->options->rate * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979 * along)));
+}
+
+/* One step; returns the loss summed over positions, which are added to *positions. NaN after an error. */
+static bool step(struct trainer *t, const struct train__span *spans, int n, double *loss,
+                 uint64_t *positions, struct err *err)
+{
+    uint64_t P = share_out(t, spans, n);
+    for (int p = 0; p < PARTS; p++) {
+        t->parts[p].scale = (float)(1.0 / (double)P);
+        t->parts[p].seed = rng_u64(&t->rng);
+        t->parts[p].ranks = NULL;
+    }
+    if (!run_parts(t, err)) return false;
+    struct train__worker *first = &t->parts[0].worker, *second = &t->parts[1].worker;
+    if (t->options->loss == TRAIN_SAMPLED) {
+        for (int i = 0; i < t->plan.N; i++)
+            first->touched[i] |= second->touched[i];
+    }
+    train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
+    train__adamw_step(&t->adamw, t->params, first->grads, first->touched,
+                      rate_at(t, t->adamw.steps), t->options->weight_decay, t->options->clip);
+    if (t->options->loss == TRAIN_SAMPLED) {
+        memset(first->touched, 0, (size_t)t->plan.N);
+        memset(second->touched, 0, (size_t)t->plan.N);
+    }
+    *loss += first->sum + second->sum;
+    *positions += P;
+    return true;
+}
+
+/* ---- validation ---- */
+
+static bool validate(struct trainer *t, struct err *err)
+{
+    int n = t->plan.n_held_out;
+    struct train_progress *p = &t->progress;
+    p->hr10 = p->ndcg10 = p->mrr20 = 0;
+    if (n == 0) return true;
+    int32_t *ranks = mem_alloc((size_t)n * sizeof *ranks);
+    (void)share_out(t, t->plan.held_out, n);
+    t->parts[0].ranks = ranks;
+    t->parts[1].ranks = ranks + t->parts[0].n;
+    bool ok = run_parts(t, err);
+    for (int i = 0; i < n && ok; i++) {
+        if (ranks[i] <= 10) p->hr10 += 1.0 / n;
+        if (ranks[i] <= 10) p->ndcg10 += 1 / log2(ranks[i] + 1.0) / n;
+        if (ranks[i] <= 20) p->mrr20 += 1.0 / ranks[i] / n;
+    }
+    mem_free(ranks);
+    return ok;
+}
+
+/* ---- epochs ---- */
+
+static void shuffle(struct trainer *t)
+{
+    for (int i = t->plan.n_sequences - 1; i > 0; i--) {
+        int j = (int)rng_below(&t->rng, (uint64_t)i + 1);
+        struct train__span span = t->order[i];
+        t->order[i] = t->order[j];
+        t->order[j] = span;
+    }
+}
+
+/* *go_on: false when the caller wants to stop. */
+static bool run_epoch(struct trainer *t, bool (*report)(void *, const struct train_progress *),
+                      void *context, bool *go_on, struct err *err)
+{
+    struct train_progress *p = &t->progress;
+    double loss = 0;
+    uint64_t positions = 0, before = p->positions;
+    shuffle(t);
+    p->epoch_is_over = false;
+    for (p->batch = 0; p->batch < t->batches && *go_on;) {
+        int first = p->batch * t->options->batch;
+        int left = t->plan.n_sequences - first;
+        int n = left < t->options->batch ? left : t->options->batch;
+        if (!step(t, t->order + first, n, &loss, &positions, err)) return false;
+        p->batch++;
+        p->loss = loss / (double)positions;
+        p->positions = before + positions;
+        if (!isfinite(p->loss))
+            return err_fatal(
+                err, ERR_EXIT_INTERNAL,
+                "the loss is no number any more (epoch %d, batch %d); try a smaller --lr", p->epoch,
+                p->batch);
+        if (report) *go_on = report(context, p);
+    }
+    return true;
+}
+
+/* What an epoch is judged by: the validation, or the loss when nothing is held out. Larger is better. */
+static double quality(const struct trainer *t)
+{
+    return t->plan.n_held_out > 0 ? t->progress.ndcg10 + 1e-3 * t->progress.mrr20
+                                  : -t->progress.loss;
+}
+
+static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct train_progress *),
+                       void *context, struct train_result *result, struct err *err)
+{
+    struct train_progress *p = &t->progress;
+    double best = -INFINITY;
+    bool go_on = true;
+    size_t bytes = model_params_floats(&t->config) * sizeof(float);
+    for (p->epoch = 1; p->epoch <= t->options->epochs && go_on; p->epoch++) {
+        if (!run_epoch(t, report, context, &go_on, err) || !validate(t, err)) return false;
+        double now = quality(t);
+        p->epoch_is_over = true;
+        p->is_best = now > best;
+        result->epochs = p->epoch;
+        if (p->is_best) {
+            best = now;
+            memcpy(t->best, t->params, bytes);
+            result->best_epoch = p->epoch;
+            result->loss = p->loss;
+            result->hr10 = p->hr10;
+            result->ndcg10 = p->ndcg10;
+            result->mrr20 = p->mrr20;
+        }
+        if (report && !report(context, p)) go_on = false;
+        if (p->epoch - result->best_epoch >= t->options->patience) go_on = false;
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
+
+static struct model_config config_of(const struct train_options *options, int N)
+{
+    return (struct model_config){
+        .N = N,
+        .D = options->dim,
+        .H = options->hidden,
+        .L = options->blocks,
+        .F = options->feed,
+        .n_types = options->use_types ? EVENT_TYPE_COUNT : 0,
+        .n_gaps = options->use_gaps ? 24 : 0,
+    };
+}
+
+static void trainer_init(struct trainer *t)
+{
+    const struct train_options *options = t->options;
+    size_t floats = model_params_floats(&t->config);
+    rng_init(&t->rng, options->seed);
+    train__adamw_init(&t->adamw, &t->config);
+    t->params = mem_aligned(64, floats * sizeof(float));
+    t->best = mem_aligned(64, floats * sizeof(float));
+    model_params_init(&t->config, options->seed, t->params);
+    for (int p = 0; p < PARTS; p++) {
+        t->parts[p].trainer = t;
+        train__worker_init(&t->parts[p].worker, &t->config, &t->plan, options);
+    }
+    size_t n = (size_t)t->plan.n_sequences;
+    t->order = mem_alloc(n * sizeof *t->order);
+    memcpy(t->order, t->plan.sequences, n * sizeof *t->order);
+    t->batches = (t->plan.n_sequences + options->batch - 1) / options->batch;
+    t->progress = (struct train_progress){
+        .epochs = options->epochs,
+        .batches = t->batches,
+        .to_come = t->plan.n_positions * (uint64_t)options->epochs,
+    };
+}
+
+static void trainer_fini(struct trainer *t)
+{
+    for (int p = 0; p < PARTS; p++)
+        train__worker_fini(&t->parts[p].worker);
+    train__adamw_fini(&t->adamw);
+    mem_free(t->params);
+    mem_free(t->best);
+    mem_free(t->order);
+}
+
+/* What training left in the padding behind a tensor is no part of the model. */
+static void clear_padding(const struct train__adamw *adamw, float *params)
+{
+    for (int i = 0; i < adamw->n; i++) {
+        const struct model_param *param = &adamw->table[i];
+        for (size_t j = param->count; j % 16 != 0; j++)
+            params[param->offset + j] = 0.0f;
+    }
+}
+
+bool train_lru(const struct train_data *data, const struct train_options *options,
+               bool (*progress)(void *context, const struct train_progress *progress),
+               void *context, struct model **model, struct train_result *result, struct err *err)
+{
+    assert(options->epochs >= 1 && options->batch >= 1 && options->max_len >= 1);
+    struct model_config shape = config_of(options, 1);
+    const char *wrong = model_config_check(&shape);
+    if (wrong) return err_fatal(err, ERR_EXIT_USAGE, "the shape of the model: %s", wrong);
+    struct trainer t = {.options = options};
+    *result = (struct train_result){0};
+    if (!train__plan_make(&t.plan, data, options, err)) return false;
+    openblas_set_num_threads(1);
+    t.config = config_of(options, t.plan.N);
+    trainer_init(&t);
+    result->n_items = t.plan.N;
+    result->n_sequences = t.plan.n_sequences;
+    result->n_positions = t.plan.n_positions;
+    result->n_validation = t.plan.n_held_out;
+    bool ok = run_epochs(&t, progress, context, result, err);
+    if (ok) {
+        clear_padding(&t.adamw, t.best);
+        struct model_parts parts = {.config = t.config,
+                                    .params = t.best,
+                                    .item_ids = t.plan.ids,
+                                    .tenant = options->tenant,
+                                    .version = options->version};
+        ok = model_from_params(model, &parts, err);
+    }
+    trainer_fini(&t);
+    train__plan_free(&t.plan);
+    return ok;
+}

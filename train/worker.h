@@ -1,0 +1,49 @@
+#ifndef TRAIN_WORKER_H
+#define TRAIN_WORKER_H
+
+#include "base/rng.h"
+#include "train/encoder.h"
+#include "train/loss.h"
+#include "train/plan.h"
+
+/* One thread's share of a batch: its sequences, in micro-batches that fit the caches, become a gradient. (worker.c) */
+
+struct train__worker {
+    const struct model_config *config;
+    const struct train__plan *plan;
+    const struct train_options *options;
+    struct train__encoder *encoder;
+    struct train__loss *loss;
+    float *grads; /* one parameter block; zero where touched is 0 */
+    uint8_t *
+        touched; /* (N) rows of the item tensors whose gradient may not be zero; all 1 with the full softmax */
+    struct rng rng; /* of the negatives; seeded for each batch */
+    double sum;     /* loss of the batch, summed over positions */
+    /* The micro-batch. */
+    int positions_max;
+    int *start;       /* (positions_max + 1) */
+    int32_t *columns; /* what item, type, gap and target of `batch` point into */
+    struct train__batch batch;
+    float *dx; /* (positions_max,D) */
+    /* Sampled softmax: the candidates. */
+    int candidates_max;
+    int n_candidates;
+    int32_t *candidate; /* (candidates_max) item */
+    int32_t *place;     /* (N) of an item among the candidates; -1 none */
+    int32_t *target;    /* (positions_max) candidate index */
+    float *weight, *dweight, *bias, *boost,
+        *dbias; /* (candidates_max,D) twice, (candidates_max) each */
+};
+
+void train__worker_init(struct train__worker *worker, const struct model_config *config,
+                        const struct train__plan *plan, const struct train_options *options);
+void train__worker_fini(struct train__worker *worker);
+/* Adds the gradient of n sequences to worker->grads. scale: 1 / positions of the whole batch. seed: of dropout and negatives.
+ * Thread: one a worker. */
+void train__worker_run(struct train__worker *worker, const float *params,
+                       const struct train__span *sequences, int n, float scale, uint64_t seed);
+/* Ranks of the last events of n spans after what precedes them, at most max_len inputs. rank (n) written. */
+void train__worker_ranks(struct train__worker *worker, const float *params,
+                         const struct train__span *spans, int n, int32_t *rank);
+
+#endif
