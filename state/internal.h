@@ -162,6 +162,16 @@ MUST_USE bool state__popularity_load(struct state_shard *shard, int32_t partitio
 void state__popularity_seal(struct state_shard *shard, struct state_epoch *epoch);
 void state__popularity_free(struct pop_partition *tables);
 
+/* A stored row of popularity. */
+struct state__row {
+    struct str tenant;
+    uint64_t key;
+    double level;
+    struct str id;
+};
+/* NULL, or why the bytes are no row. The texts point into the bytes. */
+const char *state__row_decode(struct str key, struct str value, struct state__row *row);
+
 /* ---- cache.c ---- */
 
 /* A user in memory: one block of fixed size, [slot][encoder (S)][window (window_max)]. */

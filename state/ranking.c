@@ -36,15 +36,7 @@ static void row_value(double level, struct str id, struct buf *out)
     buf_push_str(out, id);
 }
 
-struct decoded_row {
-    struct str tenant;
-    uint64_t key;
-    double level;
-    struct str id;
-};
-
-/* NULL, or why the bytes are no row. The texts point into the bytes. */
-static const char *row_decode(struct str key, struct str value, struct decoded_row *row)
+const char *state__row_decode(struct str key, struct str value, struct state__row *row)
 {
     struct cursor k = {.ptr = (const uint8_t *)key.ptr, .left = key.len};
     (void)cursor_be32(&k);
@@ -103,8 +95,8 @@ void state__popularity_free(struct pop_partition *tables)
 static bool load_row(struct state_shard *shard, struct pop_partition *tables, struct str key,
                      struct str value, struct err *err)
 {
-    struct decoded_row row;
-    const char *why = row_decode(key, value, &row);
+    struct state__row row;
+    const char *why = state__row_decode(key, value, &row);
     struct pop_table *table = why ? NULL : make_table(shard, tables, row.tenant);
     if (!why && !table) why = "too many tenants in the partition";
     if (!why && !state__pop_load(table, row.key, row.id, row.level)) why = "the key is there twice";

@@ -117,3 +117,31 @@ bool state_positions_each(struct state *state,
     struct position_walk walk = {.state = state, .visit = visit, .context = context};
     return each(state, FAMILY_POSITIONS, visit_position, &walk, err);
 }
+
+/* ---- items ---- */
+
+struct item_walk {
+    struct state *state;
+    bool (*visit)(void *context, int32_t partition, struct str tenant, uint64_t key, struct str id,
+                  double level);
+    void *context;
+};
+
+static bool visit_item(void *context, struct str key, struct str value, bool *more, struct err *err)
+{
+    struct item_walk *walk = context;
+    struct state__row row;
+    const char *why = key.len < 4 ? "the key is too short" : state__row_decode(key, value, &row);
+    if (why) return state__corrupt(walk->state, "popularity", schemas_id_hash(key), why, err);
+    *more = walk->visit(walk->context, key_partition(key), row.tenant, row.key, row.id, row.level);
+    return true;
+}
+
+bool state_items_each(struct state *state,
+                      bool (*visit)(void *context, int32_t partition, struct str tenant,
+                                    uint64_t key, struct str id, double level),
+                      void *context, struct err *err)
+{
+    struct item_walk walk = {.state = state, .visit = visit, .context = context};
+    return each(state, FAMILY_POPULARITY, visit_item, &walk, err);
+}

@@ -174,5 +174,11 @@ MUST_USE bool state_positions_each(struct state *state,
                                    bool (*visit)(void *context, const char *topic,
                                                  int32_t partition, int64_t next),
                                    void *context, struct err *err);
+/* Every item that popularity counts, with the id behind its key, by partition, tenant, key. level: log2 of its decayed
+ * count, comparable within a partition and tenant. */
+MUST_USE bool state_items_each(struct state *state,
+                               bool (*visit)(void *context, int32_t partition, struct str tenant,
+                                             uint64_t key, struct str id, double level),
+                               void *context, struct err *err);
 
 #endif
