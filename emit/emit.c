@@ -181,6 +181,11 @@ void emit_close(struct emit *emit)
         if (!kafka_client_free(emit->client, CLOSE_MS))
             return; /* it may still log: the rest stays */
     }
+    while (emit->orphans) {
+        struct emit_epoch *epoch = emit->orphans;
+        emit->orphans = epoch->next_orphan;
+        mem_free(epoch);
+    }
     mutex_fini(&emit->lock);
     kafka_notes_fini(&emit->notes);
     mem_free(emit);
@@ -197,7 +202,15 @@ struct emit_epoch *emit_epoch_new(struct emit *emit)
 
 void emit_epoch_free(struct emit_epoch *epoch)
 {
-    mem_free(epoch);
+    struct emit *emit = epoch->emit;
+    if (sync_int_get_acquire(&epoch->acked) == epoch->sent) {
+        mem_free(epoch);
+        return;
+    }
+    mutex_lock(&emit->lock);
+    epoch->next_orphan = emit->orphans;
+    emit->orphans = epoch;
+    mutex_unlock(&emit->lock);
 }
 
 enum emit_epoch_state emit_epoch_poll(const struct emit_epoch *epoch, struct err *err)

@@ -35,7 +35,7 @@ MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config,
                         const struct emit_options *options, struct err *err);
 
 struct emit_epoch *emit_epoch_new(struct emit *emit);
-void emit_epoch_free(struct emit_epoch *epoch); /* only when settled */
+void emit_epoch_free(struct emit_epoch *epoch); /* at any time before emit_close */
 
 enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_TOPIC_COUNT };
 

@@ -19,12 +19,15 @@ struct emit {
     struct flag failed; /* failure is set; once up, it stays */
     struct mutex lock;  /* guards failure while it is written */
     struct err failure; /* the first one */
+    struct emit_epoch
+        *orphans; /* freed unsettled: acknowledgements may still come; lock guards it */
 };
 
 struct emit_epoch {
     struct emit *emit;
     int64_t sent;          /* owner's thread only */
     struct sync_int acked; /* written by the reports thread only, with release */
+    struct emit_epoch *next_orphan;
 };
 
 /* emit.c */

@@ -91,9 +91,9 @@ static bool partition_assign(struct ingest *ingest, rd_kafka_topic_partition_lis
         sync_int_set(&slot->commit, -1);
         sync_int_set(&slot->start, ingest->next[t]);
         sync_int_set_release(&slot->generation, ingest->generation);
-        log_info("ingest", "partition assigned", "topic=%s partition=%d shard=%d start=%" PRId64,
-                 ingest->topics[t], (int)partition, (int)(partition % options->shards),
-                 ingest->next[t]);
+        log_debug("ingest", "partition assigned", "topic=%s partition=%d shard=%d start=%" PRId64,
+                  ingest->topics[t], (int)partition, (int)(partition % options->shards),
+                  ingest->next[t]);
     }
     return true;
 }
@@ -129,6 +129,9 @@ static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
     for (int i = 0; i < list->cnt; i++)
         queue_forward(ingest, &list->elems[i]);
     rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
+    if (!code)
+        log_info("ingest", "partitions assigned", "count=%d of=%d",
+                 list->cnt / ingest->options.n_topics, ingest->partitions);
     if (code)
         return kafka_err_set(err, code, NULL, "cannot take the assignment of group '%s'",
                              ingest->options.group_id);

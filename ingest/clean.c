@@ -187,7 +187,8 @@ enum ingest_reason ingest_clean(struct event *event, int64_t timestamp_ms, int64
     if (!id_clean(&event->tenant, "tenant", changed, err) ||
         !id_clean(&event->user_id, "user_id", changed, err) ||
         !id_clean(&event->anonymous_id, "anonymous_id", changed, err) ||
-        !id_clean(&event->event_id, "event_id", changed, err))
+        !id_clean(&event->event_id, "event_id", changed, err) ||
+        !id_clean(&event->session_id, "session_id", changed, err))
         return POISON_BAD_ID;
     if (event->user_id.len == 0 && event->anonymous_id.len == 0) {
         err_set(err, ERR_DATA, "neither user_id nor anonymous_id is set");

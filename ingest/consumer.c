@@ -28,8 +28,8 @@ void ingest__fail(struct ingest *ingest, const struct err *err)
     ingest->has_failed = true;
 }
 
-/* An error of the whole client. What passes by itself (brokers away, group in motion) is logged by librdkafka or is
- * nothing to tell; what does not, ends the process. */
+/* An error of the whole client. What passes by itself (brokers away, group in motion) is logged by librdkafka already;
+ * what does not, ends the process. */
 static void error_take(struct ingest *ingest, rd_kafka_resp_err_t code, const char *reason)
 {
     struct err err = ERR_INIT;
@@ -39,12 +39,11 @@ static void error_take(struct ingest *ingest, rd_kafka_resp_err_t code, const ch
         reason = why;
     }
     (void)kafka_err_set(&err, code, reason, "consumer of group '%s'", ingest->options.group_id);
-    bool passes = err.class == ERR_RETRY || err.exit_code == ERR_EXIT_UNREACHABLE;
-    if (!passes)
-        ingest__fail(ingest, &err);
+    if (err.class == ERR_RETRY || err.exit_code == ERR_EXIT_UNREACHABLE)
+        log_debug("ingest", "the consumer met an error and goes on", "error=%s",
+                  rd_kafka_err2name(code));
     else
-        log_warn("ingest", "the consumer met an error and goes on", "error=%s",
-                 rd_kafka_err2name(code));
+        ingest__fail(ingest, &err);
 }
 
 static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque)

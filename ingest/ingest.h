@@ -45,7 +45,7 @@ const char *ingest_reason_name(enum ingest_reason reason); /* "missing_user"; st
  * (INGEST_REASON_COUNT) counters are added to. Returns REASON_NONE, or the poison reason with text in err (ERR_DATA).
  *
  * Rules, in this order; the first poison ends it:
- *  1. tenant, user_id, anonymous_id, event_id: ASCII white space (0x09 to 0x0d, 0x20) at both ends goes
+ *  1. tenant, user_id, anonymous_id, event_id, session_id: ASCII white space (0x09 to 0x0d, 0x20) at both ends goes
  *     (CLEAN_ID_TRIMMED each). Then over SCHEMAS_ID_MAX bytes, not UTF-8, or a byte below 0x20 or 0x7f in it:
  *     POISON_BAD_ID.
  *  2. user_id and anonymous_id both empty: POISON_MISSING_USER.

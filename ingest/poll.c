@@ -18,7 +18,6 @@
 #include "base/log.h"
 
 enum {
-    MESSAGE_MAX = 64 * 1024, /* bytes of a value; the decoder's own limit is the same */
     RETRY_FIRST_MS = 50,
     RETRY_LAST_MS = 2000,
 };
@@ -80,7 +79,7 @@ static enum taken gap_check(struct ingest *ingest, int topic, struct ingest__slo
     }
     err_fatal(err, ERR_EXIT_TOPIC,
               "%s/%d: offset %" PRId64 " follows %" PRId64 ": %" PRId64
-              " records are missing: set source.transactional=true if producers use transactions, "
+              " records are missing: set events.transactional=true if producers use transactions, "
               "or on.offset.gap=accept to go on without them",
               ingest->topics[topic], (int)message->partition, message->offset, slot->expected - 1,
               missing);
@@ -101,8 +100,9 @@ static enum ingest_reason value_check(struct str value, struct err *err)
         err_set(err, ERR_DATA, "the value is %s", value.ptr ? "empty" : "null");
         return POISON_EMPTY;
     }
-    if (value.len > MESSAGE_MAX) {
-        err_set(err, ERR_DATA, "the value has %zu bytes, the limit is %d", value.len, MESSAGE_MAX);
+    if (value.len > SCHEMAS_MESSAGE_MAX) {
+        err_set(err, ERR_DATA, "the value has %zu bytes, the limit is %d", value.len,
+                SCHEMAS_MESSAGE_MAX);
         return POISON_TOO_LARGE;
     }
     return REASON_NONE;
@@ -120,7 +120,9 @@ static bool record_decode(struct ingest *ingest, struct ingest__shard *shard,
             *err = why;
             return false;
         }
-        record->reason = strstr(why.text, "unknown schema") ? POISON_UNKNOWN_SCHEMA : POISON_DECODE;
+        record->reason = strncmp(why.text, SCHEMAS_UNKNOWN_ID, strlen(SCHEMAS_UNKNOWN_ID)) == 0
+                             ? POISON_UNKNOWN_SCHEMA
+                             : POISON_DECODE;
     }
     if (record->reason == REASON_NONE)
         record->reason = ingest_clean(&record->event, record->timestamp_ms,

@@ -28,7 +28,8 @@ void kafka_notes_fini(struct kafka_notes *notes)
 static void on_log(const rd_kafka_t *client, int level, const char *facility, const char *text)
 {
     struct kafka_notes *notes = rd_kafka_opaque(client);
-    if (level >= 5 || !notes) {
+    /* The embedded broker's age is not worth a line for each connection. */
+    if (level >= 5 || !notes || strcmp(facility, "AUTOCREATE") == 0) {
         log_debug("kafka", text, "client=%s facility=%s", rd_kafka_name(client), facility);
         return;
     }

@@ -47,7 +47,7 @@ static const struct refusal refusals[] = {
     {"auto.commit.enable", NULL, "positions move with the state, not with time"},
     {"enable.auto.offset.store", NULL, "positions move with the state, not with delivery"},
     {"auto.offset.reset", NULL,
-     "a lost position must stop the partition; see on.offset.gap and start.offset"},
+     "a lost position must stop the partition; see on.offset.gap and events.start"},
     {"isolation.level", NULL, "aborted records must not change state"},
     {"partition.assignment.strategy", NULL, "topics that belong together need `range`"},
     {"queuing.strategy", NULL, "events of a user must stay in order"},

@@ -177,8 +177,8 @@ static void each_produce_error_has_its_class(void)
             CHECK_CONTAINS(err.text, row->text);
         }
         rd_kafka_mock_clear_request_errors(cluster.mock, API_PRODUCE);
-        emit_close(emit);
         emit_epoch_free(epoch);
+        emit_close(emit);
     }
     cluster_stop(&cluster);
 }
@@ -229,9 +229,9 @@ static void a_full_queue_is_bounded_in_bytes_and_time(void)
     CHECK_INT(err.class, ERR_FATAL);
     CHECK_INT(err.exit_code, ERR_EXIT_UNREACHABLE);
     uint64_t start = clock_mono_ns();
+    emit_epoch_free(epoch);
     emit_close(emit);
     CHECK(clock_mono_ns() - start < 7000000000u);
-    emit_epoch_free(epoch);
     cluster_stop(&cluster);
 }
 
