@@ -42,6 +42,7 @@ void model_scratch_free(struct model_scratch *scratch)
 {
     if (scratch == NULL) return;
     scratch_release(scratch);
+    model__search_free(scratch->search);
     mem_free(scratch);
 }
 

@@ -9,7 +9,24 @@
 
 /* ---- kernels.c and kernels_*.c: the inner loops, one table of functions an instruction set ---- */
 
-/* All tables give the same bits; the orders of operations are those of the invariant in model.h. Arrays
+enum { MODEL__SCAN_TILE = 256, MODEL__SCAN_USERS = 4 };
+
+/* Items of one tile of the catalogue, MODEL__SCAN_TILE of them (catalog.c). */
+struct model__scan_tile {
+    const uint8_t *codes; /* (TILE/16, D/4, 16, 4): 128 + code of item 16 g + l at 4 k + c */
+    const float *scale;   /* (TILE) */
+    const float *bias;    /* (TILE) */
+};
+
+/* A user vector, quantised: vector[j] is about scale * codes[j]. */
+struct model__scan_user {
+    const int8_t *codes; /* (D) */
+    int32_t start;       /* -128 times the sum of codes: takes the 128 of the items' codes away */
+    float scale;
+    float threshold; /* scan_hits only */
+};
+
+/* All tables give the same bits, and for the scan the same numbers up to user_code_max; the orders of operations are those of the invariant in model.h. Arrays
  * of a kernel do not overlap. n, m, D, H are multiples of 16. Thread: any. */
 struct model__kernels {
     const char *name; /* "avx512", "avx2", "plain" */
@@ -26,6 +43,23 @@ struct model__kernels {
     void (*recur)(int H, const float *lambda, const float *u, float *h);
     /* The dot product in 16 chains. a, b (D). */
     float (*dot)(int D, const float *a, const float *b);
+    /* Approximate scores of one tile of the catalogue for n users, 1 to MODEL__SCAN_USERS:
+     *   a = (acc * scale[i]) * user.scale + bias[i] by one product and one fma,
+     *   acc = user.start + sum over j of codes[i,j] * user.codes[j], exact.
+     * approx (n,MODEL__SCAN_TILE) written. */
+    void (*scan_scores)(int D, const struct model__scan_tile *tile, int n,
+                        const struct model__scan_user *user, float *approx);
+    /* The same, compared: bit i % 16 of hits[u, i / 16] is set when a >= user.threshold.
+     * hits (n,MODEL__SCAN_TILE/16) written. */
+    void (*scan_hits)(int D, const struct model__scan_tile *tile, int n,
+                      const struct model__scan_user *user, uint16_t *hits);
+    /* lanes[i] = max(lanes[i], a[i] - shift). n a multiple of 16; a, lanes (n). */
+    void (*raise)(int n, const float *a, float shift, float *lanes);
+    /* How many of a (n) are >= x. n a multiple of 16. */
+    int (*count_reaching)(int n, const float *a, float x);
+    /* The same; bit i % 16 of hits[i / 16] tells which. */
+    int (*find_reaching)(int n, const float *a, float x, uint16_t *hits);
+    int user_code_max; /* codes of user vectors lie in -max..max */
 };
 
 extern const struct model__kernels model__kernels_plain;
@@ -62,6 +96,7 @@ struct model {
     char *id_bytes;        /* all item ids, one behind the other */
     uint32_t *id_ends;     /* (N) where each ends in id_bytes */
     struct map_u64 *index; /* item key -> index */
+    struct model__catalog *catalog;
     const struct model__kernels *kernels;
 };
 
@@ -80,6 +115,42 @@ static inline const float *model__packed(const struct model *model, enum model_t
     return model->packed + (model->offset[block][tensor] - model->packed_from);
 }
 
+/* ---- catalog.c: the items once more, sorted and quantised for the scan ---- */
+
+/* What holds for every item of a tile; the floats are rounded up. */
+struct model__tile_bound {
+    float norm;      /* length of the vector */
+    float residual;  /* length of vector - scale * code */
+    float quantised; /* length of scale * code */
+    float bias_size; /* |bias| */
+    float bias_max;  /* bias */
+};
+
+/* Places 0..n_tiles * TILE - 1 hold the items by descending promise; those from N on are empty. */
+struct model__catalog {
+    int n_tiles;
+    int32_t *item_at;                /* (places) item index */
+    int32_t *place_of;               /* (N) */
+    uint8_t *codes;                  /* (n_tiles) times the codes of a tile */
+    float *scale;                    /* (places) */
+    float *bias;                     /* (places); -infinity at empty places */
+    struct model__tile_bound *bound; /* (n_tiles) */
+};
+
+struct model__catalog *model__catalog_new(const struct model *model);
+void model__catalog_free(struct model__catalog *catalog);
+
+/* ---- topk.c ---- */
+
+struct model__search; /* its working memory */
+void model__search_free(struct model__search *search);
+
+/* ---- score.c ---- */
+
+/* vector (D), or zeros in its place when it is not finite or over MODEL__VECTOR_MAX. */
+const float *model__usable_vector(int D, const float *vector);
+float model__item_score(const struct model *model, const float *vector, int32_t item);
+
 /* Largest magnitude that a parameter and an element of a user vector may have: their dot products stay
  * far from overflow, so that scores and the bounds of topk.c are finite. A vector beyond it, or not finite
  * (only a model made to break things gives one), counts as zeros. */
@@ -89,12 +160,13 @@ static inline const float *model__packed(const struct model *model, enum model_t
 /* ---- scratch: encoder.c ---- */
 
 struct model_scratch {
-    int rows;    /* of the arrays below */
-    float *x;    /* (rows,D) the row that goes through the blocks */
-    float *z;    /* (rows,D) */
-    float *u;    /* (rows,2H) */
-    float *h;    /* (rows,2H) */
-    float *wide; /* (rows,F) */
+    int rows;                     /* of the arrays below */
+    float *x;                     /* (rows,D) the row that goes through the blocks */
+    float *z;                     /* (rows,D) */
+    float *u;                     /* (rows,2H) */
+    float *h;                     /* (rows,2H) */
+    float *wide;                  /* (rows,F) */
+    struct model__search *search; /* topk.c */
 };
 
 /* Room for so many rows; never shrinks. */

@@ -6,13 +6,16 @@
 
 #include <immintrin.h>
 
-#define TARGET        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,avx2"
+#define TARGET        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,avx2,popcnt"
 #define GROUPS        4 /* 6 x 4 sums, 4 weights and an x: 29 of 32 registers */
 #define ROWS          6
+#define SCAN_GROUPS   4 /* 4 users x 4 sums, 4 lines and a user's bytes: 21 registers */
+#define USER_CODE_MAX 127
 #define KERNELS_NAME  "avx512"
 #define KERNELS_TABLE model__kernels_avx512
 
 typedef __m512 v16;
+typedef __m512i i16;
 
 #define v16_load      _mm512_loadu_ps
 #define v16_store     _mm512_storeu_ps
@@ -24,6 +27,13 @@ typedef __m512 v16;
 #define v16_div       _mm512_div_ps
 #define v16_min(a, b) _mm512_min_ps((a), (b))
 #define v16_max(a, b) _mm512_max_ps((a), (b))
+
+#define v16_reaches(a, b) ((uint16_t)_mm512_cmp_ps_mask((a), (b), _CMP_GE_OQ))
+#define v16_of_i16        _mm512_cvtepi32_ps
+
+#define i16_load _mm512_loadu_si512
+#define i16_set1 _mm512_set1_epi32
+#define i16_dot4 _mm512_dpbusd_epi32
 
 /* Lanes l and l+8, l and l+4, l and l+2, l and l+1. */
 static inline __attribute__((always_inline, target(TARGET))) float v16_sum(v16 v)

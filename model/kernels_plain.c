@@ -4,6 +4,7 @@
 #include "model/internal.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "model/kernels.h"
 
@@ -107,6 +108,63 @@ static float dot(int D, const float *a, const float *b)
     return chains_sum(chain);
 }
 
+/* ---- scan ---- */
+
+static float approximate(int D, const struct model__scan_tile *tile, int i,
+                         const struct model__scan_user *user)
+{
+    const uint8_t *group = tile->codes + (size_t)(i / 16) * 16 * (size_t)D;
+    int32_t sum = user->start;
+    for (int j = 0; j < D; j++)
+        sum += group[j / 4 * 64 + i % 16 * 4 + j % 4] * user->codes[j];
+    return fmaf((float)sum * tile->scale[i], user->scale, tile->bias[i]);
+}
+
+static void scan_scores(int D, const struct model__scan_tile *tile, int n,
+                        const struct model__scan_user *user, float *approx)
+{
+    for (int u = 0; u < n; u++)
+        for (int i = 0; i < MODEL__SCAN_TILE; i++)
+            approx[u * MODEL__SCAN_TILE + i] = approximate(D, tile, i, &user[u]);
+}
+
+static void scan_hits(int D, const struct model__scan_tile *tile, int n,
+                      const struct model__scan_user *user, uint16_t *hits)
+{
+    for (int u = 0; u < n; u++)
+        for (int g = 0; g < MODEL__SCAN_TILE / 16; g++) {
+            unsigned mask = 0;
+            for (int l = 0; l < 16; l++)
+                mask |= (unsigned)(approximate(D, tile, 16 * g + l, &user[u]) >= user[u].threshold)
+                        << l;
+            hits[u * (MODEL__SCAN_TILE / 16) + g] = (uint16_t)mask;
+        }
+}
+
+static void raise(int n, const float *a, float shift, float *lanes)
+{
+    for (int i = 0; i < n; i++) {
+        float low = a[i] - shift;
+        lanes[i] = low > lanes[i] ? low : lanes[i];
+    }
+}
+
+static int count_reaching(int n, const float *a, float x)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        count += a[i] >= x;
+    return count;
+}
+
+static int find_reaching(int n, const float *a, float x, uint16_t *hits)
+{
+    memset(hits, 0, (size_t)n / 16 * sizeof *hits);
+    for (int i = 0; i < n; i++)
+        hits[i / 16] |= (uint16_t)((a[i] >= x) << (i % 16));
+    return count_reaching(n, a, x);
+}
+
 const struct model__kernels model__kernels_plain = {
     .name = "plain",
     .matmul = matmul,
@@ -114,4 +172,10 @@ const struct model__kernels model__kernels_plain = {
     .gelu = gelu,
     .recur = recur,
     .dot = dot,
+    .scan_scores = scan_scores,
+    .scan_hits = scan_hits,
+    .raise = raise,
+    .count_reaching = count_reaching,
+    .find_reaching = find_reaching,
+    .user_code_max = 127,
 };

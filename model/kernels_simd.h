@@ -6,10 +6,16 @@
  *   ROWS           rows that it holds, at most 6
  *   KERNELS_NAME   text; KERNELS_TABLE the table's name
  *   v16 and v16_load, _store, _set1, _fma, _mul, _add, _sub, _div, _min, _max, _sum
+ *   v16_reaches    16 bits: a >= b
+ *   i16            16 int32 or 64 bytes; i16_load, _set1, v16_of_i16
+ *   i16_dot4       sum + the four products of bytes, unsigned by signed, in each lane
+ *   SCAN_GROUPS    groups of items that one pass of the scan holds in registers, 1, 2 or 4
+ *   USER_CODE_MAX  largest signed byte that i16_dot4 takes without saturating
  *
  * Each function takes the steps of its namesake in kernels_plain.c. */
 
 #include <math.h>
+#include <string.h>
 
 #include "model/kernels.h"
 
@@ -173,6 +179,117 @@ KERNEL float dot(int D, const float *a, const float *b)
     return v16_sum(chain);
 }
 
+/* ---- scan ---- */
+
+/* U users by G groups of 16 items, kept in registers: approx[u][g] written. codes: of the first group. */
+INLINE void scan_pass(int U, int G, int D, const struct model__scan_tile *tile, int first_group,
+                      const struct model__scan_user *user,
+                      v16 approx[MODEL__SCAN_USERS][SCAN_GROUPS])
+{
+    const uint8_t *codes = tile->codes + (size_t)first_group * 16 * (size_t)D;
+    i16 sum[MODEL__SCAN_USERS][SCAN_GROUPS];
+    UNROLL for (int u = 0; u < U; u++)
+    {
+        UNROLL for (int g = 0; g < G; g++) sum[u][g] = i16_set1(user[u].start);
+    }
+    for (int k = 0; k < D / 4; k++) {
+        i16 line[SCAN_GROUPS];
+        UNROLL for (int g = 0; g < G; g++) line[g] =
+            i16_load(codes + (size_t)g * 16 * (size_t)D + (size_t)k * 64);
+        UNROLL for (int u = 0; u < U; u++)
+        {
+            int32_t four;
+            memcpy(&four, user[u].codes + 4 * k, sizeof four);
+            i16 q = i16_set1(four);
+            UNROLL for (int g = 0; g < G; g++) sum[u][g] = i16_dot4(sum[u][g], line[g], q);
+        }
+    }
+    UNROLL for (int g = 0; g < G; g++)
+    {
+        v16 scale = v16_load(tile->scale + 16 * (first_group + g));
+        v16 bias = v16_load(tile->bias + 16 * (first_group + g));
+        UNROLL for (int u = 0; u < U; u++) approx[u][g] =
+            v16_fma(v16_mul(v16_of_i16(sum[u][g]), scale), v16_set1(user[u].scale), bias);
+    }
+}
+
+INLINE void scan_scores_of(int U, int D, const struct model__scan_tile *tile,
+                           const struct model__scan_user *user, float *out)
+{
+    v16 approx[MODEL__SCAN_USERS][SCAN_GROUPS];
+    for (int g = 0; g < MODEL__SCAN_TILE / 16; g += SCAN_GROUPS) {
+        scan_pass(U, SCAN_GROUPS, D, tile, g, user, approx);
+        UNROLL for (int u = 0; u < U; u++)
+        {
+            UNROLL for (int i = 0; i < SCAN_GROUPS; i++)
+                v16_store(out + u * MODEL__SCAN_TILE + 16 * (g + i), approx[u][i]);
+        }
+    }
+}
+
+INLINE void scan_hits_of(int U, int D, const struct model__scan_tile *tile,
+                         const struct model__scan_user *user, uint16_t *hits)
+{
+    v16 approx[MODEL__SCAN_USERS][SCAN_GROUPS];
+    for (int g = 0; g < MODEL__SCAN_TILE / 16; g += SCAN_GROUPS) {
+        scan_pass(U, SCAN_GROUPS, D, tile, g, user, approx);
+        UNROLL for (int u = 0; u < U; u++)
+        {
+            v16 threshold = v16_set1(user[u].threshold);
+            UNROLL for (int i = 0; i < SCAN_GROUPS; i++) hits[u * (MODEL__SCAN_TILE / 16) + g + i] =
+                v16_reaches(approx[u][i], threshold);
+        }
+    }
+}
+
+KERNEL void scan_scores(int D, const struct model__scan_tile *tile, int n,
+                        const struct model__scan_user *user, float *approx)
+{
+    int u = 0;
+    if (n == MODEL__SCAN_USERS) {
+        scan_scores_of(MODEL__SCAN_USERS, D, tile, user, approx);
+        return;
+    }
+    for (; u < n; u++)
+        scan_scores_of(1, D, tile, user + u, approx + u * MODEL__SCAN_TILE);
+}
+
+KERNEL void scan_hits(int D, const struct model__scan_tile *tile, int n,
+                      const struct model__scan_user *user, uint16_t *hits)
+{
+    if (n == MODEL__SCAN_USERS) {
+        scan_hits_of(MODEL__SCAN_USERS, D, tile, user, hits);
+        return;
+    }
+    for (int u = 0; u < n; u++)
+        scan_hits_of(1, D, tile, user + u, hits + u * (MODEL__SCAN_TILE / 16));
+}
+
+KERNEL void raise(int n, const float *a, float shift, float *lanes)
+{
+    for (int i = 0; i < n; i += 16)
+        v16_store(lanes + i,
+                  v16_max(v16_sub(v16_load(a + i), v16_set1(shift)), v16_load(lanes + i)));
+}
+
+KERNEL int count_reaching(int n, const float *a, float x)
+{
+    int count = 0;
+    for (int i = 0; i < n; i += 16)
+        count += __builtin_popcount(v16_reaches(v16_load(a + i), v16_set1(x)));
+    return count;
+}
+
+KERNEL int find_reaching(int n, const float *a, float x, uint16_t *hits)
+{
+    int count = 0;
+    for (int i = 0; i < n; i += 16) {
+        hits[i / 16] = v16_reaches(v16_load(a + i), v16_set1(x));
+        count += __builtin_popcount(hits[i / 16]);
+    }
+    return count;
+}
+
 const struct model__kernels KERNELS_TABLE = {
     .name = KERNELS_NAME,
     .matmul = matmul,
@@ -180,4 +297,10 @@ const struct model__kernels KERNELS_TABLE = {
     .gelu = gelu,
     .recur = recur,
     .dot = dot,
+    .scan_scores = scan_scores,
+    .scan_hits = scan_hits,
+    .raise = raise,
+    .count_reaching = count_reaching,
+    .find_reaching = find_reaching,
+    .user_code_max = USER_CODE_MAX,
 };

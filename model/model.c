@@ -173,6 +173,7 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
         return false;
     }
     pack_weights(model);
+    model->catalog = model__catalog_new(model);
     model->id = identify(model);
     *out = model;
     return true;
@@ -209,6 +210,7 @@ void model_free(struct model *model)
     if (model == NULL) return;
     mem_free(model->params);
     mem_free(model->packed);
+    model__catalog_free(model->catalog);
     mem_free(model->lambda);
     mem_free(model->version);
     mem_free(model->tenant);

@@ -1,66 +1,387 @@
-/* Lists: the K best items of each user, exactly. */
+/* Exact lists by a scan of 8-bit codes with a proven bound, and float32 scores of what it leaves.
+ *
+ * Let e = q s + r be an item's vector by its code q, scale s and rest r (catalog.c), u = p t + w the same
+ * of a user vector, and b the item's bias. In real numbers
+ *
+ *   u.e + b  =  (p.q) t s + b  +  w.(q s)  +  u.r      so, by Cauchy and Schwarz,
+ *   |u.e + b - ((p.q) t s + b)|  <=  |w| |q s| + |u| |r|
+ *
+ * p.q is an exact integer (at most 1024 * 127 * 127 < 2^24, so exact as a float too). The scan computes
+ * a = fma(p.q * s, t, b), two roundings: off by at most 3.1 eps (|u| |e| + |b|), eps = 2^-24, for |w| and |r|
+ * are under a fifth of |u| and |e|. The score of the definition is a chain of D/16 fma, four additions and
+ * the bias: off by at most 1.01 (D/16 + 6) eps (|u| |e| + |b|). Together
+ *
+ *   |score - a|  <=  margin = |w| |q s| + |u| |r| + (D/16 + 16) 2^-23 (|u| |e| + |b|) + 1e-35
+ *
+ * where the last term covers products that underflow (catalog.c keeps scales normal), and a tile's
+ * largest |q s|, |r|, |e|, |b| stand for those of its items. Lengths are rounded up when they are made, and
+ * 1.0001 on the first two terms covers the rounding of the margin itself.
+ *
+ * Each user has a floor: a number that at least K items, none excluded, are known to reach. An item
+ * with a < floor - margin scores below the floor and cannot be in the list; the same holds for all items of
+ * a tile with |u| |e| + b below the floor. All others are scored by the definition and kept if they are
+ * among the K best so far, whose last is the next floor. Items equal to the floor are looked at, so ties
+ * fall as the definition says. The first floor comes from the first SEED_TILES tiles: the K-th largest of
+ * a - margin over 256 or more groups of their items is reached by K items. */
 
 #include "model/internal.h"
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
-/* ---- by definition ---- */
+#include "base/mem.h"
 
-static const float *item_vector(const struct model *model, int32_t item)
+enum {
+    TILE = MODEL__SCAN_TILE,
+    GROUPS = TILE / 16,
+    SEED_TILES = 16,  /* 4,096 items; bench/model_bench.c */
+    QUEUE_MAX = 4096, /* hits that wait for their score */
+    QUEUE_FLUSH = 16, /* enough of them that their items' memory latencies overlap */
+    BISECTIONS = 16,
+};
+
+/* One user of the batch. */
+struct seeker {
+    const float *vector; /* (D) */
+    float length;        /* |u|, rounded up */
+    float residual;      /* |w|, rounded up */
+    float floor;
+    int n;          /* kept so far */
+    uint64_t *best; /* (K) keys, descending */
+    struct model_exclusions out;
+};
+
+struct hit {
+    int32_t seeker;
+    int32_t item;
+};
+
+struct model__search {
+    int B, K;                       /* room */
+    struct seeker *seekers;         /* (B) */
+    struct model__scan_user *users; /* (B) */
+    int8_t *codes;                  /* (B,D) */
+    uint64_t *best;                 /* (B,K) */
+    float *approx;                  /* (SEED_TILES, MODEL__SCAN_USERS, TILE) */
+    float *lanes;                   /* (SEED_TILES * TILE) */
+    struct hit *queue;              /* (QUEUE_MAX) */
+    int n_queue;
+};
+
+/* What the functions below work on. */
+struct job {
+    const struct model *model;
+    struct model__search *search;
+    int B, K;
+};
+
+/* ---- room ---- */
+
+void model__search_free(struct model__search *search)
 {
-    return model__tensor(model, MODEL_ITEM_EMBEDDING, 0) + (size_t)item * (size_t)model->config.D;
+    if (search == NULL) return;
+    mem_free(search->seekers);
+    mem_free(search->users);
+    mem_free(search->codes);
+    mem_free(search->best);
+    mem_free(search->approx);
+    mem_free(search->lanes);
+    mem_free(search->queue);
+    mem_free(search);
 }
 
-static float item_score(const struct model *model, const float *vector, int32_t item)
+static struct model__search *search_room(struct model_scratch *scratch, int D, int B, int K)
 {
-    return model->kernels->dot(model->config.D, vector, item_vector(model, item)) +
-           model__tensor(model, MODEL_ITEM_BIAS, 0)[item];
+    struct model__search *old = scratch->search;
+    if (old != NULL && old->B >= B && old->K >= K) return old;
+    struct model__search *search = mem_zalloc(sizeof *search);
+    search->B = old != NULL && old->B > B ? old->B : B;
+    search->K = old != NULL && old->K > K ? old->K : K;
+    model__search_free(old);
+    size_t users = (size_t)search->B;
+    search->seekers = mem_zalloc(users * sizeof *search->seekers);
+    search->users = mem_zalloc(users * sizeof *search->users);
+    search->codes = mem_aligned(64, users * (size_t)D);
+    search->best = mem_alloc(users * (size_t)search->K * sizeof *search->best);
+    search->approx = mem_aligned(64, (size_t)SEED_TILES * MODEL__SCAN_USERS * TILE * sizeof(float));
+    search->lanes = mem_aligned(64, (size_t)SEED_TILES * TILE * sizeof(float));
+    search->queue = mem_alloc(QUEUE_MAX * sizeof *search->queue);
+    scratch->search = search;
+    return search;
 }
 
-void model_score(const struct model *model, const float *vector, float *score)
+/* ---- users ---- */
+
+/* At least x after rounding to float, and never so small that a product with it underflows. */
+static float round_up(double x)
 {
-    for (int32_t i = 0; i < model->config.N; i++)
-        score[i] = item_score(model, vector, i);
+    return (float)(x * (1.0 + 1e-6) + 1e-30);
 }
 
-/* Puts an item met in ascending order of index into the n best of at most K; returns the new n. */
-static int keep_best(int32_t item, float score, int n, int K, int32_t *out_item, float *out_score)
+/* Codes, scale and lengths of one user vector. codes (D) written. */
+static void prepare_user(const struct job *job, int b, const float *vector, int8_t *codes)
 {
-    int at = n;
-    while (at > 0 && score > out_score[at - 1])
-        at--;
-    if (at >= K) return n;
-    if (n < K) n++;
-    for (int j = n - 1; j > at; j--) {
-        out_item[j] = out_item[j - 1];
-        out_score[j] = out_score[j - 1];
+    struct seeker *seeker = &job->search->seekers[b];
+    int D = job->model->config.D, code_max = job->model->kernels->user_code_max;
+    float largest = 0.0f;
+    for (int j = 0; j < D; j++)
+        largest = fabsf(vector[j]) > largest ? fabsf(vector[j]) : largest;
+    float scale = largest / (float)code_max;
+    if (scale < 1e-30f) scale = 1e-30f;
+    float inverse = 1.0f / scale;
+    double square = 0.0, rest = 0.0;
+    int32_t sum = 0;
+    for (int j = 0; j < D; j++) {
+        /* Half away from zero; |vector| * inverse is at most code_max + a rounding. */
+        float x = vector[j] * inverse;
+        int code = (int)(x + (x < 0.0f ? -0.5f : 0.5f));
+        double w = (double)vector[j] - (double)scale * code;
+        codes[j] = (int8_t)code;
+        sum += code;
+        square += (double)vector[j] * (double)vector[j];
+        rest += w * w;
     }
-    out_item[at] = item;
-    out_score[at] = score;
-    return n;
+    seeker->vector = vector;
+    seeker->length = round_up(sqrt(square));
+    seeker->residual = round_up(sqrt(rest));
+    seeker->floor = -INFINITY;
+    seeker->n = 0;
+    job->search->users[b] =
+        (struct model__scan_user){.codes = codes, .start = -128 * sum, .scale = scale};
 }
 
-void model_topk_naive(const struct model *model, int B, const float *const *vector,
-                      const struct model_exclusions *exclusions, int K, int32_t *out_item,
-                      float *out_score)
+/* ---- keys: descending score, then ascending item, as one number ---- */
+
+static uint64_t key_of(float score, int32_t item)
 {
-    for (int b = 0; b < B; b++) {
-        struct model_exclusions none = {NULL, 0};
-        struct model_exclusions out = exclusions != NULL ? exclusions[b] : none;
-        int32_t *row_item = out_item + (size_t)b * (size_t)K;
-        float *row_score = out_score + (size_t)b * (size_t)K;
-        int n = 0;
-        for (int32_t i = 0, e = 0; i < model->config.N; i++) {
-            if (e < out.n && out.items[e] == i)
-                e++;
-            else
-                n = keep_best(i, item_score(model, vector[b], i), n, K, row_item, row_score);
+    uint32_t bits;
+    memcpy(&bits, &score, sizeof bits);
+    bits ^= (bits >> 31) != 0 ? UINT32_MAX : UINT32_C(1) << 31;
+    return (uint64_t)bits << 32 | (UINT32_MAX - (uint32_t)item);
+}
+
+static float key_score(uint64_t key)
+{
+    uint32_t bits = (uint32_t)(key >> 32);
+    bits ^= (bits >> 31) != 0 ? UINT32_C(1) << 31 : UINT32_MAX;
+    float score;
+    memcpy(&score, &bits, sizeof score);
+    return score;
+}
+
+static int32_t key_item(uint64_t key)
+{
+    return (int32_t)(UINT32_MAX - (uint32_t)key);
+}
+
+/* ---- hits ---- */
+
+static bool is_excluded(struct model_exclusions out, int32_t item)
+{
+    int low = 0, high = out.n;
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (out.items[middle] < item)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < out.n && out.items[low] == item;
+}
+
+/* Keeps the item if it is among the K best so far; raises the floor when there are K. */
+static void keep(struct seeker *seeker, int K, float score, int32_t item)
+{
+    uint64_t key = key_of(score, item);
+    if (seeker->n == K && key <= seeker->best[K - 1]) return;
+    if (is_excluded(seeker->out, item)) return;
+    int at = seeker->n < K ? seeker->n++ : K - 1;
+    for (; at > 0 && seeker->best[at - 1] < key; at--)
+        seeker->best[at] = seeker->best[at - 1];
+    seeker->best[at] = key;
+    if (seeker->n < K) return;
+    float last = key_score(seeker->best[K - 1]);
+    if (last > seeker->floor) seeker->floor = last;
+}
+
+static void flush_queue(const struct job *job)
+{
+    struct model__search *search = job->search;
+    for (int i = 0; i < search->n_queue; i++) {
+        struct seeker *seeker = &search->seekers[search->queue[i].seeker];
+        int32_t item = search->queue[i].item;
+        keep(seeker, job->K, model__item_score(job->model, seeker->vector, item), item);
+    }
+    search->n_queue = 0;
+}
+
+/* Queues the items of one tile whose bit is set, and starts to fetch their vectors. hits (GROUPS). */
+static void queue_hits(const struct job *job, int seeker, int tile, const uint16_t *hits)
+{
+    struct model__search *search = job->search;
+    const struct model__catalog *catalog = job->model->catalog;
+    size_t D = (size_t)job->model->config.D;
+    const float *vectors = model__tensor(job->model, MODEL_ITEM_EMBEDDING, 0);
+    if (search->n_queue > QUEUE_MAX - TILE) flush_queue(job);
+    for (int g = 0; g < GROUPS; g++) {
+        for (unsigned mask = hits[g]; mask != 0; mask &= mask - 1) {
+            int place = tile * TILE + 16 * g + __builtin_ctz(mask);
+            if (place >= job->model->config.N) return;
+            int32_t item = catalog->item_at[place];
+            search->queue[search->n_queue++] = (struct hit){seeker, item};
+            for (size_t j = 0; j < D; j += 16)
+                __builtin_prefetch(vectors + (size_t)item * D + j);
         }
-        for (; n < K; n++) {
-            row_item[n] = -1;
-            row_score[n] = -INFINITY;
+    }
+}
+
+/* ---- bounds ---- */
+
+static float margin_of(const struct job *job, const struct seeker *seeker,
+                       const struct model__tile_bound *bound)
+{
+    float rounding = (float)(job->model->config.D / 16 + 16) * 0x1p-23f;
+    return 1.0001f * (seeker->residual * bound->quantised + seeker->length * bound->residual) +
+           rounding * (seeker->length * bound->norm + bound->bias_size) + 1e-35f;
+}
+
+/* x lowered by more than the rounding of the few operations around it. */
+static float lowered(float x)
+{
+    return x - fabsf(x) * 0x1p-21f;
+}
+
+static struct model__scan_tile tile_at(const struct model *model, int tile)
+{
+    const struct model__catalog *catalog = model->catalog;
+    size_t first = (size_t)tile * TILE;
+    return (struct model__scan_tile){.codes = catalog->codes + first * (size_t)model->config.D,
+                                     .scale = catalog->scale + first,
+                                     .bias = catalog->bias + first};
+}
+
+/* ---- the first tiles ---- */
+
+static float *seed_scores(const struct job *job, int tile, int u)
+{
+    return job->search->approx + ((size_t)tile * MODEL__SCAN_USERS + (size_t)u) * TILE;
+}
+
+/* The largest number, to a few digits, that at least K of the lanes reach; -infinity when they are fewer. */
+static float reached_by(const struct model *model, int K, int n, const float *lanes, float limit)
+{
+    float low = -limit, high = limit;
+    if (model->kernels->count_reaching(n, lanes, low) < K) return -INFINITY;
+    for (int i = 0; i < BISECTIONS; i++) {
+        float middle = 0.5f * (low + high);
+        if (model->kernels->count_reaching(n, lanes, middle) >= K)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The first floor of user u of the four whose approximate scores lie in search->approx. */
+static void seed_floor(const struct job *job, int b, int u, int n_tiles)
+{
+    struct seeker *seeker = &job->search->seekers[b];
+    const struct model__catalog *catalog = job->model->catalog;
+    for (int e = 0; e < seeker->out.n; e++) {
+        int32_t place = catalog->place_of[seeker->out.items[e]];
+        if (place < n_tiles * TILE) seed_scores(job, place / TILE, u)[place % TILE] = -INFINITY;
+    }
+    /* Few groups of many items for a short list, each item its own group for a long one. */
+    int segments = (job->K + 31) / 32 < n_tiles ? (job->K + 31) / 32 : n_tiles;
+    float limit = 0.0f;
+    for (int i = 0; i < segments * TILE; i++)
+        job->search->lanes[i] = -INFINITY;
+    for (int t = 0; t < n_tiles; t++) {
+        const struct model__tile_bound *bound = &catalog->bound[t];
+        float margin = margin_of(job, seeker, bound);
+        float *lanes = job->search->lanes + (size_t)(t % segments) * TILE;
+        job->model->kernels->raise(TILE, seed_scores(job, t, u), margin, lanes);
+        limit = fmaxf(limit, 1.01f * seeker->length * bound->norm + bound->bias_size + margin);
+    }
+    float floor = reached_by(job->model, job->K, segments * TILE, job->search->lanes, limit);
+    seeker->floor = lowered(floor);
+}
+
+/* Scores and floors of up to four users from b on, then their hits, on the first tiles. */
+static void seed_users(const struct job *job, int b, int n, int n_tiles)
+{
+    const struct model *model = job->model;
+    for (int t = 0; t < n_tiles; t++) {
+        struct model__scan_tile tile = tile_at(model, t);
+        model->kernels->scan_scores(model->config.D, &tile, n, job->search->users + b,
+                                    seed_scores(job, t, 0));
+    }
+    for (int u = 0; u < n; u++) {
+        struct seeker *seeker = &job->search->seekers[b + u];
+        seed_floor(job, b + u, u, n_tiles);
+        for (int t = 0; t < n_tiles; t++) {
+            uint16_t hits[GROUPS];
+            float margin = margin_of(job, seeker, &model->catalog->bound[t]);
+            float threshold = lowered(seeker->floor) - margin;
+            if (model->kernels->find_reaching(TILE, seed_scores(job, t, u), threshold, hits) > 0)
+                queue_hits(job, b + u, t, hits);
         }
+    }
+    flush_queue(job);
+}
+
+/* ---- the other tiles ---- */
+
+/* Scans one tile for the n users picked and queues their hits. */
+static void scan_picked(const struct job *job, int tile, int n, const struct model__scan_user *user,
+                        const int *seeker)
+{
+    uint16_t hits[MODEL__SCAN_USERS][GROUPS];
+    struct model__scan_tile at = tile_at(job->model, tile);
+    job->model->kernels->scan_hits(job->model->config.D, &at, n, user, hits[0]);
+    for (int u = 0; u < n; u++) {
+        uint64_t words[GROUPS / 4];
+        memcpy(words, hits[u], sizeof words);
+        if ((words[0] | words[1] | words[2] | words[3]) != 0)
+            queue_hits(job, seeker[u], tile, hits[u]);
+    }
+    if (job->search->n_queue >= QUEUE_FLUSH) flush_queue(job);
+}
+
+/* One tile for every user whose floor it may reach, four at a time. */
+static void scan_tile(const struct job *job, int tile)
+{
+    const struct model__tile_bound *bound = &job->model->catalog->bound[tile];
+    struct model__scan_user picked[MODEL__SCAN_USERS];
+    int owner[MODEL__SCAN_USERS], n = 0;
+    for (int b = 0; b < job->B; b++) {
+        const struct seeker *seeker = &job->search->seekers[b];
+        float margin = margin_of(job, seeker, bound), floor = lowered(seeker->floor);
+        if (seeker->length * bound->norm + bound->bias_max + margin < floor) continue;
+        picked[n] = job->search->users[b];
+        picked[n].threshold = floor - margin;
+        owner[n++] = b;
+        if (n == MODEL__SCAN_USERS) {
+            scan_picked(job, tile, n, picked, owner);
+            n = 0;
+        }
+    }
+    if (n > 0) scan_picked(job, tile, n, picked, owner);
+}
+
+/* ---- public ---- */
+
+static void prepare(const struct job *job, const float *const *vector,
+                    const struct model_exclusions *exclusions)
+{
+    int D = job->model->config.D;
+    for (int b = 0; b < job->B; b++) {
+        struct seeker *seeker = &job->search->seekers[b];
+        prepare_user(job, b, model__usable_vector(D, vector[b]),
+                     job->search->codes + (size_t)b * (size_t)D);
+        seeker->best = job->search->best + (size_t)b * (size_t)job->K;
+        seeker->out = exclusions != NULL ? exclusions[b] : (struct model_exclusions){NULL, 0};
     }
 }
 
@@ -68,7 +389,21 @@ void model_topk(const struct model *model, struct model_scratch *scratch, int B,
                 const float *const *vector, const struct model_exclusions *exclusions, int K,
                 int32_t *out_item, float *out_score)
 {
-    (void)scratch;
     assert(B <= MODEL_MAX_BATCH && K >= 1 && K <= MODEL_MAX_K);
-    model_topk_naive(model, B, vector, exclusions, K, out_item, out_score);
+    struct job job = {model, search_room(scratch, model->config.D, B, K), B, K};
+    int n_tiles = model->catalog->n_tiles, n_seed = n_tiles < SEED_TILES ? n_tiles : SEED_TILES;
+    prepare(&job, vector, exclusions);
+    for (int b = 0; b < B; b += MODEL__SCAN_USERS)
+        seed_users(&job, b, B - b < MODEL__SCAN_USERS ? B - b : MODEL__SCAN_USERS, n_seed);
+    for (int t = n_seed; t < n_tiles; t++)
+        scan_tile(&job, t);
+    flush_queue(&job);
+    for (int b = 0; b < B; b++) {
+        const struct seeker *seeker = &job.search->seekers[b];
+        for (int k = 0; k < K; k++) {
+            bool is_kept = k < seeker->n;
+            out_item[b * K + k] = is_kept ? key_item(seeker->best[k]) : -1;
+            out_score[b * K + k] = is_kept ? key_score(seeker->best[k]) : -INFINITY;
+        }
+    }
 }
