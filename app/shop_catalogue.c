@@ -100,7 +100,7 @@ static void build_category(struct shop *shop, int index, int32_t first, int32_t 
     int together = (index + departments) % shop->n_categories;
     category->complement = together == index ? (index + 1) % shop->n_categories : together;
     category->price =
-        (float)(shop__department_price(category->department) * exp(0.4 * rng_normal(&shop->rng)));
+        shop__department_price(category->department) * exp(0.4 * rng_normal(&shop->rng));
     for (int d = 0; d < SHOP_TASTE; d++)
         category->taste[d] = (float)rng_normal(&shop->rng);
     (void)snprintf(category->name, sizeof(category->name), "%s/%s",
@@ -117,7 +117,7 @@ static void build_product(struct shop *shop, int index, int32_t product)
     const struct shop_category *together = &shop->categories[category->complement];
     uint64_t mix = shop__mix(shop->options.seed ^ 0x5109u, (uint64_t)product);
     p->category = index;
-    p->price = (float)floor((double)category->price * exp(0.5 * rng_normal(&shop->rng))) + 0.99f;
+    p->cents = (int32_t)(category->price * exp(0.5 * rng_normal(&shop->rng))) * 100 + 99;
     p->launched = product == category->first || mix_unit(mix) > 0.08;
     p->complement = together->first + zipf_place(mix_unit(shop__mix(mix, 1)), together->count);
     for (int style = 0; style < SHOP_STYLES; style++) {

@@ -23,7 +23,7 @@ struct shop_product {
     int32_t complement; /* product bought together with it */
     int32_t successor[SHOP_STYLES][SHOP_SUCCESSORS];
     int32_t stock; /* pieces */
-    float price;
+    int32_t cents; /* price */
     bool launched;
 };
 
@@ -33,7 +33,7 @@ struct shop_category {
     int32_t hot;        /* product that is talked about now */
     int32_t complement; /* category bought together with it */
     float taste[SHOP_TASTE];
-    float price;          /* median */
+    double price;         /* median */
     int department, noun; /* of shop_names.c */
     char name[48];        /* "kitchen/kettle" */
 };
@@ -73,7 +73,7 @@ struct shop_refund {
     int32_t user;
     int32_t product;
     int32_t quantity;
-    float price;
+    double price;
     int32_t next_free;
 };
 

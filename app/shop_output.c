@@ -87,7 +87,7 @@ void shop__event_add_item(struct shop *shop, struct shop_output *output, int32_t
     shop->items[event->n_items++] = (struct event_item){
         .item_id = shop__item_id(shop, product),
         .quantity = quantity,
-        .price = (double)shop->products[product].price,
+        .price = shop->products[product].cents / 100.0,
         .has_price = true,
         .position = position,
     };
@@ -110,7 +110,7 @@ void shop__item_output(struct shop *shop, struct shop_output *output, int32_t pr
     shop->categories_out[1] = str_of(category->name);
     item->categories = shop->categories_out;
     item->n_categories = 2;
-    item->price = (double)p->price;
+    item->price = p->cents / 100.0;
     item->has_price = true;
     item->stock = p->stock;
     shop->attributes[0] = (struct attribute){STR("style"), shop__adjective(mix >> 16)};

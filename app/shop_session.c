@@ -159,12 +159,20 @@ static void look_at(struct shop *shop, struct shop_session *session, struct shop
     one_item(shop, session, output, EVENT_VIEW, product);
 }
 
+static bool in_list(const struct shop *shop, const struct shop_output *output, int32_t product)
+{
+    for (size_t i = 0; i < output->event.n_items; i++) {
+        if (shop__product_of(shop, shop->items[i].item_id) == product) return true;
+    }
+    return false;
+}
+
 static void make_list(struct shop *shop, struct shop_session *session, struct shop_output *output)
 {
     begin(shop, session, output, EVENT_IMPRESSION);
     for (int i = 0; i < SHOP_LIST_MAX; i++) {
         int32_t product = shop__pick_popular(shop, session->category);
-        if (product >= 0)
+        if (product >= 0 && !in_list(shop, output, product))
             shop__event_add_item(shop, output, product, 1, (int)output->event.n_items);
     }
 }
@@ -202,7 +210,7 @@ static void plan_refund(struct shop *shop, const struct shop_session *session,
                                    .user = session->user,
                                    .product = product,
                                    .quantity = (int32_t)item->quantity,
-                                   .price = (float)item->price};
+                                   .price = item->price};
     double wait_us = 600e6 + 3 * 3600e6 * rng_exponential(&shop->rng);
     shop__agenda_add(&shop->agenda, shop->now_us + (int64_t)wait_us, TASK_REFUND, slot);
 }
@@ -244,8 +252,8 @@ void shop__refund_make(struct shop *shop, int32_t slot, struct shop_output *outp
     event->user_id = shop__text(shop, "u", (uint64_t)refund->user);
     event->order_id = shop__text(shop, "o", refund->order);
     shop__event_add_item(shop, output, refund->product, (double)refund->quantity, -1);
-    event->items[0].price = (double)refund->price;
-    event->value = (double)refund->quantity * (double)refund->price;
+    event->items[0].price = refund->price;
+    event->value = (double)refund->quantity * refund->price;
     event->has_value = true;
     event->currency = STR("EUR");
     refund->next_free = shop->free_refund;

@@ -6,24 +6,40 @@
 #include "app/app.h"
 #include "app/settings.h"
 #include "base/buf.h"
-#include "base/mem.h"
+#include "base/map.h"
 #include "model/model.h"
 #include "schemas/schemas.h"
 #include "state/state.h"
 
-enum { RANKS_MAX = 10000, TEXT_MAX = 1 << 20 };
+enum {
+    TEXT_MAX = 64 << 20,      /* bytes of one answer */
+    NAMES_MAX = 16 << 20,     /* items whose ids are looked up */
+    NAMES_TEXT_MAX = 1 << 30, /* bytes of their ids */
+    PARTITIONS_MAX = 1024,    /* shown for an item */
+};
+
+/* Where an item stands in one partition. */
+struct place {
+    int32_t partition;
+    double level;
+    int rank; /* from 1 */
+};
 
 /* One question to one store. */
 struct query {
     struct state *state;
-    struct state_shard *shard; /* for the ids behind item keys */
-    struct model *model;       /* likewise; NULL when none is configured */
+    struct model *model; /* knows ids, too; NULL when none is configured */
     struct str id, tenant;
     bool json;
     struct buf out;
     int found;
-    int32_t partitions[1024]; /* (n_partitions) that have a position */
-    int n_partitions;
+    struct map_u64
+        *names; /* item key to the place of its id in `texts`, its length (2 bytes) before it */
+    struct buf texts;
+    uint64_t key;                        /* of the item that is asked for */
+    struct place places[PARTITIONS_MAX]; /* (n_places) */
+    int n_places;
+    uint64_t in_windows, in_lists, buyers; /* users */
 };
 
 /* ---- words ---- */
@@ -43,13 +59,38 @@ static void push_json_text(struct buf *out, struct str text)
     buf_push_byte(out, '"');
 }
 
-/* The id behind an item key, or the key in hex when neither the store nor the model knows it. */
-static void push_item(struct query *query, int32_t partition, struct str tenant, uint64_t key)
+static bool take_name(void *context, int32_t partition, struct str tenant, uint64_t key,
+                      struct str id, double level)
 {
-    struct str id = state_item_id(query->shard, partition, tenant, key);
-    int32_t index = query->model && id.len == 0 ? model_item_index(query->model, key) : -1;
+    struct query *query = context;
+    bool added = false;
+    uint64_t *at = map_u64_put(query->names, key, &added);
+    (void)partition;
+    (void)tenant;
+    (void)level;
+    if (!at || !added) return true;
+    *at = query->texts.len;
+    buf_push_u16(&query->texts, (uint16_t)id.len);
+    buf_push_str(&query->texts, id);
+    return !query->texts.failed;
+}
+
+static struct str name_of(const struct query *query, uint64_t key)
+{
+    const uint64_t *at = map_u64_get(query->names, key);
+    int32_t index = !at && query->model ? model_item_index(query->model, key) : -1;
+    if (index >= 0) return model_item_id(query->model, index);
+    if (!at) return (struct str){NULL, 0};
+    struct cursor c = {.ptr = query->texts.data + *at, .left = query->texts.len - *at};
+    size_t len = cursor_u16(&c);
+    return (struct str){(const char *)c.ptr, len};
+}
+
+/* The id behind an item key, or the key in hex when neither the store nor the model knows it. */
+static void push_item(struct query *query, uint64_t key)
+{
+    struct str id = name_of(query, key);
     char hex[20];
-    if (index >= 0) id = model_item_id(query->model, index);
     if (id.len == 0)
         id = (struct str){hex, (size_t)snprintf(hex, sizeof(hex), "#%016" PRIx64, key)};
     if (query->json) {
@@ -59,21 +100,19 @@ static void push_item(struct query *query, int32_t partition, struct str tenant,
     }
 }
 
-static void push_keys(struct query *query, int32_t partition, struct str tenant, const char *name,
-                      const uint64_t *keys, int n)
+static void push_keys(struct query *query, const char *name, const uint64_t *keys, int n)
 {
     buf_push_format(&query->out, query->json ? ",\"%s\":[" : "  %-9s ", name);
     for (int i = 0; i < n; i++) {
         if (i) buf_push_text(&query->out, query->json ? "," : " ");
-        push_item(query, partition, tenant, keys[i]);
+        push_item(query, keys[i]);
     }
     buf_push_text(&query->out, query->json ? "]" : n ? "\n" : "-\n");
 }
 
 /* ---- user ---- */
 
-static void push_window(struct query *query, int32_t partition, struct str tenant,
-                        const struct user *user)
+static void push_window(struct query *query, const struct user *user)
 {
     struct buf *out = &query->out;
     if (query->json) buf_push_text(out, ",\"window\":[");
@@ -84,19 +123,18 @@ static void push_window(struct query *query, int32_t partition, struct str tenan
             buf_push_format(out,
                             "%s{\"time_ms\":%" PRId64 ",\"type\":\"%s\",\"item_id\":", i ? "," : "",
                             w->time_ms, type);
-            push_item(query, partition, tenant, w->item);
+            push_item(query, w->item);
             buf_push_byte(out, '}');
         } else {
             buf_push_format(out, "  %13" PRId64 "  %-12s ", w->time_ms, type);
-            push_item(query, partition, tenant, w->item);
+            push_item(query, w->item);
             buf_push_byte(out, '\n');
         }
     }
     if (query->json) buf_push_byte(out, ']');
 }
 
-static void push_user(struct query *query, int32_t partition, struct str tenant, char kind,
-                      const struct user *user)
+static void push_user(struct query *query, int32_t partition, char kind, const struct user *user)
 {
     struct buf *out = &query->out;
     const char *who = kind == 'u' ? "user" : "anonymous";
@@ -115,31 +153,29 @@ static void push_user(struct query *query, int32_t partition, struct str tenant,
                         who, STR_ARG(query->id), (int)partition, user->events, user->n_window,
                         user->truncated ? " (older ones forgotten)" : "", user->model_id);
     }
-    push_keys(query, partition, tenant, "list", user->last_list, user->n_last_list);
-    push_keys(query, partition, tenant, "bought", user->bought, user->n_bought);
-    push_keys(query, partition, tenant, "disliked", user->disliked, user->n_disliked);
-    push_window(query, partition, tenant, user);
+    push_keys(query, "list", user->last_list, user->n_last_list);
+    push_keys(query, "bought", user->bought, user->n_bought);
+    push_keys(query, "disliked", user->disliked, user->n_disliked);
+    push_window(query, user);
     if (query->json) buf_push_text(out, "}\n");
 }
 
 static bool visit_user(void *context, int32_t partition, struct str key, const struct user *user)
 {
     struct query *query = context;
-    struct err err = ERR_INIT;
     const char *end = key.len ? memchr(key.ptr, 0, key.len) : NULL;
     if (!end || (size_t)(end - key.ptr) + 2 > key.len) return true;
     struct str tenant = {key.ptr, (size_t)(end - key.ptr)};
     struct str id = {end + 2, key.len - tenant.len - 2};
     if (!str_equal(tenant, query->tenant) || !str_equal(id, query->id)) return true;
-    /* Without its tables the ids stay hex: no reason to fail. */
-    if (query->found == 0 && !state_partition_open(query->shard, partition, &err)) query->found = 0;
     query->found++;
-    push_user(query, partition, tenant, end[1], user);
+    push_user(query, partition, end[1], user);
     return true;
 }
 
 static bool query_user(struct query *query, struct err *err)
 {
+    if (!state_items_each(query->state, take_name, query, err)) return false;
     if (!state_users_each(query->state, visit_user, query, err)) return false;
     if (query->found) return true;
     return err_fatal(err, ERR_EXIT_USAGE, "the store knows no user or visitor '%.*s'%s",
@@ -147,65 +183,125 @@ static bool query_user(struct query *query, struct err *err)
                      query->tenant.len ? " of this tenant" : " (tenants: --tenant)");
 }
 
-/* ---- item and position ---- */
+/* ---- item ---- */
+
+static bool find_places(void *context, int32_t partition, struct str tenant, uint64_t key,
+                        struct str id, double level)
+{
+    struct query *query = context;
+    (void)tenant;
+    (void)id;
+    if (key == query->key && query->n_places < PARTITIONS_MAX) {
+        query->places[query->n_places++] = (struct place){partition, level, 1};
+    }
+    return true;
+}
+
+static bool count_better(void *context, int32_t partition, struct str tenant, uint64_t key,
+                         struct str id, double level)
+{
+    struct query *query = context;
+    (void)id;
+    if (!str_equal(tenant, query->tenant)) return true;
+    for (int i = 0; i < query->n_places; i++) {
+        struct place *place = &query->places[i];
+        if (place->partition != partition) continue;
+        place->rank += level > place->level || (!(level < place->level) && key < query->key);
+    }
+    return true;
+}
+
+static bool holds(const uint64_t *keys, int n, uint64_t key)
+{
+    for (int i = 0; i < n; i++) {
+        if (keys[i] == key) return true;
+    }
+    return false;
+}
+
+static bool count_user(void *context, int32_t partition, struct str user_key,
+                       const struct user *user)
+{
+    struct query *query = context;
+    bool seen = false;
+    (void)partition;
+    (void)user_key;
+    for (int i = 0; i < user->n_window; i++)
+        seen = seen || user->window[i].item == query->key;
+    query->in_windows += seen;
+    query->buyers += holds(user->bought, user->n_bought, query->key);
+    query->in_lists += holds(user->last_list, user->n_last_list, query->key);
+    return true;
+}
+
+static void push_item_answer(struct query *query)
+{
+    struct buf *out = &query->out;
+    bool known = query->model && model_item_index(query->model, query->key) >= 0;
+    if (query->json) {
+        buf_push_text(out, "{\"item_id\":");
+        push_json_text(out, query->id);
+        buf_push_format(out,
+                        ",\"key\":\"%016" PRIx64 "\",\"in_model\":%s,\"users_seen\":%" PRIu64
+                        ",\"users_bought\":%" PRIu64 ",\"lists\":%" PRIu64 ",\"popularity\":[",
+                        query->key, known ? "true" : "false", query->in_windows, query->buyers,
+                        query->in_lists);
+    } else {
+        buf_push_format(out,
+                        "item %.*s  key %016" PRIx64 ", model %s\n  in the windows of %" PRIu64
+                        " users, bought by %" PRIu64 ", on the newest lists of %" PRIu64 "\n",
+                        STR_ARG(query->id), query->key, known ? "knows it" : "does not know it",
+                        query->in_windows, query->buyers, query->in_lists);
+    }
+    for (int i = 0; i < query->n_places; i++) {
+        const struct place *place = &query->places[i];
+        if (query->json) {
+            buf_push_format(out, "%s{\"partition\":%d,\"rank\":%d,\"level\":%.6f}", i ? "," : "",
+                            (int)place->partition, place->rank, place->level);
+        } else {
+            buf_push_format(out, "  partition %d: popularity rank %d\n", (int)place->partition,
+                            place->rank);
+        }
+    }
+    if (query->json) buf_push_text(out, "]}\n");
+}
+
+static bool query_item(struct query *query, struct err *err)
+{
+    query->key = schemas_item_key(query->tenant, query->id);
+    if (!state_items_each(query->state, find_places, query, err) ||
+        !state_items_each(query->state, count_better, query, err) ||
+        !state_users_each(query->state, count_user, query, err)) {
+        return false;
+    }
+    if (query->n_places == 0 && query->in_windows == 0 && query->buyers == 0) {
+        return err_fatal(err, ERR_EXIT_USAGE, "the store knows no item '%.*s'%s",
+                         STR_ARG(query->id),
+                         query->tenant.len ? " of this tenant" : " (tenants: --tenant)");
+    }
+    push_item_answer(query);
+    return true;
+}
+
+/* ---- position ---- */
 
 static bool visit_position(void *context, const char *topic, int32_t partition, int64_t next)
 {
     struct query *query = context;
-    bool known = false;
-    for (int i = 0; i < query->n_partitions; i++)
-        known = known || query->partitions[i] == partition;
-    if (!known && query->n_partitions < 1024) query->partitions[query->n_partitions++] = partition;
-    buf_push_format(&query->out,
-                    query->json ? "{\"topic\":\"%s\",\"partition\":%d,\"next\":%" PRId64 "}\n"
-                                : "%-32s %4d %12" PRId64 "\n",
-                    topic, (int)partition, next);
+    if (query->json) {
+        buf_push_format(&query->out, "{\"topic\":\"%s\",\"partition\":%d,\"next\":%" PRId64 "}\n",
+                        topic, (int)partition, next);
+    } else {
+        buf_push_format(&query->out, "%-32s %9d %12" PRId64 "\n", topic, (int)partition, next);
+    }
     return true;
 }
 
 static bool query_position(struct query *query, struct err *err)
 {
     if (!query->json)
-        buf_push_format(&query->out, "%-32s %4s %12s\n", "topic", "part", "next offset");
+        buf_push_format(&query->out, "%-32s %9s %12s\n", "topic", "partition", "next offset");
     return state_positions_each(query->state, visit_position, query, err);
-}
-
-/* The item's place among the popular ones of each partition. */
-static bool query_item(struct query *query, struct err *err)
-{
-    uint64_t key = schemas_item_key(query->tenant, query->id);
-    uint64_t *keys = mem_alloc(RANKS_MAX * sizeof(*keys));
-    bool ok = state_positions_each(query->state, visit_position, query, err);
-    buf_reset(&query->out);
-    buf_push_format(&query->out,
-                    query->json ? "{\"key\":\"%016" PRIx64 "\",\"in_model\":%s,\"popularity\":["
-                                : "key %016" PRIx64 ", in the model: %s\n",
-                    key,
-                    query->model && model_item_index(query->model, key) >= 0
-                        ? (query->json ? "true" : "yes")
-                        : (query->json ? "false" : "no"));
-    for (int i = 0; ok && i < query->n_partitions; i++) {
-        int32_t partition = query->partitions[i];
-        int rank = 0, n = 0;
-        ok = state_partition_open(query->shard, partition, err);
-        if (ok)
-            n = state_popularity_top(query->shard, partition, query->tenant, RANKS_MAX, keys, NULL,
-                                     NULL);
-        while (rank < n && keys[rank] != key)
-            rank++;
-        if (rank == n) continue;
-        buf_push_format(&query->out,
-                        query->json ? "%s{\"partition\":%d,\"rank\":%d}"
-                                    : "%spartition %d: %d. in popularity\n",
-                        query->json && query->found ? "," : "", (int)partition, rank + 1);
-        query->found++;
-        state_partition_close(query->shard, partition);
-    }
-    if (query->json) buf_push_text(&query->out, "]}\n");
-    if (!query->json && !query->found)
-        buf_push_text(&query->out, "not among the popular items of any partition\n");
-    mem_free(keys);
-    return ok;
 }
 
 /* ---- the verb ---- */
@@ -228,11 +324,13 @@ static bool ask(struct app *app, const struct settings *settings, const char *wh
     if (!state_open_readonly(&query.state, settings->state_folder, err)) return false;
     if (settings->model_folder[0] && !model_load(&query.model, settings->model_folder, &ignored))
         query.model = NULL;
-    query.shard = state_shard_new(query.state, 0);
+    query.names = map_u64_new(NAMES_MAX);
+    buf_init(&query.texts, NAMES_TEXT_MAX);
     buf_init(&query.out, TEXT_MAX);
     bool ok = answer(&query, what, err);
     buf_fini(&query.out);
-    state_shard_free(query.shard);
+    buf_fini(&query.texts);
+    map_u64_free(query.names);
     if (query.model) model_free(query.model);
     state_close(query.state);
     return ok;
