@@ -24,6 +24,7 @@ struct builder {
     struct raw_event *raw;
     size_t n, cap;
     int items_cap;
+    const struct train_source *source;
     uint32_t types;
 };
 
@@ -59,12 +60,25 @@ static int item_number(struct builder *b, struct str id)
     return item;
 }
 
+static bool is_skipped(const struct train_source *source, struct str item)
+{
+    for (int i = 0; i < source->n_skip; i++) {
+        struct str pattern = str_of(source->skip[i]);
+        bool is_prefix = pattern.len > 0 && pattern.ptr[pattern.len - 1] == '*';
+        if (is_prefix && item.len >= pattern.len - 1 &&
+            memcmp(item.ptr, pattern.ptr, pattern.len - 1) == 0)
+            return true;
+        if (str_equal(pattern, item)) return true;
+    }
+    return false;
+}
+
 static void take_row(struct builder *b, const struct log_row *row)
 {
     struct train_data *data = b->data;
-    enum event_type type = EVENT_VIEW;
+    enum event_type type = EVENT_CLICK;
     if (row->type.len > 0 && !schemas_event_type_parse(row->type, &type)) type = EVENT_OTHER;
-    if (!(b->types >> type & 1u) || row->quantity <= 0) {
+    if (!(b->types >> type & 1u) || row->quantity <= 0 || is_skipped(b->source, row->item)) {
         data->skipped++;
         return;
     }
@@ -85,9 +99,9 @@ static void take_row(struct builder *b, const struct log_row *row)
     b->n++;
 }
 
-static bool read_file(struct builder *b, const struct train_source *source, int file,
-                      struct err *err)
+static bool read_file(struct builder *b, int file, struct err *err)
 {
+    const struct train_source *source = b->source;
     struct log_reader *reader;
     if (!log_reader_open(&reader, source->paths[file], source->kind, source->map, err))
         return false;
@@ -176,11 +190,12 @@ bool train_data_read(struct train_data **data, const struct train_source *source
         .data = mem_zalloc(sizeof *b.data),
         .users = map_str_new(IDS_MAX, MAP_KEYS_COPIED),
         .items = map_str_new(IDS_MAX, MAP_KEYS_COPIED),
+        .source = source,
         .types = source->types ? source->types : train_window_types(),
     };
     bool ok = true;
     for (int f = 0; f < source->n_paths && ok; f++)
-        ok = read_file(&b, source, f, err);
+        ok = read_file(&b, f, err);
     if (ok && b.data->bad * 2 > b.data->rows)
         ok = err_fatal(err, ERR_EXIT_USAGE, "%llu of %llu rows cannot be read; the first: %s",
                        (unsigned long long)b.data->bad, (unsigned long long)b.data->rows,

@@ -65,7 +65,7 @@ bool log_format_parse(const char *name, enum log_format_kind *kind);
 struct train_event {
     int64_t time_ms; /* the row's number when the format has no times */
     int32_t item;    /* index into item_ids */
-    uint8_t type;    /* enum event_type; EVENT_VIEW when the format has none */
+    uint8_t type;    /* enum event_type; EVENT_CLICK when the format has none */
 };
 
 /* The interactions of log files, by user, each user's in time order (rows of one time in file order). */
@@ -90,6 +90,9 @@ struct train_source {
     enum log_format_kind kind;
     const char *map; /* as in log_reader_open */
     uint32_t types;  /* bit t: event type t is kept; 0: all that enter the window */
+    const char *const
+        *skip; /* (n_skip) ids that are no products; one that ends in '*' is a beginning */
+    int n_skip;
     /* Called now and then with the share of the bytes read; may be NULL. */
     void (*progress)(void *context, double share);
     void *context;

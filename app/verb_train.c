@@ -1,0 +1,172 @@
+/* freshet train: an lru encoder from a log file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "app/app.h"
+#include "app/train_input.h"
+#include "base/progress.h"
+#include "train/train.h"
+
+static const char group_log[] = "Log", group_learn[] = "Learning", group_shape[] = "Shape";
+
+struct training {
+    struct progress *bar;
+    bool quiet;
+};
+
+static bool show(void *context, const struct train_progress *p)
+{
+    struct training *training = context;
+    char text[80];
+    (void)snprintf(text, sizeof text, "epoch %d/%d loss %.3f", p->epoch, p->epochs, p->loss);
+    progress_total(training->bar, p->to_come);
+    progress_update(training->bar, p->positions, text);
+    if (!p->epoch_is_over || training->quiet) return true;
+    progress_hide(training->bar);
+    (void)fprintf(stderr,
+                  "epoch %2d  loss %.4f  validation HR@10 %.4f  NDCG@10 %.4f  MRR@20 %.4f%s\n",
+                  p->epoch, p->loss, p->hr10, p->ndcg10, p->mrr20, p->is_best ? "  best" : "");
+    return true;
+}
+
+/* protocol, split-time: which events are learnt from. */
+static bool read_split(const struct options *flags, struct train_split *split, struct err *err)
+{
+    split->protocol = (enum train_protocol)options_enum(flags, "protocol");
+    split->share = options_number(flags, "split-time");
+    if (split->share < 1) {
+        if (split->protocol == TRAIN_LEAVE_ONE_OUT)
+            return err_fatal(err, ERR_EXIT_USAGE,
+                             "--split-time belongs to --protocol next-item, not leave-one-out");
+        split->protocol = TRAIN_NEXT_ITEM;
+    } else if (split->protocol == TRAIN_NEXT_ITEM) {
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "--protocol next-item needs --split-time, such as 0.7");
+    }
+    return true;
+}
+
+static bool read_options(const struct options *flags, struct train_options *o, struct err *err)
+{
+    *o = train_options_default();
+    o->dim = (int)options_int(flags, "dim");
+    o->hidden = (int)options_int(flags, "hidden");
+    o->feed = (int)options_int(flags, "feed");
+    o->blocks = (int)options_int(flags, "blocks");
+    if (o->hidden == 0) o->hidden = 2 * o->dim;
+    if (o->feed == 0) o->feed = 4 * o->dim;
+    o->use_types = options_bool(flags, "use-types");
+    o->use_gaps = options_bool(flags, "use-gaps");
+    o->epochs = (int)options_int(flags, "epochs");
+    o->patience = (int)options_int(flags, "patience");
+    o->batch = (int)options_int(flags, "batch");
+    o->rate = options_number(flags, "lr");
+    o->dropout = options_number(flags, "dropout");
+    o->weight_decay = options_number(flags, "weight-decay");
+    o->clip = options_number(flags, "clip");
+    o->loss = (enum train_loss)options_enum(flags, "loss");
+    o->negatives = (int)options_int(flags, "negatives");
+    o->max_len = (int)options_int(flags, "max-len");
+    o->min_item_count = (int)options_int(flags, "min-item-count");
+    o->validation = (int)options_int(flags, "validation");
+    o->threads = (int)options_int(flags, "threads");
+    o->seed = (uint64_t)options_int(flags, "seed");
+    o->tenant = options_text(flags, "tenant");
+    o->version = options_text(flags, "model-version");
+    return read_split(flags, &o->split, err);
+}
+
+/* The last line of stdout: one JSON object. */
+static void print_result(const struct train_result *r, const struct model *model, const char *out)
+{
+    printf(
+        "{\"model\":\"%s\",\"model_id\":\"%016llx\",\"items\":%d,\"sequences\":%d,"
+        "\"positions\":%llu,\"validation_users\":%d,\"epochs\":%d,\"best_epoch\":%d,\"loss\":%.5f,"
+        "\"hr@10\":%.5f,\"ndcg@10\":%.5f,\"mrr@20\":%.5f}\n",
+        out, (unsigned long long)model_info(model).id, r->n_items, r->n_sequences,
+        (unsigned long long)r->n_positions, r->n_validation, r->epochs, r->best_epoch, r->loss,
+        r->hr10, r->ndcg10, r->mrr20);
+}
+
+static bool run(struct app *app, struct err *err)
+{
+    const struct options *flags = app->flags;
+    const char *out = options_text(flags, "out");
+    struct train_options options;
+    struct train_data *data;
+    if (!read_options(flags, &options, err)) return false;
+    if (!train_input_read(flags, "input", &data, err)) return false;
+    struct training training = {.quiet = options_bool(flags, "quiet")};
+    struct progress_options bar = {
+        .what = "train", .unit = "steps", .quiet = training.quiet, .fd = 2};
+    training.bar = progress_new(&bar);
+    struct model *model = NULL;
+    struct train_result result;
+    bool ok = train_lru(data, &options, show, &training, &model, &result, err);
+    progress_end(training.bar);
+    train_data_free(data);
+    ok = ok && model_save(model, out, err);
+    if (ok) print_result(&result, model, out);
+    model_free(model);
+    return ok;
+}
+
+static const struct option_spec flags[] = {
+    /* clang-format off */
+    TRAIN_INPUT_FLAGS(group_log),
+    {"protocol", OPTION_ENUM, "all", 0, 0, "", "all|leave-one-out|next-item",
+     "What the model may see: all; leave-one-out: all but each user's last event; next-item: what is before --split-time. "
+     "Give `freshet eval` the same.", group_log},
+    {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
+     "Learn from this first share of the time the log spans (implies --protocol next-item).", group_log},
+    {"out", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder, made when it is not there.", group_log},
+    {"model-version", OPTION_TEXT, "lru", 0, 0, "", NULL, "Text that lists carry as model_version.", group_log},
+    {"min-item-count", OPTION_INT, "1", 1, 1e9, "events", NULL,
+     "Items with fewer events are not learnt; they are served by popularity.", group_log},
+    {"epochs", OPTION_INT, "20", 1, 10000, "", NULL, "Passes over the data at most; the learning rate falls along them.", group_learn},
+    {"patience", OPTION_INT, "3", 1, 10000, "epochs", NULL,
+     "Stop after so many epochs without a better NDCG@10 on the validation users.", group_learn},
+    {"validation", OPTION_INT, "-1", -1, 1e9, "users", NULL,
+     "So many users' last event is held out to pick the best epoch; 0 none; -1: a fifth, at most 1000, and with "
+     "leave-one-out all.", group_learn},
+    {"batch", OPTION_INT, "128", 1, 1e6, "sequences", NULL, "Sequences in one step.", group_learn},
+    {"lr", OPTION_NUMBER, "0.001", 1e-7, 1, "", NULL, "Learning rate of AdamW.", group_learn},
+    {"dropout", OPTION_NUMBER, "0.2", 0, 0.95, "", NULL, "More for small or noisy data.", group_learn},
+    {"weight-decay", OPTION_NUMBER, "0.01", 0, 10, "", NULL, "Of AdamW, on matrices.", group_learn},
+    {"clip", OPTION_NUMBER, "5", 0, 1e9, "", NULL, "Largest norm of a gradient; 0: none.", group_learn},
+    {"loss", OPTION_ENUM, "full", 0, 0, "", "full|sampled",
+     "Softmax over all items, or over a sample with correction: for catalogues of more than some 50,000 items.", group_learn},
+    {"negatives", OPTION_INT, "1024", 1, 1e7, "items", NULL,
+     "With --loss sampled: items drawn for each part of a batch, beside the targets of that part.", group_learn},
+    {"max-len", OPTION_INT, "200", 1, 4096, "events", NULL, "Longer histories are cut into sequences of so many.", group_learn},
+    {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
+    {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},
+    {"dim", OPTION_INT, "64", 16, 1024, "", NULL, "Of item vectors: a multiple of 16.", group_shape},
+    {"blocks", OPTION_INT, "2", 1, 8, "", NULL, "Layers of the encoder.", group_shape},
+    {"hidden", OPTION_INT, "0", 0, 1024, "", NULL, "Width of the recurrence; 0: twice --dim.", group_shape},
+    {"feed", OPTION_INT, "0", 0, 4096, "", NULL, "Width of the feed-forward layer; 0: four times --dim.", group_shape},
+    {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types.", group_shape},
+    {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events.", group_shape},
+    /* clang-format on */
+};
+
+const struct verb verb_train = {
+    .name = "train",
+    .summary = "learn a model from a log file",
+    .usage = "freshet train --input FILE --format sessions --out FOLDER",
+    .help = "Learns an lru encoder (LRURec) that predicts each user's next item, and writes it as "
+            "a folder of model.json, "
+            "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
+            "best epoch is kept. The last "
+            "line of stdout is one JSON object.\n"
+            "\n"
+            "  freshet train --input clicks.tsv.gz --format sessions --out model\n"
+            "  freshet train --input events.csv --map "
+            "user=visitorid,item=itemid,type=event,time=timestamp --out model\n"
+            "  freshet train --input log.csv --split-time 0.7 --out model && freshet eval --model "
+            "model --input log.csv "
+            "--split-time 0.7\n",
+    .flags = flags,
+    .n_flags = sizeof(flags) / sizeof(flags[0]),
+    .run = run,
+};
