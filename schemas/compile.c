@@ -628,7 +628,7 @@ bool schemas__compile(const char *text, size_t len, const struct target *target,
     if (c.too_large)
         c.failed =
             !err_set(err, ERR_DATA, "%s: it has more than %d parts", what, (int)SCHEMAS__NODES_MAX);
-    else if (c.mismatch || c.stored == 0)
+    else if (!c.failed && (c.mismatch || c.stored == 0))
         c.failed =
             !err_set(err, ERR_DATA, "%s: it is not a record with the fields of %s %s", what,
                      target->name[0] == 'e' || target->name[0] == 'i' ? "an" : "a", target->name);
