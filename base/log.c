@@ -7,7 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048 };
+#include "base/utf8.h"
+
+enum {
+    LINE_MAX_BYTES = 4096,
+    FIELDS_MAX_BYTES = 1024, /* longer fields are cut */
+};
 
 static enum log_format format_chosen = LOG_LOGFMT;
 static enum log_level lowest_shown = LOG_INFO;
@@ -53,31 +58,47 @@ static size_t put_quoted(char *out, size_t room, const char *text)
     return n;
 }
 
+/* Texts come from outside too: a control byte must not begin a line of its own, and JSON must stay UTF-8. */
+static void sanitise(char *text)
+{
+    bool utf8 = utf8_is_valid(str_of(text));
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c == 0x7f) *text = ' ';
+        if (c >= 0x80 && !utf8) *text = '?';
+    }
+}
+
+/* Takes the value at *fields, plain or in double quotes with \" and \\ inside, into out and moves *fields behind it. A quote
+ * that is never closed ends with the text. */
+static void take_value(const char **fields, char *out, size_t room)
+{
+    const char *at = *fields;
+    bool quoted = *at == '"';
+    size_t n = 0;
+    if (quoted) at++;
+    while (*at && *at != (quoted ? '"' : ' ')) {
+        if (quoted && *at == '\\' && at[1]) at++;
+        if (n + 1 < room) out[n++] = *at;
+        at++;
+    }
+    if (quoted && *at) at++;
+    out[n] = '\0';
+    *fields = at + strspn(at, " ");
+}
+
 /* "key=value k2=\"v 2\"" as JSON members: values stay text. */
 static size_t put_fields_json(char *out, size_t room, const char *fields)
 {
     size_t n = 0;
-    while (*fields && n + 64 < room) {
+    while (*fields) {
+        char value[FIELDS_MAX_BYTES];
         size_t key = strcspn(fields, "=");
-        if (!fields[key]) break;
+        if (!fields[key] || n + key + 16 >= room) break;
         n += (size_t)snprintf(out + n, room - n, ",\"%.*s\":", (int)key, fields);
         fields += key + 1;
-        if (*fields == '"') {
-            size_t len = 1;
-            while (fields[len] && fields[len] != '"')
-                len += fields[len] == '\\' && fields[len + 1] ? 2 : 1;
-            if (fields[len]) len++;
-            n += (size_t)snprintf(out + n, room - n, "%.*s", (int)len, fields);
-            fields += len;
-        } else {
-            char value[512];
-            size_t len = strcspn(fields, " ");
-            (void)snprintf(value, sizeof value, "%.*s", (int)len, fields);
-            n += put_quoted(out + n, room - n, value);
-            fields += len;
-        }
-        if (n >= room) return room - 1;
-        fields += strspn(fields, " ");
+        take_value(&fields, value, sizeof value);
+        n += put_quoted(out + n, room - n, value);
     }
     return n;
 }
@@ -95,7 +116,8 @@ static size_t put_time(char *out, size_t room)
 void log_line(enum log_level level, const char *area, const char *text, const char *fields, ...)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
-    char line[LINE_MAX_BYTES], extra[1024] = "";
+    char line[LINE_MAX_BYTES], extra[FIELDS_MAX_BYTES] = "";
+    char message[ERR_TEXT_MAX];
     bool json = format_chosen == LOG_JSON;
     size_t n = 0, room = sizeof line - 4;
 
@@ -105,14 +127,17 @@ void log_line(enum log_level level, const char *area, const char *text, const ch
         va_start(args, fields);
         (void)vsnprintf(extra, sizeof extra, fields, args);
         va_end(args);
+        sanitise(extra);
     }
+    (void)snprintf(message, sizeof message, "%s", text);
+    sanitise(message);
     n += (size_t)snprintf(line + n, room - n, "%s", json ? "{\"ts\":\"" : "ts=");
     n += put_time(line + n, room - n);
     n += (size_t)snprintf(line + n, room - n,
                           json ? "\",\"level\":\"%s\",\"area\":\"%s\",\"msg\":"
                                : " level=%s area=%s msg=",
                           levels[level], area);
-    n += put_quoted(line + n, room - n, text);
+    n += put_quoted(line + n, room - n, message);
     if (json)
         n += put_fields_json(line + n, room - n, extra);
     else if (extra[0])

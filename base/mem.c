@@ -11,7 +11,7 @@ static _Thread_local uint64_t thread_count;
 static void *check(void *ptr, size_t size)
 {
     if (!ptr) {
-        (void)fprintf(stderr, "level=error area=base text=\"out of memory\" bytes=%zu\n", size);
+        (void)fprintf(stderr, "level=error area=base msg=\"out of memory\" bytes=%zu\n", size);
         abort();
     }
     return ptr;
@@ -130,14 +130,16 @@ static struct arena_block *block_with_room(struct arena *arena, size_t size)
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    arena->used += size;
-    if (arena->used > arena->max_bytes) {
-        (void)fprintf(stderr,
-                      "level=error area=base text=\"arena over its bound\" bytes=%zu max=%zu\n",
-                      arena->used, arena->max_bytes);
+    /* Looked at before rounding, which could wrap. */
+    if (size > arena->max_bytes || arena->used > arena->max_bytes - size) {
+        (void)fprintf(
+            stderr,
+            "level=error area=base msg=\"arena over its bound\" used=%zu more=%zu max=%zu\n",
+            arena->used, size, arena->max_bytes);
         abort();
     }
+    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    arena->used += size;
     if (arena->current->size - arena->current->used < size)
         arena->current = block_with_room(arena, size);
     char *ptr = (char *)(arena->current + 1) + arena->current->used;

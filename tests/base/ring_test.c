@@ -7,7 +7,7 @@
 #include "base/sync.h"
 #include "tests/test.h"
 
-enum { RECORDS = 300000, CAPACITY = 64 };
+enum { RECORDS = 100000, CAPACITY = 64 };
 
 struct record {
     int64_t number;
