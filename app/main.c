@@ -9,25 +9,25 @@
 #include "app/cli.h"
 #include "base/log.h"
 
+extern const struct verb verb_demo;
 extern const struct verb verb_import;
 extern const struct verb verb_query;
-extern const struct verb verb_demo;
 extern const struct verb verb_run;
 extern const struct verb verb_simulate;
 extern const struct verb verb_topics;
+extern const struct verb verb_train;
 extern const struct verb verb_validate;
 extern char **environ;
 
+static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, NULL};
+static const struct verb *const verbs_models[] = {&verb_train, NULL};
 static const struct verb *const verbs_input[] = {&verb_import, &verb_simulate, NULL};
 static const struct verb *const verbs_look[] = {&verb_query, NULL};
 static const struct verb *const verbs_operate[] = {&verb_topics, &verb_validate, NULL};
 
-static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, NULL};
-
 static const struct cli_group groups[] = {
-    {"Start here", verbs_start},
-    {"Put events in", verbs_input},
-    {"Look inside", verbs_look},
+    {"Start here", verbs_start},          {"Learn", verbs_models},
+    {"Put events in", verbs_input},       {"Look inside", verbs_look},
     {"Prepare and check", verbs_operate},
 };
 enum { GROUP_COUNT = sizeof(groups) / sizeof(groups[0]) };
