@@ -94,6 +94,8 @@ static const struct {
     {"session.window", "ten"},
     {"session.window", "10x"},
     {"session.window", "1.5"},
+    {"free", "10x"},
+    {"free", "1s"},
     {"session.window", "5m"},
     {"cache.max.bytes", "1MB"},
     {"cache.max.bytes", "1023"},
@@ -111,6 +113,7 @@ static const struct {
     {"register", "yes"},
     {"register", ""},
     {"on.offset.gap", "fai"},
+    {"on.offset.gap", "gail"},
     {"on.offset.gap", "fail|accept"},
     {"on.offset.gap", ""},
     {"application.id", ""},
@@ -367,8 +370,9 @@ static void test_syntax(void)
         {"a=b\\ ", "1[a][b ]"},
         {"#x\\\na=b", "2[a][b]"},
     };
-    static const char *const bad[] = {"=b",          "a=\\u00g0",    "a=\\u12",   "a=\\uD83D",
-                                      "a=\\uD83Dxx", "a=\\uDE00\\n", "a=\\u0000", "a=\xff"};
+    static const char *const bad[] = {
+        "=b",           "a=\\u00g0",        "a=\\u12",   "a=\\uD83D", "a=\\uD83Dxx",
+        "a=\\uDE00\\n", "a=\\uD83D\\u0041", "a=\\u0000", "a=\xff"};
     struct buf out;
     struct err err = ERR_INIT;
     buf_init(&out, 4096);
