@@ -1,0 +1,152 @@
+/* The vector kernels against plain C, to the bit, for every shape of remainder; gelu against libm. */
+
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/internal.h"
+
+static uint64_t seed;
+
+static const char *const names[] = {"avx2", "avx512"};
+
+static float *normals(struct rng *rng, size_t n)
+{
+    float *p = mem_aligned(64, n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (float)rng_normal(rng);
+    return p;
+}
+
+/* out[b,j] by its definition, from the matrix before packing. */
+static void reference(int B, int n, int m, const float *x, const float *W, const float *bias,
+                      float *out)
+{
+    for (int b = 0; b < B; b++)
+        for (int j = 0; j < m; j++) {
+            float sum = bias[j];
+            for (int k = 0; k < n; k++)
+                sum = fmaf(x[b * n + k], W[k * m + j], sum);
+            out[b * m + j] = sum;
+        }
+}
+
+static void case_matmul(void)
+{
+    struct rng rng;
+    rng_init(&rng, seed);
+    for (int round = 0; round < 60; round++) {
+        int B = 1 + (int)rng_below(&rng, 20), n = 16 * (1 + (int)rng_below(&rng, 20));
+        int m = 16 * (1 + (int)rng_below(&rng, 12));
+        float *x = normals(&rng, (size_t)(B * n)), *W = normals(&rng, (size_t)(n * m));
+        float *bias = normals(&rng, (size_t)m), *packed = normals(&rng, (size_t)(n * m));
+        float *want = normals(&rng, (size_t)(B * m)), *got = normals(&rng, (size_t)(B * m));
+        size_t bytes = (size_t)(B * m) * sizeof(float);
+        model__pack(n, m, W, packed);
+        reference(B, n, m, x, W, bias, want);
+        model__kernels_plain.matmul(B, n, m, x, packed, bias, got);
+        CHECK_BYTES(got, bytes, want, bytes);
+        for (int k = 0; k < 2; k++) {
+            const struct model__kernels *kernels = model__kernels_named(names[k]);
+            if (kernels == NULL) continue;
+            kernels->matmul(B, n, m, x, packed, bias, got);
+            CHECK_BYTES(got, bytes, want, bytes);
+        }
+        mem_free(x), mem_free(W), mem_free(bias), mem_free(packed), mem_free(want), mem_free(got);
+    }
+}
+
+static void case_rows(void)
+{
+    enum { B = 5, D = 80 };
+    struct rng rng;
+    rng_init(&rng, seed + 1);
+    float *a = normals(&rng, B * D), *c = normals(&rng, B * D), *weight = normals(&rng, D);
+    float *bias = normals(&rng, D), *want = normals(&rng, B * D), *got = normals(&rng, B * D);
+    size_t bytes = B * D * sizeof(float);
+    for (int k = 0; k < 2; k++) {
+        const struct model__kernels *kernels = model__kernels_named(names[k]);
+        if (kernels == NULL) continue;
+        for (int both = 0; both < 2; both++) {
+            model__kernels_plain.norm(B, D, a, both ? c : NULL, weight, bias, want);
+            kernels->norm(B, D, a, both ? c : NULL, weight, bias, got);
+            CHECK_BYTES(got, bytes, want, bytes);
+        }
+        model__kernels_plain.gelu(B * D, want);
+        kernels->gelu(B * D, got);
+        CHECK_BYTES(got, bytes, want, bytes);
+        model__kernels_plain.recur(32, a, c, want);
+        kernels->recur(32, a, c, got);
+        CHECK_BYTES(got, bytes, want, bytes);
+        for (int n = 16; n <= D; n += 16) {
+            float x = model__kernels_plain.dot(n, a, c), y = kernels->dot(n, a, c);
+            CHECK_BYTES(&x, sizeof x, &y, sizeof y);
+            uint16_t x_hits[D / 16], y_hits[D / 16];
+            CHECK_INT(model__kernels_plain.count_reaching(n, a, 0.3f),
+                      kernels->count_reaching(n, a, 0.3f));
+            CHECK_INT(model__kernels_plain.find_reaching(n, a, 0.3f, x_hits),
+                      kernels->find_reaching(n, a, 0.3f, y_hits));
+            CHECK_BYTES(x_hits, (size_t)n / 8, y_hits, (size_t)n / 8);
+        }
+        model__kernels_plain.raise(D, a, 0.1f, want);
+        kernels->raise(D, a, 0.1f, got);
+        CHECK_BYTES(got, bytes, want, bytes);
+    }
+    mem_free(a), mem_free(c), mem_free(weight), mem_free(bias), mem_free(want), mem_free(got);
+}
+
+/* gelu(v) = v/2 (1 + erf): erf is off by at most 4e-7, so gelu by at most |v| 2e-7 and its roundings. */
+static void case_gelu(void)
+{
+    for (float v = -12.0f; v < 12.0f; v += 0.0007f) {
+        float x[16] = {v};
+        model__kernels_plain.gelu(16, x);
+        double want = 0.5 * (double)v * (1.0 + erf((double)v / sqrt(2.0)));
+        CHECK_NEAR(x[0], want, 4e-7 * (1.0 + fabs((double)v)));
+    }
+    float big[16] = {1e30f, -1e30f, 0.0f};
+    model__kernels_plain.gelu(16, big);
+    CHECK_NEAR(big[0] / 1e30f, 1.0, 1e-6);
+    CHECK_NEAR(big[1] / 1e30f, 0.0, 1e-6);
+    CHECK_NEAR(big[2], 0.0, 0.0);
+}
+
+/* The table covers the block in order, without overlap, and finds what it lists. */
+static void case_parameter_table(void)
+{
+    struct model_config config = {
+        .N = 33, .D = 48, .H = 32, .L = 3, .F = 64, .n_types = 11, .n_gaps = 7};
+    struct model_param table[MODEL_MAX_PARAMS];
+    CHECK(model_config_check(&config) == NULL);
+    int n = model_params(&config, table);
+    CHECK_INT(n, 6 + 3 * 15);
+    size_t end = 0;
+    for (int p = 0; p < n; p++) {
+        size_t count = 1;
+        for (int d = 0; d < table[p].n_dims; d++)
+            count *= (size_t)table[p].dims[d];
+        CHECK_INT(table[p].count, count);
+        CHECK_INT(table[p].offset % 16, 0);
+        CHECK(table[p].offset >= end && table[p].offset < end + 16);
+        end = table[p].offset + count;
+    }
+    CHECK_INT(model_params_floats(&config), (end + 15) / 16 * 16);
+    CHECK_STR(table[0].name, "item.embedding");
+    CHECK_STR(table[n - 1].name, "block.2.ffn.norm.bias");
+    CHECK_INT(model_param_offset(&config, MODEL_FFN_NORM_BIAS, 2), table[n - 1].offset);
+    config.n_types = 0;
+    CHECK_INT(model_params(&config, table), n - 1);
+    CHECK(model_param_offset(&config, MODEL_TYPE_EMBEDDING, 0) == SIZE_MAX);
+    config.D = 50;
+    CHECK(model_config_check(&config) != NULL);
+}
+
+int main(void)
+{
+    seed = TEST_SEED();
+    CASE(case_matmul);
+    CASE(case_rows);
+    CASE(case_gelu);
+    CASE(case_parameter_table);
+    return 0;
+}
