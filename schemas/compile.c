@@ -304,7 +304,7 @@ static bool can_store(enum wire wire, enum store store)
     bool text = wire == WIRE_BYTES || wire == WIRE_ENUM;
     switch (store) {
     case STORE_TEXT:
-        return number || text || wire == WIRE_BOOL;
+        return number || text || wire == WIRE_BOOL || wire == WIRE_FIXED;
     case STORE_TIME:
     case STORE_I64:
     case STORE_I32:

@@ -272,6 +272,23 @@ static bool take_decimal(struct decode *d, const struct node *node, struct scala
     return isfinite(value->d) || schemas__fault(d, "a decimal out of range");
 }
 
+/* A fixed is a binary id (a UUID): as hex digits. */
+static bool take_fixed(struct decode *d, const struct node *node, struct scalar *value)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *bytes = NULL;
+    char hex[128];
+    if (!take_bytes(d, node->size, &bytes)) return false;
+    if (node->size > sizeof hex / 2) return schemas__fault(d, "a fixed over 64 bytes");
+    for (size_t i = 0; i < node->size; i++) {
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    value->type = SCALAR_TEXT;
+    value->s = arena_str(d->arena, (struct str){hex, 2 * (size_t)node->size});
+    return true;
+}
+
 static bool take_scalar(struct decode *d, const struct program *p, const struct node *node,
                         struct scalar *value)
 {
@@ -311,6 +328,8 @@ static bool take_scalar(struct decode *d, const struct program *p, const struct 
         value->type = SCALAR_TEXT;
         value->s = p->symbols[node->first + index];
         return true;
+    case WIRE_FIXED:
+        return take_fixed(d, node, value);
     default:
         return take_decimal(d, node, value);
     }
