@@ -85,17 +85,24 @@ static bool make_shop(struct simulation *sim, const struct options *flags, struc
     return true;
 }
 
+/* Kafka timestamps of simulated events are old ones, which a topic's retention deletes: so the time of sending is put there,
+ * unless the records must be the same each time or differ from their event times. */
+static bool use_sending_time(const struct options *flags)
+{
+    int timestamps = options_enum(flags, "timestamps");
+    bool exact = options_text(flags, "flat")[0] != '\0' || options_number(flags, "future") > 0;
+    return timestamps == 2 || (timestamps == 0 && !exact);
+}
+
 static struct feeding_options feeding_options_of(const struct options *flags)
 {
-    bool paced = options_number(flags, "rate") > 0 || options_number(flags, "speed") > 0;
-    int timestamps = options_enum(flags, "timestamps");
     return (struct feeding_options){
         .to = options_text(flags, "to"),
         .topic = options_text(flags, "topic"),
         .items_topic = options_text(flags, "items-topic"),
         .flat = options_text(flags, "flat"),
         .format = options_enum(flags, "format"),
-        .timestamps_now = timestamps == 2 || (timestamps == 0 && paced),
+        .timestamps_now = use_sending_time(flags),
         .inject = {.seed = (uint64_t)options_int(flags, "seed"),
                    .duplicates = options_number(flags, "duplicates"),
                    .late = options_number(flags, "late"),
@@ -241,7 +248,8 @@ static const struct option_spec flags[] = {
     {"rate", OPTION_NUMBER, "0", 0, 1e7, "events/s", NULL, "Send so many a second, by plan. 0: as fast as possible.", group_pace},
     {"speed", OPTION_NUMBER, "0", 0, 1e9, "", NULL, "Play shop time so many times faster than real time. 0: do not wait.", group_pace},
     {"timestamps", OPTION_ENUM, "auto", 0, 0, "", "auto|event|now",
-     "Kafka timestamps: the event time or the time of sending. auto: now with --rate or --speed, else event.", group_pace},
+     "Kafka timestamps: the event time, or the time of sending, which keeps a topic's retention from deleting old events. "
+     "auto: event with --flat or --future, else now.", group_pace},
     {"duplicates", OPTION_NUMBER, "0", 0, 1, "", NULL, "Share of events that are sent twice.", group_faults},
     {"late", OPTION_NUMBER, "0", 0, 1, "", NULL, "Share of events that are sent up to 300 records later.", group_faults},
     {"future", OPTION_NUMBER, "0", 0, 1, "", NULL, "Share of events whose time is a day ahead.", group_faults},
