@@ -59,6 +59,23 @@ static bool model_train(const struct demo *demo, const char *log, struct err *er
     return ok;
 }
 
+/* The folder and those above it. */
+static bool folder_make(const char *folder, struct err *err)
+{
+    char path[PATH_MAX_BYTES];
+    int len = snprintf(path, sizeof path, "%s", folder);
+    for (int i = 1; i <= len && len < PATH_MAX_BYTES; i++) {
+        if (path[i] != '/' && path[i] != '\0') continue;
+        char kept = path[i];
+        path[i] = '\0';
+        (void)mkdir(path, 0700);
+        path[i] = kept;
+    }
+    if (access(folder, W_OK) == 0) return true;
+    return err_fatal(err, ERR_EXIT_USAGE, "cannot write in %s: name another folder with --work",
+                     folder);
+}
+
 static bool model_prepare(struct demo *demo, const char *work, struct err *err)
 {
     char log[PATH_MAX_BYTES];
@@ -213,9 +230,7 @@ static bool run(struct app *app, struct err *err)
                                      .items = (int)options_int(flags, "items"),
                                      .past_events = options_int(flags, "past"),
                                      .events_per_second = options_number(flags, "rate")};
-    if (mkdir(work, 0700) != 0 && access(work, W_OK) != 0)
-        return err_fatal(err, ERR_EXIT_USAGE, "cannot write in %s: name another folder with --work",
-                         work);
+    if (!folder_make(work, err)) return false;
     demo.feed = demo_feed_new(&feed);
     bool ok = model_prepare(&demo, work, err) && broker_start(&demo, err) &&
               config_finish(&demo, work, err) && demo_run(&demo, err);
