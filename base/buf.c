@@ -1,4 +1,7 @@
-/* The growing byte buffer and the cursor that reads it back. */
+/* The growing byte buffer and the cursor that reads it back.
+ *
+ * Both fail the same way: once something does not fit (or is not there), a flag stays set and what follows stores (or
+ * reads) nothing, so that a caller writes a whole record and looks at the flag once. */
 #include "base/buf.h"
 
 #include <stdarg.h>
@@ -26,11 +29,13 @@ void buf_reset(struct buf *buf)
 
 uint8_t *buf_reserve(struct buf *buf, size_t n)
 {
+    /* len <= max always holds, so the difference cannot wrap. */
     if (n > buf->max - buf->len) {
         buf->failed = true;
         return NULL;
     }
     if (n > buf->cap - buf->len || !buf->data) {
+        /* Doubling keeps the copies at two for each byte; the maximum cuts the last step. */
         size_t cap = buf->cap ? buf->cap * 2 : 256;
         if (cap < buf->len + n) cap = buf->len + n;
         if (cap > buf->max) cap = buf->max;
@@ -67,6 +72,7 @@ void buf_push_format(struct buf *buf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    /* The first pass measures, the second writes: vsnprintf needs room for a NUL that is not counted. */
     va_list again;
     va_copy(again, args);
     int need = vsnprintf(NULL, 0, format, args);
@@ -125,6 +131,7 @@ const uint8_t *cursor_bytes(struct cursor *c, size_t n)
     return at;
 }
 
+/* The n-byte number at the cursor, n at most 8; 0 when fewer bytes are left. */
 static uint64_t read_number(struct cursor *c, size_t n, bool big)
 {
     const uint8_t *bytes = cursor_bytes(c, n);

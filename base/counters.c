@@ -1,4 +1,14 @@
-/* Counters: a flat array of cells for each slot, laid out by the table. */
+/* Counters: a flat array of cells for each slot, laid out by the table.
+ *
+ *   spec            0: total     1: total by reason      2: latency
+ *   cells   slot 0  [ n ]        [ n ][ n ][ n ]         [ 528 buckets ][ sum ][ count ]
+ *           slot 1  [ n ]        [ n ][ n ][ n ]         ...
+ *
+ * Slots begin on cache lines of their own, so threads that count never share one. A cell is read while its owner writes it:
+ * each cell is a whole number at any moment, but two cells may be of different moments.
+ *
+ * Buckets of a latency, in us: 0, 1, ... 15 have one each; behind them each doubling [2^k, 2^(k+1)) is cut into 16 equal
+ * parts, up to 2^36 us (19 hours). */
 #include "base/counters.h"
 
 #include <assert.h>
@@ -38,11 +48,13 @@ struct counters {
 
 /* ---- layout ---- */
 
+/* Without a label a spec has one series, label index 0. */
 static int labels_of(const struct counter_spec *spec)
 {
     return spec->label != NULL ? spec->n_label_values : 1;
 }
 
+/* Cells of one series. */
 static int cells_of(const struct counter_spec *spec)
 {
     return spec->type == COUNTER_LATENCY ? LATENCY_CELLS : 1;
@@ -61,6 +73,7 @@ struct counters *counters_new(const struct counter_spec *specs, int n_specs, int
         counters->first[i] = cells;
         cells += labels_of(&specs[i]) * cells_of(&specs[i]);
     }
+    /* Rounded up, and at least one cell too many, so that n_cells is never 0. */
     size_t per_line = CACHE_LINE / sizeof(struct sync_int);
     counters->n_cells = ((size_t)cells + per_line) / per_line * per_line;
     counters->slots = mem_zalloc(((size_t)n_slots + 1) * sizeof(*counters->slots));
@@ -140,6 +153,7 @@ void counters_observe(struct counters_slot *slot, int spec, int label, int64_t u
 
 /* ---- reading ---- */
 
+/* One cell over all slots. */
 static int64_t sum_of(const struct counters *counters, size_t cell)
 {
     int64_t sum = 0;
@@ -190,6 +204,8 @@ static void push_labels(struct buf *out, const struct counter_spec *spec, int la
     buf_push_byte(out, '}');
 }
 
+/* _bucket lines at powers of two (each is a border of buckets, so the counts are exact), then _sum and _count. The count is
+ * that of the buckets: what a scraper reads must agree with itself. */
 static void render_latency(const struct counters *counters, int spec, int label, struct buf *out)
 {
     const struct counter_spec *s = &counters->specs[spec];

@@ -1,4 +1,5 @@
-/* Filling and naming errors. */
+/* Filling and naming errors. An error is a plain value on the caller's stack: nothing is allocated, so an error can be made
+ * when memory is short, and nothing has to be freed. */
 #include "base/err.h"
 
 #include <stdarg.h>
@@ -28,6 +29,7 @@ bool err_wrap(struct err *err, const char *format, ...)
     (void)vsnprintf(prefix, sizeof prefix - 2, format, args);
     va_end(args);
 
+    /* The old text moves behind the prefix; what no longer fits is cut at its end. */
     size_t used = strlen(prefix);
     memcpy(prefix + used, ": ", 2);
     used += 2;

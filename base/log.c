@@ -1,4 +1,10 @@
-/* Log lines: logfmt or JSON, one write(2) each, so that lines of several threads never mix. */
+/* Log lines: logfmt or JSON, one write(2) each, so that lines of several threads never mix.
+ *
+ *   ts=2026-01-31T12:00:00.000Z level=info area=ingest msg="started" topic=a partitions=8
+ *   {"ts":"2026-01-31T12:00:00.000Z","level":"info","area":"ingest","msg":"started","topic":"a","partitions":"8"}
+ *
+ * The caller's fields are written in logfmt; for JSON they are taken apart again. What is too long is cut, never split over
+ * two lines, and JSON stays whole. */
 #include "base/log.h"
 
 #include <stdarg.h>
@@ -29,6 +35,7 @@ bool log_is_debug(const char *area)
 {
     if (lowest_shown == LOG_DEBUG || strcmp(debug_areas, "all") == 0) return true;
     size_t len = strlen(area);
+    /* A whole name between commas: "stat" is not "state". */
     for (const char *at = debug_areas; (at = strstr(at, area)) != NULL; at += len) {
         bool begins = at == debug_areas || at[-1] == ',';
         if (begins && (at[len] == '\0' || at[len] == ',')) return true;
@@ -42,6 +49,7 @@ static size_t put_quoted(char *out, size_t room, const char *text)
     size_t n = 0;
     if (room < 3) return 0;
     out[n++] = '"';
+    /* 8 bytes: the longest escape, the closing quote and the NUL. */
     for (; *text && n + 8 < room; text++) {
         unsigned char c = (unsigned char)*text;
         if (c == '"' || c == '\\') {
@@ -103,6 +111,7 @@ static size_t put_fields_json(char *out, size_t room, const char *fields)
     return n;
 }
 
+/* UTC with milliseconds, as RFC 3339 has it. */
 static size_t put_time(char *out, size_t room)
 {
     struct timespec now;
@@ -144,6 +153,7 @@ void log_line(enum log_level level, const char *area, const char *text, const ch
         n += (size_t)snprintf(line + n, room - n, " %s", extra);
     if (n > room - 1) n = room - 1;
     n += (size_t)snprintf(line + n, sizeof line - n, json ? "}\n" : "\n");
+    /* A line that cannot be written is lost: there is nowhere to say so. */
     ssize_t ignored = write(STDERR_FILENO, line, n);
     (void)ignored;
 }

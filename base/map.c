@@ -1,5 +1,12 @@
 /* Two open-addressing maps, one for numbers and one for bytes. They share the probing rule, written out twice because the
- * entries differ; tests compare both with a plain list. */
+ * entries differ; tests compare both with a plain array of all keys.
+ *
+ *   place:   0    1    2    3    4    5    6    7
+ *          [ c ][   ][   ][   ][ a ][ b ][ d ][   ]      home(a) = home(b) = 4, home(d) = 5, home(c) = 0
+ *
+ * A key is at its home place or in the unbroken run of used places behind it, the end joined to the beginning. So a search
+ * stops at the first free place, and a deletion must not leave a hole in a run: deleting a moves b to 4 and d to 5, and
+ * stops at the free place 7. */
 #include "base/map.h"
 
 #include <assert.h>
@@ -60,12 +67,15 @@ static size_t map_u64_home(const struct map_u64 *map, uint64_t key)
 /* The key's place, or the free place where it would go. */
 static size_t map_u64_find(const struct map_u64 *map, uint64_t key)
 {
+    /* The load factor leaves a free place, so this ends. */
     size_t at = map_u64_home(map, key);
     while (map->used[at] && map->entries[at].key != key)
         at = (at + 1) & (map->places - 1);
     return at;
 }
 
+/* Moves all entries to new storage of `places` places. Both arrays come first, the old ones go last: a reader of the old
+ * copy stays valid while entries move. */
 static void map_u64_resize(struct map_u64 *map, size_t places)
 {
     struct map_u64 old = *map;
@@ -129,6 +139,7 @@ uint64_t *map_u64_put(struct map_u64 *map, uint64_t key, bool *added)
     if (added != NULL) *added = is_new && map->count < map->max;
     if (!is_new) return &map->entries[at].value;
     if (map->count == map->max) return NULL;
+    /* Full by load, not by maximum: grow, and find the place anew. */
     if (map->count == map_fill_limit(map->places)) {
         map_u64_resize(map, map->places * 2);
         at = map_u64_find(map, key);
@@ -237,6 +248,7 @@ static uint64_t map_str_hash(struct str key)
     return hash ^ (hash >> 29);
 }
 
+/* The key's place, or the free place where it would go. The hash is compared first: most keys differ in it. */
 static size_t map_str_find(const struct map_str *map, struct str key, uint64_t hash)
 {
     size_t at = (size_t)hash & (map->places - 1);
@@ -247,6 +259,7 @@ static size_t map_str_find(const struct map_str *map, struct str key, uint64_t h
     return at;
 }
 
+/* As map_u64_resize; the hashes are kept, so no key is read again. */
 static void map_str_resize(struct map_str *map, size_t places)
 {
     struct map_str old = *map;
@@ -260,6 +273,7 @@ static void map_str_resize(struct map_str *map, size_t places)
     mem_free(old.entries);
 }
 
+/* Frees a key of ours. The cast takes off the const that struct str puts on it. */
 static void map_str_drop_key(struct map_str *map, struct str key)
 {
     if (map->keys != MAP_KEYS_COPIED) return;

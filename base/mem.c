@@ -1,4 +1,12 @@
-/* The heap wrapper and arenas. The only file that calls malloc. */
+/* The heap wrapper and arenas. The only file that calls malloc.
+ *
+ * An arena is a chain of blocks. Bytes come from the current block; when it has no room, the next block that has, or a new
+ * one at the end. A reset makes the first block current again and frees nothing:
+ *
+ *   first            current
+ *   [header|used...] -> [header|used...|free] -> [header|kept from before] -> NULL
+ *
+ * What is left at the end of a block that was too small is not used again before the reset. */
 #include "base/mem.h"
 
 #include <assert.h>
@@ -8,6 +16,7 @@
 
 static _Thread_local uint64_t thread_count;
 
+/* Out of memory ends the process: no caller could do better, and none has to look. */
 static void *check(void *ptr, size_t size)
 {
     if (!ptr) {
@@ -88,6 +97,7 @@ struct arena {
     size_t used; /* since the last reset */
 };
 
+/* A block with `size` bytes behind its header, which is a multiple of ARENA_ALIGN, so that the bytes are aligned too. */
 static struct arena_block *block_new(size_t size)
 {
     struct arena_block *block = mem_aligned(ARENA_ALIGN, sizeof *block + size);

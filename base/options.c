@@ -1,4 +1,11 @@
-/* The options: a table of specs, the values set so far, and keys kept as they are under allowed prefixes. */
+/* The options: a table of specs, the values set so far, and keys kept as they are under allowed prefixes.
+ *
+ *   specs[i]  {"session.window", INT, "200", 2, 10000, ...}     borrowed, the table
+ *   slots[i]  {value 30, origin "shop.properties:12"}           what holds now; origin NULL = the default
+ *   prefixed  {"consumer.fetch.min.bytes", "1", "--set"}        not in the table: librdkafka judges them
+ *
+ * A value is parsed when it is set, so that the error names the place it came from and reading cannot fail. A value that is
+ * refused changes nothing. The table has some fifty rows: a search is a walk over it, and nobody reads options per event. */
 #include "base/options.h"
 
 #include <assert.h>
@@ -103,6 +110,7 @@ static const char *prefix_of(const struct options *options, const char *name)
     return NULL;
 }
 
+/* The option of the table that is spelled most alike, or NULL when none is near. */
 static const char *nearest(const struct options *options, const char *name)
 {
     const char *best = NULL;
@@ -116,6 +124,7 @@ static const char *nearest(const struct options *options, const char *name)
     return best;
 }
 
+/* Returns false with the error. */
 static bool fail_unknown(const struct options *options, const char *name, const char *origin,
                          struct err *err)
 {
@@ -127,6 +136,7 @@ static bool fail_unknown(const struct options *options, const char *name, const 
     return err_fatal(err, ERR_EXIT_USAGE, "%s: unknown option %.80s", origin, name);
 }
 
+/* Keeps a key under a prefix; a key that is there gets the new value and keeps its place in the order. */
 static bool set_prefixed(struct options *options, const char *name, const char *value,
                          const char *origin, struct err *err)
 {
@@ -150,6 +160,7 @@ static bool set_prefixed(struct options *options, const char *name, const char *
     return true;
 }
 
+/* Parses, and on success replaces the value of option i. */
 static bool set_known(struct options *options, size_t i, const char *value, const char *origin,
                       struct err *err)
 {
@@ -179,6 +190,7 @@ bool options_set(struct options *options, const char *name, const char *value, c
     if (!known && prefix_of(options, name) == NULL) {
         return fail_unknown(options, name, origin, err);
     }
+    /* ${file:...} is replaced before parsing, for options and passed keys alike. */
     char *resolved = NULL;
     if (!options__resolve(value, &resolved, err)) {
         return err_wrap(err, "%s: %.80s", origin, name);
@@ -194,6 +206,7 @@ bool options_check(const struct options *options, struct err *err)
     for (size_t i = 0; i < options->n; i++) {
         const char *name = options->specs[i].name;
         if (options->specs[i].fallback != NULL || options->slots[i].origin != NULL) continue;
+        /* Options of the configuration have dots, flags of a verb have none. */
         if (strchr(name, '.') == NULL) {
             return err_fatal(err, ERR_EXIT_USAGE, "--%s is required", name);
         }
@@ -251,6 +264,7 @@ static bool set_from_env(struct options *options, const char *variable, const ch
                          struct err *err)
 {
     size_t len = strcspn(variable, "=");
+    /* A variable without '=' cannot come from a shell; it counts as empty. */
     const char *value = variable + len + (variable[len] == '=');
     const char *match = NULL;
     for (size_t i = 0; i < options->n; i++) {
@@ -259,6 +273,7 @@ static bool set_from_env(struct options *options, const char *variable, const ch
         assert(match == NULL);
         match = options->specs[i].name;
     }
+    /* No option of the table: it may be a passed key, else options_set says what is near. */
     char key[ENV_NAME_MAX + 1];
     if (match == NULL) env_to_key(variable, len, key);
     return options_set(options, match != NULL ? match : key, value, origin, err);
@@ -285,6 +300,7 @@ bool options_load_env(struct options *options, const char *prefix, char *const *
 
 /* ---- reading ---- */
 
+/* The value of an option that our own code names: a wrong name or type is our bug. Any type may be read as text. */
 static const struct slot *slot_of(const struct options *options, const char *name,
                                   enum option_type type)
 {

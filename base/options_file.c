@@ -16,6 +16,7 @@ enum {
     FILE_KEYS_MAX = 4096,       /* keys in one file */
 };
 
+/* "what path: reason of errno". Returns false. */
 static bool os_error(struct err *err, const char *what, const char *path)
 {
     char reason[128];
@@ -26,6 +27,7 @@ static bool os_error(struct err *err, const char *what, const char *path)
 /* The whole file into out. private_only: nobody but its owner may have any right on it. */
 static bool read_file(const char *path, bool private_only, struct buf *out, struct err *err)
 {
+    /* Opened first and then looked at, so that what was checked is what is read. */
     FILE *file = fopen(path, "rb");
     if (file == NULL) return os_error(err, "cannot open", path);
     struct stat status;
@@ -73,6 +75,7 @@ static bool push_secret(struct str path, struct buf *out, struct err *err)
     }
     if (ok) {
         size_t n = content.len;
+        /* Editors end a file with a line end that is no part of the secret. */
         if (n > 0 && content.data[n - 1] == '\n') n--;
         if (n > 0 && content.data[n - 1] == '\r') n--;
         buf_push(out, content.data, n);
@@ -115,6 +118,7 @@ struct loading {
     const char *path;
 };
 
+/* One entry of the file. The line where each key was set is kept, so that a second one can name it. */
 static bool load_entry(void *context, const struct properties_entry *entry, struct err *err)
 {
     struct loading *loading = context;

@@ -1,4 +1,5 @@
-/* The table of options as text: for a terminal and as the page in docs/. */
+/* The table of options as text: for a terminal and as the page in docs/. Both go through the groups in the order in which
+ * the table first names them, so that the table alone decides what the reader sees. */
 #include "base/options.h"
 
 #include <string.h>
@@ -10,6 +11,7 @@ enum {
     HELP_INDENT = 6,
 };
 
+/* A table of flags may do without groups. */
 static const char *group_of(const struct option_spec *spec)
 {
     return spec->group != NULL ? spec->group : "";
@@ -57,6 +59,7 @@ static void push_wrapped(struct buf *out, const char *text)
     buf_push_byte(out, '\n');
 }
 
+/* What stands behind "--name"; NULL for a switch, which takes no value. */
 static const char *placeholder(const struct option_spec *spec)
 {
     const char *unit = spec->unit != NULL ? spec->unit : "";
@@ -96,6 +99,7 @@ static void push_facts(struct buf *out, const struct option_spec *spec)
     buf_push_text(out, ")\n");
 }
 
+/* One option: name, facts, and the help text wrapped below. */
 static void push_option(struct buf *out, const struct option_spec *spec, bool as_flag)
 {
     const char *value = placeholder(spec);
@@ -144,6 +148,7 @@ static void push_quantities(struct buf *out, const struct option_spec *spec)
     if (!is_size && !is_time && unit[0] != '\0') buf_push_format(out, " %s", unit);
 }
 
+/* What the option takes. */
 static void push_values(struct buf *out, const struct option_spec *spec)
 {
     switch (spec->type) {
@@ -171,6 +176,7 @@ static void push_values(struct buf *out, const struct option_spec *spec)
     }
 }
 
+/* One row of a table. */
 static void push_row(struct buf *out, const struct option_spec *spec)
 {
     buf_push_format(out, "| `%s` | ", spec->name);

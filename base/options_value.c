@@ -1,4 +1,7 @@
-/* From the text of an option to its value: numbers with units, bounds, enums, lists; and which values are secret. */
+/* From the text of an option to its value: numbers with units, bounds, enums, lists; and which values are secret.
+ *
+ * An INT option has a unit in its spec. "bytes", "ms" and "s" are families with suffixes (64MiB, 7d), and the value is kept
+ * in the family's base; any other unit ("events") is a word for the help text, and the number stands alone. */
 #include "base/options_internal.h"
 
 #include <errno.h>
@@ -37,6 +40,7 @@ static const struct unit units[] = {
 
 enum { UNIT_COUNT = sizeof(units) / sizeof(units[0]) };
 
+/* Does the suffix belong to the spec's family? */
 static bool unit_is_of(const struct unit *unit, const struct option_spec *spec)
 {
     return spec->unit != NULL && strcmp(unit->family, spec->unit) == 0;
@@ -54,6 +58,7 @@ static int64_t unit_factor(const struct option_spec *spec, const char *suffix)
     return 0;
 }
 
+/* A bound for a person: 604800000 of "ms" is 7d. The largest suffix that leaves a whole number is taken. */
 static void push_quantity(const struct option_spec *spec, double quantity, struct buf *out)
 {
     if (spec->type != OPTION_INT) {
@@ -81,11 +86,13 @@ void options__bounds(const struct option_spec *spec, struct buf *out)
 
 /* ---- one parser a type ---- */
 
+/* Both bounds 0 mean none. Bounds are doubles; all in use are below 2^53, so the comparison is exact. */
 static bool within_bounds(const struct option_spec *spec, double v)
 {
     return (spec->min == 0 && spec->max == 0) || (v >= spec->min && v <= spec->max);
 }
 
+/* Digits, perhaps a sign, perhaps blanks and a suffix. What overflows with its suffix is refused, not wrapped. */
 static bool parse_int(const struct option_spec *spec, const char *text, int64_t *out)
 {
     /* strtoll would skip white space; the text is trimmed, so what is left of it is wrong. */
@@ -103,6 +110,7 @@ static bool parse_int(const struct option_spec *spec, const char *text, int64_t 
     return within_bounds(spec, (double)scaled);
 }
 
+/* Finite numbers only: NaN would pass every comparison further on. */
 static bool parse_number(const struct option_spec *spec, const char *text, double *out)
 {
     if (*text == '\0') return false;
@@ -113,6 +121,7 @@ static bool parse_number(const struct option_spec *spec, const char *text, doubl
     return within_bounds(spec, v);
 }
 
+/* "yes", "on" and "1" are refused: Kafka refuses them too. */
 static bool parse_bool(const char *text, int64_t *out)
 {
     *out = strcasecmp(text, "true") == 0;
@@ -162,6 +171,7 @@ static void parse_list(const char *text, struct options__value *value)
 
 /* ---- the whole ---- */
 
+/* A copy without blanks at both ends. */
 static char *trimmed(const char *text)
 {
     while (is_blank(*text))
@@ -172,6 +182,7 @@ static char *trimmed(const char *text)
     return mem_strndup(text, n);
 }
 
+/* value->text is there already; fills the rest. false: the text is not of the type, or out of bounds. */
 static bool parse_by_type(const struct option_spec *spec, struct options__value *value)
 {
     switch (spec->type) {
@@ -193,6 +204,7 @@ static bool parse_by_type(const struct option_spec *spec, struct options__value 
     return spec->fallback != NULL || value->text[0] != '\0';
 }
 
+/* What would have been right, for the error: "a time (250ms, 10s, 5m, 12h, 7d) from 1s to 7d". */
 static void describe(const struct option_spec *spec, struct buf *out)
 {
     const char *unit = spec->unit == NULL ? "" : spec->unit;
@@ -243,6 +255,7 @@ void options__value_fini(struct options__value *value)
 
 /* ---- secrets ---- */
 
+/* Case does not matter. */
 static bool contains(const char *text, const char *part)
 {
     size_t n = strlen(part);
@@ -255,6 +268,7 @@ static bool contains(const char *text, const char *part)
 bool options_is_secret(const char *name)
 {
     static const char *const parts[] = {"password", "secret", "sasl.jaas", "user.info", "token"};
+    /* Better one key hidden too many than one password shown. */
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (contains(name, parts[i])) return true;
     }

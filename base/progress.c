@@ -1,4 +1,8 @@
-/* The progress line: what is said, how often, and how it is drawn. */
+/* The progress line: what is said, how often, and how it is drawn.
+ *
+ * Each update is remembered and the clock looked at; a line is drawn only when the last one is old enough (100 ms on a
+ * terminal, 10 s elsewhere), so updates may come as often as is handy. The rate is a moving mean over half seconds (0.7 old,
+ * 0.3 new): the time left must not jump with every batch, and must follow when the work slows down. */
 #include "base/progress.h"
 
 #include <stdio.h>
@@ -78,6 +82,7 @@ struct progress *progress_new(const struct progress_options *options)
 
 /* ---- drawing ---- */
 
+/* The terminal's width less one: a full last column makes some terminals wrap. */
 static int columns(const struct progress *progress)
 {
     struct winsize size;
@@ -92,6 +97,7 @@ static int append(char *line, int used, const char *text)
     return used + n < LINE_MAX_BYTES ? used + n : LINE_MAX_BYTES - 1;
 }
 
+/* "  42% [####----]"; nothing when the total is not known. */
 static int append_share(const struct progress *progress, char *line, int used)
 {
     if (progress->options.total == 0) return used;
@@ -142,6 +148,7 @@ static int make_line(const struct progress *progress, uint64_t now_us, bool at_e
     return used;
 }
 
+/* One write, so that a line does not mix with log lines. */
 static void put(const struct progress *progress, const char *bytes, size_t n)
 {
     /* A line that cannot be shown is no reason to stop the work. */
@@ -149,6 +156,7 @@ static void put(const struct progress *progress, const char *bytes, size_t n)
     (void)written;
 }
 
+/* A carriage return goes back over the old line, and "erase to the end" takes off what of it is longer. */
 static void draw(struct progress *progress, uint64_t now_us, bool at_end)
 {
     char line[LINE_MAX_BYTES], out[LINE_MAX_BYTES + 8];
@@ -165,6 +173,7 @@ static void draw(struct progress *progress, uint64_t now_us, bool at_end)
 
 /* ---- telling ---- */
 
+/* Updates the moving mean when half a second went by since the last time. */
 static void measure_rate(struct progress *progress, uint64_t now_us)
 {
     uint64_t span = now_us - progress->rate_us;

@@ -1,5 +1,10 @@
 /* Java properties in three steps: natural lines are joined to logical ones, a logical line is split at the first separator
- * that is not escaped, and the escapes of both sides are resolved. */
+ * that is not escaped, and the escapes of both sides are resolved.
+ *
+ *   text           "a\ b = one, \\n    two\n"
+ *   logical line   "a\ b = one, two"         the backslash and the blanks that begin the next line are gone
+ *   key, value     "a\ b", "one, two"        cut at '=': the blank before it is escaped, the one after is not
+ *   resolved       "a b", "one, two" */
 #include "base/properties.h"
 
 #include <stdint.h>
@@ -18,6 +23,7 @@ struct properties_reader {
     struct buf value;
 };
 
+/* White space inside a line, as Java has it. */
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\f';
@@ -54,6 +60,7 @@ static struct str take_line(struct properties_reader *reader)
 /* An odd number of backslashes at the end: the next line belongs to this one. */
 static bool is_continued(struct str line)
 {
+    /* Two of them are one escaped backslash, which continues nothing. */
     size_t backslashes = 0;
     while (backslashes < line.len && line.ptr[line.len - 1 - backslashes] == '\\')
         backslashes++;
@@ -92,6 +99,7 @@ static size_t key_length(struct str line)
     return n;
 }
 
+/* An error at the entry being read. Returns false. */
 static bool bad(const struct properties_reader *reader, struct err *err, const char *what)
 {
     return err_fatal(err, ERR_EXIT_USAGE, "%s:%d: %s", reader->origin, reader->entry_line, what);
@@ -131,6 +139,7 @@ static size_t unescape_unicode(struct buf *out, const char *at, size_t left)
     return used;
 }
 
+/* Resolves the escapes of raw into out and ends it with a NUL. */
 static bool unescape(const struct properties_reader *reader, struct str raw, struct buf *out,
                      struct err *err)
 {
@@ -160,6 +169,7 @@ static bool unescape(const struct properties_reader *reader, struct str raw, str
         return bad(reader, err, "the text is not UTF-8");
     }
     buf_push_byte(out, 0);
+    /* The buffers hold as much as the longest logical line, and no escape grows. */
     return !out->failed || bad(reader, err, "the entry is too long");
 }
 

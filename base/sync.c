@@ -1,3 +1,5 @@
+/* Locks, conditions and threads over POSIX. A call that can fail only through a bug of ours (unlocking a mutex that is
+ * not held, destroying one in use) is asserted. */
 #include "base/sync.h"
 
 #include <assert.h>
@@ -7,9 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
-
-/* Locks, conditions and threads over POSIX. A call that can fail only through a bug of ours (unlocking a mutex that is
- * not held, destroying one in use) is asserted. */
 
 /* ---- locks ---- */
 
@@ -97,6 +96,7 @@ void condition_broadcast(struct condition *condition)
 
 /* ---- threads ---- */
 
+/* What every thread runs first: its name, as far as the kernel takes it, then the work. */
 static void *thread_main(void *arg)
 {
     struct thread *thread = arg;
