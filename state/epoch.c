@@ -144,10 +144,12 @@ void state__epochs_drop(struct state_shard *shard, int32_t partition)
 
 static void seal_users(struct state_shard *shard, struct state_epoch *epoch)
 {
+    const struct state_options *options = &shard->state->options;
+    int floats = options->rebuild_encoders ? 0 : options->state_floats;
     for (size_t i = 0; i < shard->n_dirty; i++) {
         struct slot *slot = shard->dirty[i];
         state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
-        state__user_encode(&slot->user, shard->state->options.state_floats, &epoch->bytes);
+        state__user_encode(&slot->user, floats, &epoch->bytes);
         state__epoch_end(epoch);
         slot->dirty = false;
         slot->sealed++;

@@ -262,7 +262,7 @@ void state__epoch_delete(struct state_epoch *epoch, enum state__family family, i
 void state__epochs_drop(struct state_shard *shard, int32_t partition);
 void state__epochs_fini(struct state_shard *shard);
 
-/* ---- grow.h style helper, in cache.c ---- */
+/* ---- arrays that double; in cache.c ---- */
 
 /* Room for one more element: doubles. Returns the array, which may have moved. */
 void *state__grow(void *array, size_t n, size_t *cap, size_t element);

@@ -1,8 +1,11 @@
 /* How RocksDB is opened: column families and options. Memory is bounded by one number, split in fixed shares:
  *
- *   1/2  block cache (data, index and filter blocks)
- *   3/8  memtables of users, at most 3
+ *   5/8  memtables of users, at most 2
  *   1/8  memtables of popularity, at most 2
+ *   1/4  block cache (data, index and filter blocks)
+ *
+ * Memtables get most: a user written twice before a flush goes to disk once, while reads of the files are few (the
+ * shards' caches stand before them) and the system's page cache serves them too.
  *
  * positions and meta are tiny: their memtables are 64 KiB. The log (WAL) is written but never synced by a write: a lost
  * tail takes state and position back together (RELIABILITY 2.2, row 12); state_sync bounds how far. */
@@ -37,7 +40,7 @@ static rocksdb_options_t *family_new(struct state *state, enum state__family fam
     rocksdb_options_set_compression(options, family == FAMILY_POPULARITY ? rocksdb_lz4_compression
                                                                          : rocksdb_no_compression);
     if (family == FAMILY_USERS)
-        set_memtables(options, at_least(bytes / 8, 256 * 1024), 3);
+        set_memtables(options, at_least(bytes / 16 * 5, 256 * 1024), 2);
     else if (family == FAMILY_POPULARITY)
         set_memtables(options, at_least(bytes / 16, 256 * 1024), 2);
     else
@@ -65,7 +68,7 @@ static void set_database(rocksdb_options_t *options, size_t bytes, bool readonly
 
 void state__setup_init(struct state *state, size_t bytes)
 {
-    state->cache = rocksdb_cache_create_lru(at_least(bytes / 2, MIB));
+    state->cache = rocksdb_cache_create_lru(at_least(bytes / 4, MIB));
     state->table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(state->table, state->cache);
     rocksdb_block_based_options_set_filter_policy(state->table,

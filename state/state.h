@@ -11,7 +11,29 @@
 
 /* state/: what freshet remembers, in RocksDB: users, item popularity, positions; each shard's cache over it; commits.
  *
- * docs/STATE.md holds the byte tables and the rules of the fold (how one event changes a user). */
+ * It does not know Kafka, the model or the clock: it is told of events with their offsets, keeps the encoder's floats as
+ * they are, and writes when it is asked to. It refuses a store of another cluster, application, set of topics, number of
+ * partitions or format, and never repairs one: state can be rebuilt from the source topics.
+ *
+ * Files, in reading order
+ *   value.c       keys and values as bytes (docs/STATE.md, "Bytes")
+ *   fold.c        how one event changes a user (docs/STATE.md, "The rules of the fold")
+ *   cache.c       a shard's users in memory under a byte limit
+ *   popularity.c  one table of decayed counts; ranking.c: the tables of a shard, collisions, rows in the store
+ *   epoch.c       shards, partitions, seal and write
+ *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
+ *   scan.c        reading a store from outside
+ *
+ * Life of an event here
+ *   state_items_check -> state_user_get -> state_user_fold -> state_popularity_add, state_popularity_top
+ *   ... then for many events at once: state_epoch_seal -> (outputs acknowledged) -> state_epoch_write -> state_shard_trim
+ *
+ * Invariants (DESIGN 4): I1 an epoch is one WriteBatch of users, popularity and positions as they were at seal. I2 a user
+ * holds the last offset applied for each topic. I4 nothing here depends on the wall clock, on chance or on threads.
+ * I5 the identity. I6 one owner: RocksDB's lock.
+ *
+ * Words: A_p = next offset of a partition to apply, in the store. dirty = changed since the last seal. sealed = copied
+ * into an epoch that is not written. clean = neither: may be dropped from memory. level = log2 of a decayed count. */
 
 struct state;       /* the store of one process: one RocksDB */
 struct state_shard; /* one shard thread's part: cache, dirty users, partitions it owns */
@@ -26,7 +48,7 @@ struct state_identity {
 };
 
 struct state_options {
-    int window_max; /* session.window: at most so many interactions; the older half goes when full */
+    int window_max; /* session.window: most interactions of a user; the older half goes when full */
     int64_t late_tolerance_ms; /* events this much older than the newest are still appended */
     size_t cache_bytes;        /* statestore.cache.max.bytes, split over shards */
     size_t rocksdb_bytes;      /* memtables and block cache together */
@@ -35,7 +57,10 @@ struct state_options {
     double popularity_weight[EVENT_TYPE_COUNT]; /* by event type; 0 = does not count */
     int list_size;                              /* n of last_list */
     int shards;
-    int state_floats; /* S of the model */
+    int state_floats; /* S of the model; a store written with another S is fine: those encoder states are dropped */
+    /* Do not store encoder states. A user read from the store then has model_id 0 and its window must be encoded again:
+     * a read costs one prefill more, each user written 4 S bytes less (docs/STATE.md, "What it costs"). */
+    bool rebuild_encoders;
 };
 
 enum {
@@ -54,9 +79,8 @@ struct interaction {
 
 /* A user in a shard's cache. The pointer lives until the next state_shard_trim; changes are kept by state_user_dirty. */
 struct user {
-    uint64_t model_id; /* whose encoder state this is; 0 none */
-    int64_t
-        last_offset[USER_TOPICS_MAX]; /* last offset applied for each source topic, -1 none (I2) */
+    uint64_t model_id;                    /* whose encoder state this is; 0 none */
+    int64_t last_offset[USER_TOPICS_MAX]; /* last applied of each source topic, -1 none (I2) */
     uint64_t recent_ids[USER_RECENT_IDS]; /* ring of event id hashes; 0 empty */
     uint32_t recent_next;
     uint64_t events;            /* applied so far */
@@ -75,6 +99,11 @@ struct user {
     int batch_level; /* and how many encoder tasks that batch has for it so far */
 };
 
+/* Opens, or makes (folders 0700), the store in <folder>: the database in <folder>/db, the high-water file beside it.
+ * Logs an error when the database is behind the high-water file (a lost log: the events since are read again).
+ * Errors: ERR_FATAL exit 2 too many topics; exit 3 another owner, another identity (I5), damaged; exit 7 disk. Each text
+ * says what the store has, what the configuration says and what to do.
+ * Owns: copies identity and options. Thread: the one that closes it. */
 MUST_USE bool state_open(struct state **state, const char *folder,
                          const struct state_identity *identity, const struct state_options *options,
                          struct err *err);
@@ -89,16 +118,23 @@ void state_close(struct state *state);
 MUST_USE bool state_position(struct state *state, int topic, int32_t partition, int64_t *next,
                              struct err *err);
 
+/* Thread: all functions of a shard are called by one thread at a time; several shards share the store. */
 struct state_shard *state_shard_new(struct state *state, int shard);
+/* Drops everything that was not written. */
 void state_shard_free(struct state_shard *shard);
-/* Loads the partition's popularity tables; after it the partition's users may be asked for. */
+/* Loads the partition's popularity tables; after it the partition's users may be asked for. Open already: nothing to do.
+ * Errors: ERR_FATAL read failed, a row is corrupt, or more than 64 tenants (exit 3). */
 MUST_USE bool state_partition_open(struct state_shard *shard, int32_t partition, struct err *err);
-/* Drops the partition from memory: what was not written is forgotten (it will be replayed). */
+/* Drops the partition from memory: what was not written is forgotten (it will be replayed), also out of epochs that are
+ * sealed and not written. Not open: nothing to do. */
 void state_partition_close(struct state_shard *shard, int32_t partition);
 
-/* The user, loaded or made new. key = schemas_user_key. Errors: ERR_FATAL read failed or value corrupt (exit 3). */
+/* The user, loaded or made new (nothing is stored until it is dirty). key = schemas_user_key. The partition is open.
+ * The pointer lives until the next state_shard_trim or the partition's close. No heap call once the cache is full.
+ * Errors: ERR_FATAL read failed (exit 7) or value corrupt (exit 3, names a hash of the key, not the user). */
 MUST_USE bool state_user_get(struct state_shard *shard, int32_t partition, struct str key,
                              struct user **user, struct err *err);
+/* What the user holds goes into the next epoch. */
 void state_user_dirty(struct state_shard *shard, struct user *user);
 
 /* ---- the fold: how an event changes a user (docs/STATE.md) ---- */
@@ -118,20 +154,24 @@ struct fold_result {
     bool late;    /* some item was put in its place */
 };
 
-/* topic: index of the source topic. Does not touch encoder, model_id, last_list. */
+/* topic: index of the source topic. Does not touch encoder, model_id, last_list. The user is dirty after it, but for
+ * FOLD_REPLAYED. */
 struct fold_result state_user_fold(struct state_shard *shard, struct user *user,
                                    const struct event *event, int topic, int64_t offset);
 
 /* ---- popularity: decayed counts of one partition and tenant ---- */
 
 /* Whether every item id of the event is the one its key already stands for here (or is new). Changes nothing. Called before
- * the fold, so that a colliding event is poison as a whole. Errors: ERR_DATA names both ids. */
+ * the fold, so that a colliding event is poison as a whole.
+ * Errors: ERR_DATA names both ids; an id over 256 bytes; a tenant over the 64 that a partition holds. */
 MUST_USE bool state_items_check(struct state_shard *shard, int32_t partition,
                                 const struct event *event, struct err *err);
-/* Counts every item of the event by its type's weight. Errors: ERR_DATA two item ids share a key (nothing counted). */
+/* Counts every item of the event by its type's weight (0: nothing happens). A full table first loses its worse half.
+ * Errors: ERR_DATA as state_items_check (nothing counted). */
 MUST_USE bool state_popularity_add(struct state_shard *shard, int32_t partition,
                                    const struct event *event, struct err *err);
-/* The up to n best item keys that skip() does not refuse, best first; returns how many. */
+/* The up to n best item keys that skip() does not refuse, best first; returns how many. skip NULL refuses none. Exact: the
+ * best 256 are kept sorted, and when skip refuses too many of them the whole table is searched. */
 int state_popularity_top(struct state_shard *shard, int32_t partition, struct str tenant, int n,
                          uint64_t *keys, bool (*skip)(void *context, uint64_t key), void *context);
 /* The id behind a key of this partition and tenant; len 0 when unknown. Lives until the next popularity call. */
@@ -140,8 +180,8 @@ struct str state_item_id(struct state_shard *shard, int32_t partition, struct st
 
 /* ---- commits ---- */
 
-struct
-    state_epoch; /* what one commit will write: users, popularity, positions, all as they were at seal */
+/* What one commit will write: users, popularity, positions, all as they were at seal. */
+struct state_epoch;
 
 struct state_move {
     int topic;
@@ -149,7 +189,8 @@ struct state_move {
     int64_t next; /* A_p after this epoch */
 };
 
-/* Takes the values of all dirty users as they are now. The epoch is owned by the shard until written or dropped. */
+/* Takes the values of all dirty users and counts as they are now; what changes later goes into the next epoch. The epoch
+ * is owned by the shard until it is written or the shard freed. */
 struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct state_move *moves,
                                      int n_moves);
 /* One WriteBatch, no fsync; then the epoch is gone. Epochs are written in the order they were sealed.
@@ -158,14 +199,19 @@ MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *e
                                 struct err *err);
 /* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
 size_t state_pending_bytes(const struct state_shard *shard);
-/* Brings the cache under its byte limit by dropping clean users, oldest use first. Between batches only. */
+/* Brings the cache under its byte limit by dropping clean users, oldest use first; users with unwritten changes stay,
+ * however many (the caller bounds them by state_pending_bytes). Between batches only: it ends the life of pointers. */
 void state_shard_trim(struct state_shard *shard);
+/* Heap held by the cache: users, free blocks, the map. */
 size_t state_cache_bytes(const struct state_shard *shard);
 
-/* ---- reading a store from outside the pipeline (query, oracle); works while no process owns it, or read-only ---- */
+/* ---- reading a store from outside the pipeline (query, oracle) ---- */
 
+/* Sees the store as it was when it was opened, also while its owner writes on. Errors: ERR_FATAL exit 3 no store there,
+ * another format, damaged. */
 MUST_USE bool state_open_readonly(struct state **state, const char *folder, struct err *err);
-/* Calls visit for every user of the store in key order until it returns false. */
+/* Calls visit for every user of the store in key order until it returns false; key and user live until visit returns.
+ * Works on any store, whatever its window and S. Errors: ERR_FATAL, as state_user_get. The same for the others. */
 MUST_USE bool state_users_each(struct state *state,
                                bool (*visit)(void *context, int32_t partition, struct str key,
                                              const struct user *user),
