@@ -9,7 +9,7 @@
 
 /* ---- kernels.c and kernels_*.c: the inner loops, one table of functions an instruction set ---- */
 
-enum { MODEL__SCAN_TILE = 256, MODEL__SCAN_USERS = 4 };
+enum { MODEL__SCAN_TILE = 256, MODEL__SCAN_USERS = 4, MODEL__SCAN_USERS_MAX = 16 };
 
 /* Items of one tile of the catalogue, MODEL__SCAN_TILE of them (catalog.c). */
 struct model__scan_tile {
@@ -29,7 +29,7 @@ struct model__scan_user {
 /* All tables give the same bits, and for the scan the same numbers up to user_code_max; the orders of operations are those of the invariant in model.h. Arrays
  * of a kernel do not overlap. n, m, D, H are multiples of 16. Thread: any. */
 struct model__kernels {
-    const char *name; /* "avx512", "avx2", "plain" */
+    const char *name; /* "amx", "avx512", "avx2", "plain" */
     /* out[b,j] = bias[j] + sum over k of x[b,k] W[k,j]. x (B,n), W (n,m) packed, bias (m), out (B,m). */
     void (*matmul)(int B, int n, int m, const float *x, const float *W, const float *bias,
                    float *out);
@@ -43,7 +43,7 @@ struct model__kernels {
     void (*recur)(int H, const float *lambda, const float *u, float *h);
     /* The dot product in 16 chains. a, b (D). */
     float (*dot)(int D, const float *a, const float *b);
-    /* Approximate scores of one tile of the catalogue for n users, 1 to MODEL__SCAN_USERS:
+    /* Approximate scores of one tile of the catalogue for n users, 1 to scan_users:
      *   a = (acc * scale[i]) * user.scale + bias[i] by one product and one fma,
      *   acc = user.start + sum over j of codes[i,j] * user.codes[j], exact.
      * approx (n,MODEL__SCAN_TILE) written. */
@@ -59,6 +59,10 @@ struct model__kernels {
     int (*count_reaching)(int n, const float *a, float x);
     /* The same; bit i % 16 of hits[i / 16] tells which. */
     int (*find_reaching)(int n, const float *a, float x, uint16_t *hits);
+    int scan_users; /* at most so many in a call of scan_*; full calls are the fastest */
+    /* Called before the first and behind the last scan_* of a list, if they are not NULL. */
+    void (*scan_begin)(int D);
+    void (*scan_end)(void);
     int user_code_max; /* codes of user vectors lie in -max..max */
 };
 
@@ -66,13 +70,16 @@ extern const struct model__kernels model__kernels_plain;
 #ifdef __x86_64__
 extern const struct model__kernels model__kernels_avx2;
 extern const struct model__kernels model__kernels_avx512;
+extern const struct model__kernels model__kernels_amx; /* avx512 with the scan in AMX */
+/* The processor has AMX and the kernel lets this process use it. */
+bool model__has_amx(void);
 #endif
 
-/* The best table for this processor; with FRESHET_KERNELS=plain, avx2 or avx512 in the environment that
- * one, if the processor has it. */
-const struct model__kernels *model__kernels_best(void);
-/* The table of that name; NULL when this processor or build does not have it. */
-const struct model__kernels *model__kernels_named(const char *name);
+/* The best table for this processor and D; with FRESHET_KERNELS=plain, avx2, avx512 or amx in the
+ * environment that one, if it can be used. */
+const struct model__kernels *model__kernels_best(int D);
+/* The table of that name; NULL when this processor or build does not have it or D does not suit it. */
+const struct model__kernels *model__kernels_named(const char *name, int D);
 
 /* Copies W (n,m) so that 64 columns lie together: packed (m/64, n, 64), the last tile narrower when m is
  * no multiple of 64. A pass over one tile then reads memory in order. */

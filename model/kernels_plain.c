@@ -178,4 +178,5 @@ const struct model__kernels model__kernels_plain = {
     .count_reaching = count_reaching,
     .find_reaching = find_reaching,
     .user_code_max = 127,
+    .scan_users = MODEL__SCAN_USERS,
 };

@@ -245,12 +245,11 @@ INLINE void scan_hits_of(int U, int D, const struct model__scan_tile *tile,
 KERNEL void scan_scores(int D, const struct model__scan_tile *tile, int n,
                         const struct model__scan_user *user, float *approx)
 {
-    int u = 0;
     if (n == MODEL__SCAN_USERS) {
         scan_scores_of(MODEL__SCAN_USERS, D, tile, user, approx);
         return;
     }
-    for (; u < n; u++)
+    for (int u = 0; u < n; u++)
         scan_scores_of(1, D, tile, user + u, approx + u * MODEL__SCAN_TILE);
 }
 
@@ -290,17 +289,15 @@ KERNEL int find_reaching(int n, const float *a, float x, uint16_t *hits)
     return count;
 }
 
+#define KERNELS_OF_TEMPLATE                                                                        \
+    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .dot = dot, .raise = raise,      \
+    .count_reaching = count_reaching, .find_reaching = find_reaching,                              \
+    .user_code_max = USER_CODE_MAX
+
 const struct model__kernels KERNELS_TABLE = {
+    KERNELS_OF_TEMPLATE,
     .name = KERNELS_NAME,
-    .matmul = matmul,
-    .norm = norm,
-    .gelu = gelu,
-    .recur = recur,
-    .dot = dot,
     .scan_scores = scan_scores,
     .scan_hits = scan_hits,
-    .raise = raise,
-    .count_reaching = count_reaching,
-    .find_reaching = find_reaching,
-    .user_code_max = USER_CODE_MAX,
+    .scan_users = MODEL__SCAN_USERS,
 };

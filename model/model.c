@@ -165,7 +165,7 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     model->S = parts->config.L * 2 * parts->config.H + parts->config.D;
     model->version = mem_strdup(parts->version);
     model->tenant = mem_strdup(parts->tenant);
-    model->kernels = model__kernels_best();
+    model->kernels = model__kernels_best(parts->config.D);
     find_tensors(model);
     if (!copy_params(model, parts->params, err) || !derive_lambda(model, err) ||
         !copy_items(model, parts->item_ids, err)) {

@@ -63,7 +63,7 @@ struct model__search {
     struct model__scan_user *users; /* (B) */
     int8_t *codes;                  /* (B,D) */
     uint64_t *best;                 /* (B,K) */
-    float *approx;                  /* (SEED_TILES, MODEL__SCAN_USERS, TILE) */
+    float *approx;                  /* (SEED_TILES, MODEL__SCAN_USERS_MAX, TILE) */
     float *lanes;                   /* (SEED_TILES * TILE) */
     struct hit *queue;              /* (QUEUE_MAX) */
     int n_queue;
@@ -104,7 +104,8 @@ static struct model__search *search_room(struct model_scratch *scratch, int D, i
     search->users = mem_zalloc(users * sizeof *search->users);
     search->codes = mem_aligned(64, users * (size_t)D);
     search->best = mem_alloc(users * (size_t)search->K * sizeof *search->best);
-    search->approx = mem_aligned(64, (size_t)SEED_TILES * MODEL__SCAN_USERS * TILE * sizeof(float));
+    search->approx =
+        mem_aligned(64, (size_t)SEED_TILES * MODEL__SCAN_USERS_MAX * TILE * sizeof(float));
     search->lanes = mem_aligned(64, (size_t)SEED_TILES * TILE * sizeof(float));
     search->queue = mem_alloc(QUEUE_MAX * sizeof *search->queue);
     scratch->search = search;
@@ -265,7 +266,7 @@ static struct model__scan_tile tile_at(const struct model *model, int tile)
 
 static float *seed_scores(const struct job *job, int tile, int u)
 {
-    return job->search->approx + ((size_t)tile * MODEL__SCAN_USERS + (size_t)u) * TILE;
+    return job->search->approx + ((size_t)tile * MODEL__SCAN_USERS_MAX + (size_t)u) * TILE;
 }
 
 /* The largest number, to a few digits, that at least K of the lanes reach; -infinity when they are fewer. */
@@ -283,7 +284,7 @@ static float reached_by(const struct model *model, int K, int n, const float *la
     return low;
 }
 
-/* The first floor of user u of the four whose approximate scores lie in search->approx. */
+/* The first floor of user u of those whose approximate scores lie in search->approx. */
 static void seed_floor(const struct job *job, int b, int u, int n_tiles)
 {
     struct seeker *seeker = &job->search->seekers[b];
@@ -308,7 +309,7 @@ static void seed_floor(const struct job *job, int b, int u, int n_tiles)
     seeker->floor = lowered(floor);
 }
 
-/* Scores and floors of up to four users from b on, then their hits, on the first tiles. */
+/* Scores and floors of the n users from b on, then their hits, on the first tiles. */
 static void seed_users(const struct job *job, int b, int n, int n_tiles)
 {
     const struct model *model = job->model;
@@ -337,7 +338,7 @@ static void seed_users(const struct job *job, int b, int n, int n_tiles)
 static void scan_picked(const struct job *job, int tile, int n, const struct model__scan_user *user,
                         const int *seeker)
 {
-    uint16_t hits[MODEL__SCAN_USERS][GROUPS];
+    uint16_t hits[MODEL__SCAN_USERS_MAX][GROUPS];
     struct model__scan_tile at = tile_at(job->model, tile);
     job->model->kernels->scan_hits(job->model->config.D, &at, n, user, hits[0]);
     for (int u = 0; u < n; u++) {
@@ -349,12 +350,12 @@ static void scan_picked(const struct job *job, int tile, int n, const struct mod
     if (job->search->n_queue >= QUEUE_FLUSH) flush_queue(job);
 }
 
-/* One tile for every user whose floor it may reach, four at a time. */
+/* One tile for every user whose floor it may reach, as many at a time as the kernel takes. */
 static void scan_tile(const struct job *job, int tile)
 {
     const struct model__tile_bound *bound = &job->model->catalog->bound[tile];
-    struct model__scan_user picked[MODEL__SCAN_USERS];
-    int owner[MODEL__SCAN_USERS], n = 0;
+    struct model__scan_user picked[MODEL__SCAN_USERS_MAX];
+    int owner[MODEL__SCAN_USERS_MAX], n = 0, full = job->model->kernels->scan_users;
     for (int b = 0; b < job->B; b++) {
         const struct seeker *seeker = &job->search->seekers[b];
         float margin = margin_of(job, seeker, bound), floor = lowered(seeker->floor);
@@ -362,7 +363,7 @@ static void scan_tile(const struct job *job, int tile)
         picked[n] = job->search->users[b];
         picked[n].threshold = floor - margin;
         owner[n++] = b;
-        if (n == MODEL__SCAN_USERS) {
+        if (n == full) {
             scan_picked(job, tile, n, picked, owner);
             n = 0;
         }
@@ -392,11 +393,14 @@ void model_topk(const struct model *model, struct model_scratch *scratch, int B,
     assert(B <= MODEL_MAX_BATCH && K >= 1 && K <= MODEL_MAX_K);
     struct job job = {model, search_room(scratch, model->config.D, B, K), B, K};
     int n_tiles = model->catalog->n_tiles, n_seed = n_tiles < SEED_TILES ? n_tiles : SEED_TILES;
+    const struct model__kernels *kernels = model->kernels;
     prepare(&job, vector, exclusions);
-    for (int b = 0; b < B; b += MODEL__SCAN_USERS)
-        seed_users(&job, b, B - b < MODEL__SCAN_USERS ? B - b : MODEL__SCAN_USERS, n_seed);
+    if (kernels->scan_begin != NULL) kernels->scan_begin(model->config.D);
+    for (int b = 0; b < B; b += kernels->scan_users)
+        seed_users(&job, b, B - b < kernels->scan_users ? B - b : kernels->scan_users, n_seed);
     for (int t = n_seed; t < n_tiles; t++)
         scan_tile(&job, t);
+    if (kernels->scan_end != NULL) kernels->scan_end();
     flush_queue(&job);
     for (int b = 0; b < B; b++) {
         const struct seeker *seeker = &job.search->seekers[b];

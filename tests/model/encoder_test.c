@@ -202,7 +202,7 @@ static void case_instruction_sets_agree(void)
     const struct model_config configs[] = {SHOP, ODD};
     for (size_t i = 0; i < 4; i++) {
         struct model *m = lively(configs[i % 2], seed + 11);
-        const struct model__kernels *kernels = model__kernels_named(names[i / 2]);
+        const struct model__kernels *kernels = model__kernels_named(names[i / 2], m->config.D);
         if (kernels == NULL) {
             printf("  %s: not on this processor\n", names[i / 2]);
             model_free(m);
@@ -215,7 +215,7 @@ static void case_instruction_sets_agree(void)
         random_window(m, &rng, T, input);
         size_t bytes = (size_t)m->S * sizeof(float);
         float *state = mem_alloc(bytes), *want = mem_alloc(bytes);
-        m->kernels = model__kernels_named("plain");
+        m->kernels = model__kernels_named("plain", m->config.D);
         model_prefill(m, scratch, T, input, want);
         m->kernels = kernels;
         model_prefill(m, scratch, T, input, state);

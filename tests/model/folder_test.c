@@ -160,7 +160,7 @@ static void case_flipped_bits(void)
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     save(model);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 400; i++) {
         const char *file = files[rng_below(&rng, 3)];
         size_t len;
         char *bytes = slurp(file, &len), *good = slurp(file, &len);

@@ -47,7 +47,7 @@ static void case_matmul(void)
         model__kernels_plain.matmul(B, n, m, x, packed, bias, got);
         CHECK_BYTES(got, bytes, want, bytes);
         for (int k = 0; k < 2; k++) {
-            const struct model__kernels *kernels = model__kernels_named(names[k]);
+            const struct model__kernels *kernels = model__kernels_named(names[k], 64);
             if (kernels == NULL) continue;
             kernels->matmul(B, n, m, x, packed, bias, got);
             CHECK_BYTES(got, bytes, want, bytes);
@@ -65,7 +65,7 @@ static void case_rows(void)
     float *bias = normals(&rng, D), *want = normals(&rng, B * D), *got = normals(&rng, B * D);
     size_t bytes = B * D * sizeof(float);
     for (int k = 0; k < 2; k++) {
-        const struct model__kernels *kernels = model__kernels_named(names[k]);
+        const struct model__kernels *kernels = model__kernels_named(names[k], 64);
         if (kernels == NULL) continue;
         for (int both = 0; both < 2; both++) {
             model__kernels_plain.norm(B, D, a, both ? c : NULL, weight, bias, want);

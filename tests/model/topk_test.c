@@ -131,7 +131,7 @@ static void compare(const struct model *model, struct model_scratch *scratch, st
     mem_free(users);
 }
 
-static const char *const kernel_names[] = {"plain", "avx2", "avx512"};
+static const char *const kernel_names[] = {"plain", "avx2", "avx512", "amx"};
 
 static void case_random_and_hostile_catalogues(void)
 {
@@ -140,11 +140,11 @@ static void case_random_and_hostile_catalogues(void)
     rng_init(&rng, seed);
     for (int s = 0; s < 8; s++)
         for (int shape = 0; shape < SHAPE_COUNT; shape++) {
-            int D = 16 * (1 + (int)rng_below(&rng, 5));
+            int D = 16 * (1 + (int)rng_below(&rng, 8));
             struct model *model = catalogue(sizes[s], D, (enum shape)shape, &rng);
             struct model_scratch *scratch = model_scratch_new(model);
-            for (int k = 0; k < 3; k++) {
-                const struct model__kernels *kernels = model__kernels_named(kernel_names[k]);
+            for (int k = 0; k < 4; k++) {
+                const struct model__kernels *kernels = model__kernels_named(kernel_names[k], D);
                 if (kernels == NULL) continue;
                 model->kernels = kernels;
                 int B = 1 + (int)rng_below(&rng, sizes[s] > 1000 ? 12 : B_MAX);
@@ -227,24 +227,26 @@ static void case_scans_agree(void)
     rng_init(&rng, seed + 4);
     struct model *model = catalogue(1000, 64, SHAPE_NORMAL, &rng);
     const struct model__catalog *c = model->catalog;
-    int8_t codes[4][64];
-    struct model__scan_user user[4];
-    for (int u = 0; u < 4; u++) {
+    int8_t codes[16][64];
+    struct model__scan_user user[16];
+    for (int u = 0; u < 16; u++) {
         user[u] = (struct model__scan_user){.codes = codes[u], .scale = 0.01f, .threshold = 1.0f};
         for (int j = 0; j < 64; j++) {
             codes[u][j] = (int8_t)(u == 0 ? (j % 2 ? 63 : -63) : (int)rng_below(&rng, 127) - 63);
             user[u].start -= 128 * codes[u][j];
         }
     }
-    static float got[4 * MODEL__SCAN_TILE], want[4 * MODEL__SCAN_TILE];
-    uint16_t got_hits[64], want_hits[64];
-    for (int k = 1; k < 3; k++) {
-        const struct model__kernels *kernels = model__kernels_named(kernel_names[k]);
-        for (int t = 0; kernels != NULL && t < c->n_tiles; t++) {
+    static float got[16 * MODEL__SCAN_TILE], want[16 * MODEL__SCAN_TILE];
+    uint16_t got_hits[256], want_hits[256];
+    for (int k = 1; k < 4; k++) {
+        const struct model__kernels *kernels = model__kernels_named(kernel_names[k], 64);
+        if (kernels == NULL) continue;
+        if (kernels->scan_begin != NULL) kernels->scan_begin(64);
+        for (int t = 0; t < c->n_tiles; t++) {
             size_t first = (size_t)t * MODEL__SCAN_TILE;
             struct model__scan_tile tile = {c->codes + first * 64, c->scale + first,
                                             c->bias + first};
-            for (int n = 1; n <= 4; n += 3) {
+            for (int n = 1; n <= kernels->scan_users; n += 3) {
                 size_t floats = (size_t)n * MODEL__SCAN_TILE;
                 model__kernels_plain.scan_scores(64, &tile, n, user, want);
                 kernels->scan_scores(64, &tile, n, user, got);
@@ -254,6 +256,7 @@ static void case_scans_agree(void)
                 CHECK_BYTES(got_hits, floats / 8, want_hits, floats / 8);
             }
         }
+        if (kernels->scan_end != NULL) kernels->scan_end();
     }
     model_free(model);
 }
