@@ -12,7 +12,6 @@
 
 #include <avro.h>
 #include <jansson.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -76,46 +75,6 @@ static uint32_t add_least(uint32_t a, uint32_t b)
 static avro_schema_t unlink_schema(avro_schema_t schema)
 {
     return is_avro_link(schema) ? avro_schema_link_target(schema) : schema;
-}
-
-/* The JSON of a part: {"type": {...}} may nest. NULL when there is none (a name). */
-static const json_t *json_part(const json_t *json, const char *key)
-{
-    return json_is_object(json) ? json_object_get(json, key) : NULL;
-}
-
-static bool is_logical(const json_t *json, const char *name)
-{
-    const char *text = json_string_value(json_part(json, "logicalType"));
-    return text && strcmp(text, name) == 0;
-}
-
-static enum wire wire_of(avro_schema_t schema, const json_t *json)
-{
-    switch (avro_typeof(schema)) {
-    case AVRO_NULL:
-        return WIRE_NULL;
-    case AVRO_BOOLEAN:
-        return WIRE_BOOL;
-    case AVRO_INT32:
-        return WIRE_INT;
-    case AVRO_INT64:
-        return WIRE_LONG;
-    case AVRO_FLOAT:
-        return WIRE_FLOAT;
-    case AVRO_DOUBLE:
-        return WIRE_DOUBLE;
-    case AVRO_STRING:
-        return WIRE_BYTES;
-    case AVRO_BYTES:
-        return is_logical(json, "decimal") ? WIRE_DECIMAL_BYTES : WIRE_BYTES;
-    case AVRO_FIXED:
-        return is_logical(json, "decimal") ? WIRE_DECIMAL_FIXED : WIRE_FIXED;
-    case AVRO_ENUM:
-        return WIRE_ENUM;
-    default:
-        return WIRE_NESTED;
-    }
 }
 
 static void set_size(struct node *node, avro_schema_t schema)
@@ -209,7 +168,7 @@ static uint32_t skip_scalar(struct compiler *c, avro_schema_t schema)
         [WIRE_LONG] = OP_SKIP_VARINT, [WIRE_FLOAT] = OP_SKIP_FIXED, [WIRE_DOUBLE] = OP_SKIP_FIXED,
         [WIRE_BYTES] = OP_SKIP_BYTES, [WIRE_FIXED] = OP_SKIP_FIXED, [WIRE_ENUM] = OP_SKIP_ENUM,
     };
-    enum wire wire = wire_of(schema, NULL);
+    enum wire wire = schemas__wire_of(schema, NULL);
     uint32_t at = new_node(c, ops[wire], wire);
     struct node *node = &c->program->nodes[at];
     set_size(node, schema);
@@ -236,26 +195,6 @@ static uint32_t compile_skip(struct compiler *c, avro_schema_t schema)
 }
 
 /* ---- storing scalars ---- */
-
-static bool is_decimal(enum wire wire)
-{
-    return wire == WIRE_DECIMAL_BYTES || wire == WIRE_DECIMAL_FIXED;
-}
-
-/* A logical type that says what a number means: times this makes ms (for times) or the value (for decimals). */
-static double scale_of(const json_t *json, enum wire wire, bool *is_time)
-{
-    *is_time = true;
-    if (is_logical(json, "timestamp-millis")) return 1;
-    if (is_logical(json, "local-timestamp-millis")) return 1;
-    if (is_logical(json, "timestamp-micros")) return 1e-3;
-    if (is_logical(json, "local-timestamp-micros")) return 1e-3;
-    if (is_logical(json, "timestamp-nanos")) return 1e-6;
-    if (is_logical(json, "date")) return 86400000;
-    *is_time = false;
-    if (is_decimal(wire)) return pow(10, -(double)json_integer_value(json_part(json, "scale")));
-    return 1;
-}
 
 static uint32_t store_enum(struct compiler *c, avro_schema_t schema, uint32_t at)
 {
@@ -300,7 +239,7 @@ static enum op direct_op(enum wire wire, enum store store, bool exact_time)
 static bool can_store(enum wire wire, enum store store)
 {
     bool number = wire == WIRE_INT || wire == WIRE_LONG || wire == WIRE_FLOAT ||
-                  wire == WIRE_DOUBLE || is_decimal(wire);
+                  wire == WIRE_DOUBLE || schemas__is_decimal(wire);
     bool text = wire == WIRE_BYTES || wire == WIRE_ENUM;
     switch (store) {
     case STORE_TEXT:
@@ -330,11 +269,11 @@ static uint32_t mismatch(struct compiler *c, avro_schema_t schema)
 static uint32_t store_scalar(struct compiler *c, avro_schema_t schema, const json_t *json,
                              const struct target_field *field)
 {
-    enum wire wire = wire_of(schema, json);
+    enum wire wire = schemas__wire_of(schema, json);
     if (wire == WIRE_NULL) return new_node(c, OP_NOTHING, wire);
     if (!can_store(wire, field->store)) return mismatch(c, schema);
     bool is_time;
-    double scale = scale_of(json, wire, &is_time);
+    double scale = schemas__scale_of(json, wire, &is_time);
     uint32_t at =
         new_node(c, direct_op(wire, field->store, is_time && scale >= 1 && scale <= 1), wire);
     if (c->too_large) return 0;
@@ -344,7 +283,7 @@ static uint32_t store_scalar(struct compiler *c, avro_schema_t schema, const jso
     node->offset = field->offset;
     node->has_flag = field->store == STORE_DOUBLE && field->extra != TARGET_NO_EXTRA;
     node->flag = field->extra;
-    if (is_time ? field->store == STORE_TIME : is_decimal(wire)) node->scale = scale;
+    if (is_time ? field->store == STORE_TIME : schemas__is_decimal(wire)) node->scale = scale;
     return wire == WIRE_ENUM ? store_enum(c, schema, at) : at;
 }
 
@@ -412,18 +351,18 @@ static uint32_t store_records(struct compiler *c, enum op op, avro_schema_t sche
 {
     const struct target_field element = {
         .name = "element", .store = STORE_ELEMENT, .sub = field->sub, .extra = TARGET_NO_EXTRA};
-    return store_blocks(c, op, avro_schema_array_items(schema), json_part(json, "items"), &element,
-                        field);
+    return store_blocks(c, op, avro_schema_array_items(schema), schemas__json_part(json, "items"),
+                        &element, field);
 }
 
 static uint32_t store_texts(struct compiler *c, avro_schema_t schema, const json_t *json,
                             const struct target_field *field)
 {
     if (avro_typeof(schema) == AVRO_ARRAY)
-        return store_blocks(c, OP_TEXTS, avro_schema_array_items(schema), json_part(json, "items"),
-                            &element_text, field);
-    if (wire_of(schema, json) == WIRE_NULL) return new_node(c, OP_NOTHING, WIRE_NULL);
-    if (!can_store(wire_of(schema, json), STORE_TEXT)) return mismatch(c, schema);
+        return store_blocks(c, OP_TEXTS, avro_schema_array_items(schema),
+                            schemas__json_part(json, "items"), &element_text, field);
+    if (schemas__wire_of(schema, json) == WIRE_NULL) return new_node(c, OP_NOTHING, WIRE_NULL);
+    if (!can_store(schemas__wire_of(schema, json), STORE_TEXT)) return mismatch(c, schema);
     return store_blocks(c, OP_ONE_TEXT, schema, json, &element_text, field);
 }
 
@@ -435,7 +374,7 @@ static uint32_t compile_into(struct compiler *c, avro_schema_t schema, const jso
     schema = unlink_schema(schema);
     avro_type_t type = avro_typeof(schema);
     /* {"type": {"type": "long", "logicalType": ...}} is allowed: look at the inner one. */
-    if (json_is_object(json_part(json, "type"))) json = json_part(json, "type");
+    if (json_is_object(schemas__json_part(json, "type"))) json = schemas__json_part(json, "type");
     if (type == AVRO_UNION) return store_union(c, schema, json, field);
     if (type == AVRO_NULL) return new_node(c, OP_NOTHING, WIRE_NULL);
     switch (field->store) {
@@ -453,13 +392,13 @@ static uint32_t compile_into(struct compiler *c, avro_schema_t schema, const jso
     case STORE_ATTRIBUTES:
         if (type != AVRO_MAP) return mismatch(c, schema);
         return store_blocks(c, OP_ATTRIBUTES, avro_schema_map_values(schema),
-                            json_part(json, "values"), &element_value, field);
+                            schemas__json_part(json, "values"), &element_value, field);
     case STORE_TEXTS:
         return store_texts(c, schema, json, field);
     case STORE_FLOATS:
         if (type != AVRO_ARRAY) return mismatch(c, schema);
-        return store_blocks(c, OP_FLOATS, avro_schema_array_items(schema), json_part(json, "items"),
-                            &element_float, field);
+        return store_blocks(c, OP_FLOATS, avro_schema_array_items(schema),
+                            schemas__json_part(json, "items"), &element_float, field);
     default:
         return store_scalar(c, schema, json, field);
     }
@@ -528,10 +467,11 @@ static uint32_t store_record(struct compiler *c, avro_schema_t schema, const jso
     for (size_t i = 0; i < n && !c->too_large; i++) {
         const struct target_field *field = filled_by(target, taken, i);
         avro_schema_t child = avro_schema_record_field_get_by_index(schema, (int)i);
-        const json_t *part = json_part(json_array_get(json_part(json, "fields"), i), "type");
+        const json_t *part =
+            schemas__json_part(json_array_get(schemas__json_part(json, "fields"), i), "type");
         const char *name = avro_schema_record_field_name(schema, (int)i);
         /* A name's definition stands elsewhere, but a primitive's attributes may stand in the field itself. */
-        if (json_is_string(part)) part = json_array_get(json_part(json, "fields"), i);
+        if (json_is_string(part)) part = json_array_get(schemas__json_part(json, "fields"), i);
         uint32_t to = field ? compile_field(c, child, part, field, name) : compile_skip(c, child);
         c->program->edges[first + i] = (struct edge){to, keep_name(c, name)};
         least = add_least(least, c->program->nodes[to].least);
@@ -544,44 +484,7 @@ static uint32_t store_record(struct compiler *c, avro_schema_t schema, const jso
     return at;
 }
 
-/* ---- the text ---- */
-
-/* Brackets inside brackets, outside of strings. */
-static int nesting(const char *text, size_t len)
-{
-    int depth = 0, most = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < len; i++) {
-        char ch = text[i];
-        if (quoted && ch == '\\')
-            i++;
-        else if (ch == '"')
-            quoted = !quoted;
-        else if (!quoted && (ch == '{' || ch == '['))
-            most = ++depth > most ? depth : most;
-        else if (!quoted && (ch == '}' || ch == ']'))
-            depth--;
-    }
-    return most;
-}
-
-static avro_schema_t parse(const char *text, size_t len, const char *what, struct err *err)
-{
-    avro_schema_t schema = NULL;
-    if (len > SCHEMAS__TEXT_MAX) {
-        (void)err_set(err, ERR_DATA, "%s: its text has %zu bytes, the limit is %d", what, len,
-                      (int)SCHEMAS__TEXT_MAX);
-        return NULL;
-    }
-    if (nesting(text, len) > SCHEMAS__NESTING_MAX) {
-        (void)err_set(err, ERR_DATA, "%s: its text nests deeper than %d", what,
-                      (int)SCHEMAS__NESTING_MAX);
-        return NULL;
-    }
-    if (avro_schema_from_json_length(text, len, &schema) == 0) return schema;
-    (void)err_set(err, ERR_DATA, "%s: not an Avro schema: %.200s", what, avro_strerror());
-    return NULL;
-}
+/* ---- the whole program ---- */
 
 /* The tables are as large as they may get and lie in scratch until tidy; names lie in the program's own arena. */
 static struct program *new_program(struct arena *scratch)
@@ -614,7 +517,7 @@ static void tidy(struct program *p)
 bool schemas__compile(const char *text, size_t len, const struct target *target, const char *what,
                       struct program **program, struct err *err)
 {
-    avro_schema_t schema = parse(text, len, what, err);
+    avro_schema_t schema = schemas__parse(text, len, what, err);
     if (!schema) return false;
     json_t *json = json_loadb(text, len, JSON_DECODE_ANY, NULL);
     struct arena *scratch = arena_new(64 * 1024, 4 * 1024 * 1024);
@@ -645,15 +548,4 @@ bool schemas__compile(const char *text, size_t len, const struct target *target,
 void schemas__program_free(struct program *program)
 {
     if (program) arena_free(program->arena);
-}
-
-bool schemas__same_schema(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    struct err err = ERR_INIT;
-    avro_schema_t left = parse(a, a_len, "a", &err);
-    avro_schema_t right = left ? parse(b, b_len, "b", &err) : NULL;
-    bool same = right && avro_schema_equal(left, right);
-    if (right) (void)avro_schema_decref(right);
-    if (left) (void)avro_schema_decref(left);
-    return same;
 }

@@ -351,6 +351,16 @@ static bool run_convert(struct decode *d, const struct program *p, const struct 
     return schemas__store(d, node->field, &value, base);
 }
 
+static bool run_enum(struct decode *d, const struct program *p, const struct node *node, char *base)
+{
+    uint32_t index;
+    if (!take_index(d, node->n, &index, "an enum symbol that the schema does not have"))
+        return false;
+    index = p->values[node->first + index];
+    PUT(base, node->offset, index); /* both enums are as wide as an int */
+    return true;
+}
+
 static bool run_array_kind(struct decode *d, const struct program *p, const struct node *node,
                            char *base)
 {
@@ -431,12 +441,7 @@ static bool run(struct decode *d, const struct program *p, const struct node *no
         PUT(base, node->offset, truth);
         return true;
     case OP_ENUM:
-        if (!take_index(d, node->n, &index, "an enum symbol that the schema does not have"))
-            return false;
-        /* Both enums are as wide as an int. */
-        index = p->values[node->first + index];
-        PUT(base, node->offset, index);
-        return true;
+        return run_enum(d, p, node, base);
     case OP_CONVERT:
         return run_convert(d, p, node, base);
     case OP_ONE_TEXT:

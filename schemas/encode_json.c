@@ -29,6 +29,17 @@ static size_t utf8_len(const uint8_t *s, size_t left)
     return 0;
 }
 
+/* The bytes that stand for themselves inside a JSON string, from i on. */
+static size_t plain_run(struct str s, size_t i)
+{
+    size_t start = i;
+    for (; i < s.len; i++) {
+        uint8_t c = (uint8_t)s.ptr[i];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<') break;
+    }
+    return i - start;
+}
+
 /* Bytes that are not UTF-8 become U+FFFD, so that the line is always valid JSON. '<' is written as an escape: the line
  * may stand inside a page's script. */
 static void push_text(struct buf *out, struct str s)
@@ -36,13 +47,17 @@ static void push_text(struct buf *out, struct str s)
     const uint8_t *bytes = (const uint8_t *)s.ptr;
     buf_push_byte(out, '"');
     for (size_t i = 0; i < s.len;) {
-        size_t n = utf8_len(bytes + i, s.len - i);
+        size_t n = plain_run(s, i);
+        if (n) buf_push(out, bytes + i, n);
+        i += n;
+        if (i == s.len) break;
         uint8_t c = bytes[i];
+        n = utf8_len(bytes + i, s.len - i);
         if (n == 0)
             buf_push_text(out, "\\ufffd");
         else if (c == '"' || c == '\\')
             buf_push_format(out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f || c == '<')
+        else if (n == 1)
             buf_push_format(out, "\\u%04x", c);
         else
             buf_push(out, bytes + i, n);
@@ -51,7 +66,7 @@ static void push_text(struct buf *out, struct str s)
     buf_push_byte(out, '"');
 }
 
-/* The shortest decimal that reads back as the same number. JSON has no infinity: null. */
+/* A short decimal that reads back as the same number. JSON has no infinity: null. */
 static void push_number(struct buf *out, double v)
 {
     char text[40];
@@ -59,7 +74,7 @@ static void push_number(struct buf *out, double v)
         buf_push_text(out, "null");
         return;
     }
-    for (int digits = 6; digits <= 17; digits++) {
+    for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, v);
         double back = strtod(text, NULL);
         if (back >= v && back <= v) break;
@@ -74,7 +89,7 @@ static void push_float(struct buf *out, float v)
         buf_push_text(out, "null");
         return;
     }
-    for (int digits = 5; digits <= 9; digits++) {
+    for (int digits = 6; digits <= 9; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, (double)v);
         float back = strtof(text, NULL);
         if (back >= v && back <= v) break;
@@ -88,7 +103,9 @@ static void push_key(struct buf *out, const char *key)
 {
     uint8_t last = out->len ? out->data[out->len - 1] : 0;
     if (last != '{' && last != '[' && !out->failed) buf_push_byte(out, ',');
-    buf_push_format(out, "\"%s\":", key);
+    buf_push_byte(out, '"');
+    buf_push_text(out, key);
+    buf_push_text(out, "\":");
 }
 
 /* Left out when empty. */

@@ -78,4 +78,18 @@ struct program {
     uint32_t root;
 };
 
+/* ---- schema_text.c ---- */
+
+struct avro_obj_t; /* Avro C's avro_schema_t points to it */
+struct json_t;
+
+/* Behind limits on size and nesting. NULL: err is ERR_DATA. The caller calls avro_schema_decref. */
+struct avro_obj_t *schemas__parse(const char *text, size_t len, const char *what, struct err *err);
+/* The JSON of a part, for instance under "items"; NULL when there is none (a name stands there). Borrowed. */
+const struct json_t *schemas__json_part(const struct json_t *json, const char *key);
+enum wire schemas__wire_of(struct avro_obj_t *schema, const struct json_t *json);
+bool schemas__is_decimal(enum wire wire);
+/* What a number is times to become ms (is_time) or the value (decimals); 1 without a logical type. */
+double schemas__scale_of(const struct json_t *json, enum wire wire, bool *is_time);
+
 #endif
