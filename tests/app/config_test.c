@@ -110,6 +110,18 @@ static void test_values(void)
     options_free(options);
 }
 
+/* The file that packages install is read whole and is complete. */
+static void test_shipped_file(void)
+{
+    struct options *options = options_new(app_config_specs, app_config_count);
+    struct err err = ERR_INIT;
+    app_config_prefixes(options);
+    CHECK_OK(options_load_file(options, FRESHET_SOURCE_DIR "/deploy/freshet.properties", &err),
+             err);
+    CHECK_OK(options_check(options, &err), err);
+    options_free(options);
+}
+
 /* Every event type has its weight, and nothing else has one. */
 static void test_weights(void)
 {
@@ -137,6 +149,7 @@ int main(int argc, char **argv)
     CASE(test_table);
     CASE(test_values);
     CASE(test_weights);
+    CASE(test_shipped_file);
     CASE(test_page_is_fresh);
     return 0;
 }

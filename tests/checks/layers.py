@@ -34,13 +34,14 @@ FOREIGN = {
     "zlib": ["train", "app"],
     "uv.h": ["app", "serve"],
     "immintrin": ["model", "train"],
+    "cpuid": ["model", "train"],
 }
 
 # C11 and POSIX; base/ includes nothing else.
 LIBC = set("""assert ctype errno float inttypes limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint
 stdio stdlib stdnoreturn string time dirent fcntl glob netdb poll pthread pwd regex sched semaphore spawn strings termios unistd
 arpa/inet netinet/in netinet/tcp sys/eventfd sys/file sys/ioctl sys/mman sys/prctl sys/random sys/resource sys/select
-sys/socket sys/stat sys/statvfs sys/time sys/types sys/uio sys/un sys/utsname sys/wait""".split())
+sys/mount sys/socket sys/stat sys/statvfs sys/syscall sys/time sys/types sys/uio sys/un sys/utsname sys/wait""".split())
 
 # Headers of a folder that other folders may include, beside <folder>/<folder>.h. kafka/client.h is librdkafka's side of
 # kafka/, for the two folders that hide librdkafka too.
