@@ -1,18 +1,38 @@
 /* What import and simulate share. The contract is in feeding.h. */
 #include "app/feeding.h"
 
-#include <stdio.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-
-enum { SHOW_EVERY_US = 200000, BAR_WIDTH = 30 };
+#include "base/sync.h"
 
 static uint64_t now_us(void)
 {
     struct clock clock = {0};
     return clock_mono_us(&clock);
+}
+
+/* ---- signals ---- */
+
+static struct flag stopped;
+
+static void on_signal(int number)
+{
+    flag_raise(&stopped);
+    (void)signal(number, SIG_DFL);
+}
+
+static void watch_signals(void)
+{
+    (void)signal(SIGINT, on_signal);
+    (void)signal(SIGTERM, on_signal);
+}
+
+bool feeding_is_stopped(void)
+{
+    return flag_is_raised(&stopped);
 }
 
 /* ---- opening ---- */
@@ -100,16 +120,20 @@ static bool open_sink(struct feeding *feeding, const struct feeding_options *opt
 bool feeding_open(struct feeding *feeding, struct app *app, const struct feeding_options *options,
                   struct err *err)
 {
-    *feeding = (struct feeding){.started_us = now_us(), .is_terminal = isatty(STDERR_FILENO) == 1};
+    *feeding = (struct feeding){.started_us = now_us(), .quiet = options->quiet};
     bool ok = open_settings(feeding, app, err);
     ok = ok && check_target(feeding, options, err) && open_sink(feeding, options, err);
-    if (ok) return true;
+    if (ok) {
+        watch_signals();
+        return true;
+    }
     feeding_close(feeding);
     return false;
 }
 
 void feeding_close(struct feeding *feeding)
 {
+    feeding_progress_end(feeding);
     sink_free(feeding->sink);
     if (feeding->schemas) schemas_close(feeding->schemas);
     settings_fini(&feeding->settings);
@@ -117,31 +141,27 @@ void feeding_close(struct feeding *feeding)
 
 /* ---- progress ---- */
 
-void feeding_progress_end(struct feeding *feeding)
-{
-    if (feeding->shown_us) fprintf(stderr, "\r\033[K");
-    feeding->shown_us = 0;
-}
-
 double feeding_seconds(const struct feeding *feeding)
 {
     return (double)(now_us() - feeding->started_us) / 1e6;
 }
 
-void feeding_progress(struct feeding *feeding, double share, uint64_t count)
+void feeding_progress_begin(struct feeding *feeding, const char *what, const char *unit,
+                            uint64_t total)
 {
-    if (!feeding->is_terminal) return;
-    uint64_t now = now_us();
-    if (now - feeding->shown_us < SHOW_EVERY_US) return;
-    feeding->shown_us = now;
-    double seconds = feeding_seconds(feeding);
-    int filled = (int)(share * BAR_WIDTH);
-    char bar[BAR_WIDTH + 1];
-    for (int i = 0; i < BAR_WIDTH; i++)
-        bar[i] = i < filled ? '#' : '.';
-    bar[BAR_WIDTH] = '\0';
-    double left = share > 0.001 ? seconds / share - seconds : 0;
-    fprintf(stderr, "\r\033[K[%s] %3.0f %%  %llu events  %.0f/s  %.0f s left", bar, share * 100,
-            (unsigned long long)count, (double)count / (seconds > 0 ? seconds : 1), left);
-    fflush(stderr);
+    struct progress_options options = {
+        .what = what, .unit = unit, .total = total, .quiet = feeding->quiet, .fd = STDERR_FILENO};
+    feeding_progress_end(feeding);
+    feeding->progress = progress_new(&options);
+}
+
+void feeding_progress(struct feeding *feeding, uint64_t done)
+{
+    if (feeding->progress) progress_update(feeding->progress, done, NULL);
+}
+
+void feeding_progress_end(struct feeding *feeding)
+{
+    progress_end(feeding->progress);
+    feeding->progress = NULL;
 }

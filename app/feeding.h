@@ -8,6 +8,7 @@
 #include "app/settings.h"
 #include "app/sink.h"
 #include "base/err.h"
+#include "base/progress.h"
 #include "schemas/schemas.h"
 
 /* What `freshet import` and `freshet simulate` share: from the flags --to, --topic, --format and --flat to an open sink, and the
@@ -20,9 +21,9 @@ struct feeding {
     const char *topic; /* of the events; "" when none */
     enum sink_target target;
     enum sink_format format;
-    uint64_t started_us; /* monotonic */
-    uint64_t shown_us;   /* when progress was shown last */
-    bool is_terminal;
+    uint64_t started_us;       /* monotonic */
+    struct progress *progress; /* NULL between phases */
+    bool quiet;
 };
 
 struct feeding_options {
@@ -32,6 +33,7 @@ struct feeding_options {
     const char *flat;        /* "" none */
     int format;              /* index into FEEDING_FORMATS */
     bool timestamps_now;
+    bool quiet; /* no progress bar */
     struct inject_options inject;
 };
 
@@ -43,9 +45,13 @@ MUST_USE bool feeding_open(struct feeding *feeding, struct app *app,
                            const struct feeding_options *options, struct err *err);
 /* Frees all. Without sink_finish before it, what is under way may be lost. */
 void feeding_close(struct feeding *feeding);
-/* Shows the share done (0..1) and the count, at most five times a second, on a terminal only. */
-void feeding_progress(struct feeding *feeding, double share, uint64_t count);
-void feeding_progress_end(struct feeding *feeding);    /* takes the line away */
+/* One phase of the work, as base/progress shows it on stderr; --quiet shows nothing. */
+void feeding_progress_begin(struct feeding *feeding, const char *what, const char *unit,
+                            uint64_t total);
+void feeding_progress(struct feeding *feeding, uint64_t done);
+void feeding_progress_end(struct feeding *feeding);
+/* Ctrl-C or SIGTERM came: end soon, what is sent will be acknowledged. A second signal ends the process at once. */
+bool feeding_is_stopped(void);
 double feeding_seconds(const struct feeding *feeding); /* since feeding_open */
 
 #endif

@@ -11,7 +11,7 @@
 
 /* From a log file's rows to shop events, in time order.
  *
- * The whole log is read first, because sessions files and many exports are not in time order; it takes about 60 bytes of memory a row.
+ * The whole log is read first, because sessions files and many exports are not in time order; it takes about 110 bytes of memory a row.
  * Consecutive rows of one user with the same order id become one event with several items; a negative quantity makes it a refund.
  * A log without times (pairs, lines) gets one second for each row from `start_ms` on.
  *

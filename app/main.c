@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 extern const struct verb verb_demo;
+extern const struct verb verb_eval;
 extern const struct verb verb_import;
 extern const struct verb verb_query;
 extern const struct verb verb_run;
@@ -20,7 +21,7 @@ extern const struct verb verb_validate;
 extern char **environ;
 
 static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, NULL};
-static const struct verb *const verbs_models[] = {&verb_train, NULL};
+static const struct verb *const verbs_models[] = {&verb_train, &verb_eval, NULL};
 static const struct verb *const verbs_input[] = {&verb_import, &verb_simulate, NULL};
 static const struct verb *const verbs_look[] = {&verb_query, NULL};
 static const struct verb *const verbs_operate[] = {&verb_topics, &verb_validate, NULL};

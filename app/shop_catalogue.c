@@ -195,7 +195,7 @@ int32_t shop__pick_popular(struct shop *shop, int32_t category)
 int32_t shop__pick_category(struct shop *shop, const struct shop_user *user)
 {
     int32_t best = 0;
-    double best_score = -INFINITY;
+    double best_score = -HUGE_VAL;
     for (int i = 0; i < INTENT_CANDIDATES; i++) {
         double u = rng_unit(&shop->rng);
         int32_t candidate = (int32_t)(pow(u, 1.5) * shop->n_categories);

@@ -16,6 +16,7 @@ enum {
     KEY_MAX = 1024,
     CLOSE_MS = 120000, /* for the broker to acknowledge the last records */
     FILE_BUFFER = 256 * 1024,
+    WAIT_MAX_US = 100000,
 };
 
 struct sink {
@@ -251,16 +252,18 @@ void pacer_start(struct pacer *pacer, double per_second)
     pacer->per_us = per_second / 1e6;
 }
 
-void pacer_wait(const struct pacer *pacer, double done)
+bool pacer_wait(const struct pacer *pacer, double done)
 {
     struct clock clock = {0};
-    if (!(pacer->per_us > 0)) return;
+    if (!(pacer->per_us > 0)) return true;
     uint64_t due = pacer->start_us + (uint64_t)(done / pacer->per_us);
+    uint64_t until = clock_mono_us(&clock) + WAIT_MAX_US;
     for (;;) {
         uint64_t now = clock_mono_us(&clock);
-        if (now >= due) return;
-        /* Short sleeps: a signal's effect is seen soon, and the last one is under a millisecond off. */
-        uint64_t left_ms = (due - now) / 1000;
-        sync_sleep_ms(left_ms > 100 ? 100 : left_ms > 0 ? (int)left_ms : 1);
+        if (now >= due) return true;
+        if (now >= until) return false;
+        /* The last sleep is under a millisecond too long. */
+        uint64_t left_ms = ((due < until ? due : until) - now) / 1000;
+        sync_sleep_ms(left_ms > 0 ? (int64_t)left_ms : 1);
     }
 }

@@ -59,7 +59,7 @@ struct pacer {
     double per_us; /* units of progress for each microsecond; 0: no waiting */
 };
 void pacer_start(struct pacer *pacer, double per_second);
-/* Waits until `done` units are due. Returns at once when that is past. */
-void pacer_wait(const struct pacer *pacer, double done);
+/* Waits until `done` units are due, 100 ms at most. True when they are due. */
+bool pacer_wait(const struct pacer *pacer, double done);
 
 #endif

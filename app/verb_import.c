@@ -7,7 +7,7 @@
 #include "app/import.h"
 #include "base/clock.h"
 
-enum { PROGRESS_EVERY = 256 };
+enum { PROGRESS_EVERY = 256, READ_UNITS = 1000 };
 static const int64_t untimed_start_ms = 1577836800000;  /* 2020-01-01: for logs without times */
 static const int64_t usual_retention_ms = 7 * 86400000; /* a topic's default retention.ms */
 
@@ -52,27 +52,29 @@ struct importing {
 static void show_reading(void *context, double share, uint64_t rows)
 {
     struct importing *importing = context;
-    feeding_progress(&importing->feeding, share / 2, rows);
+    (void)rows;
+    feeding_progress(&importing->feeding, (uint64_t)(share * READ_UNITS));
 }
 
 static bool send_all(struct importing *importing, struct err *err)
 {
     struct event event;
     struct pacer pacer;
-    size_t total = import_event_count(importing->import);
     pacer_start(&pacer, importing->speed);
-    while (import_next(importing->import, &event)) {
+    feeding_progress_begin(&importing->feeding, "send", "events",
+                           import_event_count(importing->import));
+    while (!feeding_is_stopped() && import_next(importing->import, &event)) {
         if (importing->events == 0) importing->first_ms = event.time_ms;
         importing->last_ms = event.time_ms;
-        pacer_wait(&pacer, (double)(event.time_ms - importing->first_ms) / 1000);
+        double due = (double)(event.time_ms - importing->first_ms) / 1000;
+        while (!pacer_wait(&pacer, due) && !feeding_is_stopped()) {
+        }
         if (!sink_event(importing->feeding.sink, &event, err)) return false;
         importing->types[event.type]++;
-        if (++importing->events % PROGRESS_EVERY == 0) {
-            feeding_progress(&importing->feeding,
-                             0.5 + 0.5 * (double)importing->events / (double)total,
-                             importing->events);
-        }
+        if (++importing->events % PROGRESS_EVERY == 0)
+            feeding_progress(&importing->feeding, importing->events);
     }
+    feeding_progress(&importing->feeding, importing->events);
     return sink_finish(importing->feeding.sink, err);
 }
 
@@ -128,11 +130,14 @@ static bool run(struct app *app, struct err *err)
                                       .items_topic = "",
                                       .flat = options_text(flags, "flat"),
                                       .format = options_enum(flags, "value-format"),
+                                      .quiet = options_bool(flags, "quiet"),
                                       .timestamps_now = options_enum(flags, "timestamps") == 1};
     if (!read_options(flags, &options, err)) return false;
     if (!feeding_open(&importing.feeding, app, &feeding, err)) return false;
-    bool ok = import_open(&importing.import, &options, show_reading, &importing, err) &&
-              send_all(&importing, err);
+    feeding_progress_begin(&importing.feeding, "read", "", READ_UNITS);
+    bool ok = import_open(&importing.import, &options, show_reading, &importing, err);
+    if (ok) feeding_progress(&importing.feeding, READ_UNITS);
+    ok = ok && send_all(&importing, err);
     feeding_progress_end(&importing.feeding);
     if (ok) print_summary(&importing, options.path);
     import_close(importing.import);
@@ -174,6 +179,7 @@ static const struct option_spec flags[] = {
      "Replay at so many times real time, by plan. 0: as fast as possible.", group_out},
     {"timestamps", OPTION_ENUM, "event", 0, 0, "", "event|now",
      "Kafka timestamps: the event time, or the time of sending.", group_out},
+    {"quiet", OPTION_BOOL, "false", 0, 0, "", NULL, "No progress bar.", group_out},
     {"flat", OPTION_TEXT, "", 0, 0, "", NULL, "Also write every record to this file, one JSON object a line.", group_out},
     /* clang-format on */
 };

@@ -102,6 +102,7 @@ static struct feeding_options feeding_options_of(const struct options *flags)
         .items_topic = options_text(flags, "items-topic"),
         .flat = options_text(flags, "flat"),
         .format = options_enum(flags, "format"),
+        .quiet = options_bool(flags, "quiet"),
         .timestamps_now = use_sending_time(flags),
         .inject = {.seed = (uint64_t)options_int(flags, "seed"),
                    .duplicates = options_number(flags, "duplicates"),
@@ -131,7 +132,8 @@ static bool put_item(struct simulation *sim, struct item *item, int64_t time_ms,
 static bool play(struct simulation *sim, struct err *err)
 {
     struct shop_output output;
-    while (sim->events < sim->wanted) {
+    feeding_progress_begin(&sim->feeding, "simulate", "events", sim->wanted);
+    while (sim->events < sim->wanted && !feeding_is_stopped()) {
         shop_next(sim->shop, &output);
         if (output.kind == SHOP_ITEM) {
             if (!put_item(sim, &output.item, output.time_ms, err)) return false;
@@ -139,15 +141,15 @@ static bool play(struct simulation *sim, struct err *err)
         }
         double due =
             sim->by_rate ? (double)sim->events : (double)(output.time_ms - sim->start_ms) / 1000;
-        pacer_wait(&sim->pacer, due);
+        while (!pacer_wait(&sim->pacer, due) && !feeding_is_stopped()) {
+        }
         output.event.tenant = sim->tenant;
         if (!sink_event(sim->feeding.sink, &output.event, err)) return false;
         sim->last_ms = output.time_ms;
         sim->events++;
-        if (sim->events % PROGRESS_EVERY == 0) {
-            feeding_progress(&sim->feeding, (double)sim->events / (double)sim->wanted, sim->events);
-        }
+        if (sim->events % PROGRESS_EVERY == 0) feeding_progress(&sim->feeding, sim->events);
     }
+    feeding_progress(&sim->feeding, sim->events);
     return true;
 }
 
@@ -245,6 +247,7 @@ static const struct option_spec flags[] = {
     {"flat", OPTION_TEXT, "", 0, 0, "", NULL,
      "Also write every record to this file, one JSON object a line: key and value as base64, timestamp, what was done "
      "to it.", group_out},
+    {"quiet", OPTION_BOOL, "false", 0, 0, "", NULL, "No progress bar.", group_out},
     {"rate", OPTION_NUMBER, "0", 0, 1e7, "events/s", NULL, "Send so many a second, by plan. 0: as fast as possible.", group_pace},
     {"speed", OPTION_NUMBER, "0", 0, 1e9, "", NULL, "Play shop time so many times faster than real time. 0: do not wait.", group_pace},
     {"timestamps", OPTION_ENUM, "auto", 0, 0, "", "auto|event|now",
