@@ -20,7 +20,7 @@
 enum {
     PREFIXES_MAX = 16,
     PREFIXED_MAX = 1024, /* keys under prefixes */
-    ENV_NAME_MAX = 160,  /* bytes of a variable's name behind the prefix */
+    ENV_NAME_MAX = 160,  /* bytes of a variable's name */
     EXPECTED_MAX = 512,
 };
 
@@ -219,19 +219,28 @@ bool options_check(const struct options *options, struct err *err)
 
 /* ---- the environment ---- */
 
-/* Variables of the same prefix that mean something else: fail-points of the test build (base/fault), places that the test
- * scripts name, and what Kubernetes sets in every pod when a Service is called "freshet". */
-static bool env_is_foreign(const char *name)
+/* What Kubernetes sets in every pod for a Service whose name begins with ours ("freshet-kafka"): ..._SERVICE_HOST,
+ * ..._SERVICE_PORT[_NAME], ..._PORT=tcp://ip:port, ..._PORT_9092_TCP[_ADDR]. An unknown-variable error for them would keep
+ * freshet from starting there. */
+static bool env_is_service(const char *name, const char *value)
 {
-    static const char *const exact[] = {"KILL_AT", "MUTANT", "DATA", "SERVICE_HOST", "PORT"};
-    static const char *const begins[] = {"TEST_", "SERVICE_PORT", "PORT_"};
+    if (strstr(name, "SERVICE_HOST") || strstr(name, "SERVICE_PORT")) return true;
+    for (const char *at = name; (at = strstr(at, "PORT")) != NULL; at += 4) {
+        if (at[4] == '_' && isdigit((unsigned char)at[5])) return true;
+        if (at[4] == '\0' && strstr(value, "://")) return true;
+    }
+    return false;
+}
+
+/* Variables with our prefix that are no options: fail-points of the test build (base/fault), places that the test scripts
+ * name, and Kubernetes' own. The table is asked first: an option of such a name is an option. */
+static bool env_is_foreign(const char *name, const char *value)
+{
+    static const char *const exact[] = {"KILL_AT", "MUTANT", "DATA"};
     for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++) {
         if (strcmp(name, exact[i]) == 0) return true;
     }
-    for (size_t i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
-        if (strncmp(name, begins[i], strlen(begins[i])) == 0) return true;
-    }
-    return false;
+    return strncmp(name, "TEST_", 5) == 0 || env_is_service(name, value);
 }
 
 /* Does APPLICATION_ID name application.id? '.', '-' and '_' of the option all are '_' in the variable. */
@@ -259,13 +268,11 @@ static void env_to_key(const char *variable, size_t len, char *key)
     key[n] = '\0';
 }
 
-/* One variable whose prefix is taken off: "APPLICATION_ID=shop". origin: its whole name. */
-static bool set_from_env(struct options *options, const char *variable, const char *origin,
-                         struct err *err)
+/* One variable. name: whole, for messages; variable: its name less the prefix. */
+static bool set_from_env(struct options *options, const char *name, const char *variable,
+                         const char *value, struct err *err)
 {
-    size_t len = strcspn(variable, "=");
-    /* A variable without '=' cannot come from a shell; it counts as empty. */
-    const char *value = variable + len + (variable[len] == '=');
+    size_t len = strlen(variable);
     const char *match = NULL;
     for (size_t i = 0; i < options->n; i++) {
         if (!env_names(variable, len, options->specs[i].name)) continue;
@@ -273,10 +280,12 @@ static bool set_from_env(struct options *options, const char *variable, const ch
         assert(match == NULL);
         match = options->specs[i].name;
     }
+    if (match != NULL) return options_set(options, match, value, name, err);
+    if (env_is_foreign(variable, value)) return true;
     /* No option of the table: it may be a passed key, else options_set says what is near. */
     char key[ENV_NAME_MAX + 1];
-    if (match == NULL) env_to_key(variable, len, key);
-    return options_set(options, match != NULL ? match : key, value, origin, err);
+    env_to_key(variable, len, key);
+    return options_set(options, key, value, name, err);
 }
 
 bool options_load_env(struct options *options, const char *prefix, char *const *environ_,
@@ -286,14 +295,14 @@ bool options_load_env(struct options *options, const char *prefix, char *const *
     for (char *const *at = environ_; *at != NULL; at++) {
         if (strncmp(*at, prefix, prefix_len) != 0) continue;
         size_t len = strcspn(*at, "=");
-        char name[ENV_NAME_MAX + 32];
-        if (len - prefix_len > ENV_NAME_MAX || len >= sizeof(name)) {
+        char name[ENV_NAME_MAX + 1];
+        if (len > ENV_NAME_MAX) {
             return err_fatal(err, ERR_EXIT_USAGE, "environment: unknown variable %.80s...", *at);
         }
         memcpy(name, *at, len);
         name[len] = '\0';
-        if (env_is_foreign(name + prefix_len)) continue;
-        if (!set_from_env(options, *at + prefix_len, name, err)) return false;
+        const char *value = *at + len + ((*at)[len] == '=');
+        if (!set_from_env(options, name, name + prefix_len, value, err)) return false;
     }
     return true;
 }

@@ -18,6 +18,7 @@ static const struct option_spec specs[] = {
     {"topics", OPTION_LIST, "a.b", 0, 0, "", NULL, "Which|where.", "Basics"},
     {"weight.add_to_cart", OPTION_NUMBER, "2", 0, 0, "", NULL, "Cart.", "Basics"},
     {"db.password", OPTION_TEXT, "", 0, 0, "", NULL, "Secret.", "Basics"},
+    {"http.port", OPTION_INT, "0", 0, 65535, "", NULL, "Where.", "Basics"},
     {"free", OPTION_INT, "0", 0, 0, "", NULL, "Unbounded.", "Basics"},
 };
 enum { SPECS = sizeof(specs) / sizeof(specs[0]) };
@@ -217,17 +218,24 @@ static void test_environment(void)
                                  "FRESHET_CONSUMER_ODD__NAME=x",
                                  "FRESHET_KILL_AT=a:1:1",
                                  "FRESHET_TEST_BOOTSTRAP=127.0.0.1:9092",
+                                 "FRESHET_TEST_WORK=w",
                                  "FRESHET_SERVICE_HOST=10.0.0.1",
-                                 "FRESHET_PORT_80_TCP=tcp://10.0.0.1:80",
+                                 "FRESHET_PORT=tcp://10.0.0.1:80",
+                                 "FRESHET_KAFKA_SERVICE_PORT_PLAIN=9092",
+                                 "FRESHET_KAFKA_PORT_9092_TCP_ADDR=10.0.0.1",
+                                 "FRESHET_HTTP_PORT=8080",
                                  NULL};
     static char *const unknown[] = {"FRESHET_APLICATION_ID=shop", NULL};
     static char *const wrong[] = {"FRESHET_SESSION_WINDOW=many", NULL};
+    static char *const port[] = {"FRESHET_HTP_PORT=8080", NULL};
     struct options *options = new_options();
     struct err err = ERR_INIT;
     struct seen seen = {""};
     CHECK_OK(options_load_env(options, "FRESHET_", good, &err), err);
     CHECK_STR(options_text(options, "application.id"), "shop=1");
     CHECK_NEAR(options_number(options, "weight.add_to_cart"), 3, 0);
+    CHECK_INT(options_int(options, "http.port"), 8080);
+    CHECK_FAIL(options_load_env(options, "FRESHET_", port, &err), err, ERR_FATAL);
     CHECK_INT(options_int(options, "session.window"), 9);
     options_each_prefixed(options, "sasl.", remember, &seen);
     options_each_prefixed(options, "consumer.", remember, &seen);
