@@ -12,11 +12,30 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
-enum { WATERMARK_MS = 30000 };
+enum { WATERMARK_MS = 30000, WATERMARK_PAUSE_MS = 50 };
 
 /* ---- where a partition begins ---- */
+
+/* First and next offset of the log. A leader that moves, or is not known yet, is asked again. */
+static bool log_ask(struct ingest *ingest, int topic, int32_t partition, int64_t *low,
+                    int64_t *high, struct err *err)
+{
+    const char *name = ingest->topics[topic];
+    uint64_t until = clock_mono_ns() + (uint64_t)WATERMARK_MS * 1000000;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(ingest->client, name, partition,
+                                                                    low, high, WATERMARK_MS);
+        if (!code) return true;
+        (void)kafka_err_set(err, code, NULL, "cannot ask for the offsets of %s/%d", name,
+                            (int)partition);
+        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
+        if (!passes || clock_mono_ns() > until) return false;
+        sync_sleep_ms(WATERMARK_PAUSE_MS);
+    }
+}
 
 /* Turns the store's position (-1 none) into the offset to start at. A position outside the log is a gap (I3). */
 static bool start_find(struct ingest *ingest, int topic, int32_t partition, int64_t *next,
@@ -24,11 +43,7 @@ static bool start_find(struct ingest *ingest, int topic, int32_t partition, int6
 {
     const char *name = ingest->topics[topic];
     int64_t low = 0, high = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(ingest->client, name, partition,
-                                                                &low, &high, WATERMARK_MS);
-    if (code)
-        return kafka_err_set(err, code, NULL, "cannot ask for the offsets of %s/%d", name,
-                             (int)partition);
+    if (!log_ask(ingest, topic, partition, &low, &high, err)) return false;
     if (*next < 0) {
         *next = ingest->options.start == INGEST_LATEST ? high : low;
         return true;

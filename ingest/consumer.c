@@ -13,6 +13,7 @@
 enum {
     OPEN_MS = 30000,
     CLOSE_MS = 5000,
+    CLOSE_FAILED_MS = 500,
     COMMIT_EVERY_MS = 1000,
     HOLD_MS = 300000,
     ARENA_BLOCK = 256 * 1024,
@@ -254,10 +255,12 @@ int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t 
 
 /* ---- closing ---- */
 
-/* Leaves the group (a static member keeps its place) and gives the partitions back, for a bounded time. */
+/* Leaves the group (a static member keeps its place) and gives the partitions back, for a bounded time; a client that
+ * has failed often cannot, and gets less of it. */
 static void group_leave(struct ingest *ingest)
 {
-    uint64_t until = clock_mono_ns() + (uint64_t)CLOSE_MS * 1000000;
+    int wait_ms = ingest->has_failed ? CLOSE_FAILED_MS : CLOSE_MS;
+    uint64_t until = clock_mono_ns() + (uint64_t)wait_ms * 1000000;
     rd_kafka_queue_t *queue = rd_kafka_queue_new(ingest->client);
     rd_kafka_error_t *error = rd_kafka_consumer_close_queue(ingest->client, queue);
     if (error) rd_kafka_error_destroy(error);

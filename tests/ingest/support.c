@@ -1,5 +1,7 @@
 #include "tests/ingest/support.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
 
 static rd_kafka_t *producer_new(struct cluster *cluster)
@@ -16,26 +18,36 @@ static rd_kafka_t *producer_new(struct cluster *cluster)
     return client;
 }
 
-void cluster_start(struct cluster *cluster)
+void cluster_join(struct cluster *cluster, const char *bootstrap)
 {
     struct err err = ERR_INIT;
     struct schemas_options schemas = {.events_format = FORMAT_AVRO,
                                       .recommendations_topic = "lists"};
     memset(cluster, 0, sizeof *cluster);
-    cluster->client = producer_new(NULL);
-    cluster->mock = rd_kafka_mock_cluster_new(cluster->client, 1);
-    CHECK(cluster->mock);
-    CHECK_INT(rd_kafka_mock_topic_create(cluster->mock, "clicks", PARTITIONS, 1), 0);
-    CHECK_INT(rd_kafka_mock_topic_create(cluster->mock, "orders", PARTITIONS, 1), 0);
-    cluster->config.bootstrap_servers = rd_kafka_mock_cluster_bootstraps(cluster->mock);
+    cluster->config.bootstrap_servers = bootstrap;
     cluster->producer = producer_new(cluster);
     CHECK_OK(schemas_open(&cluster->schemas, &schemas, &err), err);
 }
 
-void cluster_stop(struct cluster *cluster)
+void cluster_leave(struct cluster *cluster)
 {
     schemas_close(cluster->schemas);
     rd_kafka_destroy(cluster->producer);
+}
+
+void cluster_start(struct cluster *cluster)
+{
+    rd_kafka_t *client = producer_new(NULL);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(client, 1);
+    CHECK(mock);
+    cluster_join(cluster, rd_kafka_mock_cluster_bootstraps(mock));
+    cluster->client = client;
+    cluster->mock = mock;
+}
+
+void cluster_stop(struct cluster *cluster)
+{
+    cluster_leave(cluster);
     rd_kafka_mock_cluster_destroy(cluster->mock);
     rd_kafka_destroy(cluster->client);
 }
@@ -122,19 +134,33 @@ static void on_revoked(void *context, int32_t partition, bool lost)
     app->lost += lost;
 }
 
-struct app app_of(int n_topics, int shards)
+void app_name(struct app *app, int n_topics, int shards)
 {
-    static const char *const topics[] = {"clicks", "orders"};
-    struct app app = {.options = {.group_id = "group",
-                                  .topics = topics,
-                                  .n_topics = n_topics,
-                                  .shards = shards,
-                                  .start = INGEST_EARLIEST,
-                                  .max_future_ms = 60000,
-                                  .batch_max = 100,
-                                  .session_timeout_ms = 6000}};
-    memset(app.next, 0xff, sizeof app.next);
-    return app;
+    uint64_t unique = clock_mono_ns();
+    memset(app, 0, sizeof *app);
+    (void)snprintf(app->names[0], sizeof app->names[0], "clicks-%d-%" PRIu64, (int)getpid(),
+                   unique);
+    (void)snprintf(app->names[1], sizeof app->names[1], "orders-%d-%" PRIu64, (int)getpid(),
+                   unique);
+    (void)snprintf(app->group, sizeof app->group, "group-%d-%" PRIu64, (int)getpid(), unique);
+    app->topics[0] = app->names[0];
+    app->topics[1] = app->names[1];
+    app->options = (struct ingest_options){.group_id = app->group,
+                                           .topics = app->topics,
+                                           .n_topics = n_topics,
+                                           .shards = shards,
+                                           .start = INGEST_EARLIEST,
+                                           .max_future_ms = 60000,
+                                           .batch_max = 100,
+                                           .session_timeout_ms = 4000};
+    memset(app->next, 0xff, sizeof app->next);
+}
+
+void app_init(struct app *app, struct cluster *cluster, int n_topics, int shards)
+{
+    app_name(app, n_topics, shards);
+    for (int t = 0; t < n_topics; t++)
+        CHECK_INT(rd_kafka_mock_topic_create(cluster->mock, app->names[t], PARTITIONS, 1), 0);
 }
 
 bool app_try_open(struct app *app, struct cluster *cluster, struct err *err)

@@ -8,7 +8,8 @@
 #include "ingest/ingest.h"
 #include "tests/test.h"
 
-/* A mock cluster of one broker with the topics `clicks` and `orders` of 4 partitions. */
+/* A mock cluster of one broker, or a real one. A test program has one: the mock takes a second to stop, and three to let
+ * a group begin. */
 struct cluster {
     rd_kafka_t *client; /* owns the mock; also the producer of raw bytes */
     rd_kafka_t *producer;
@@ -21,6 +22,9 @@ enum { PARTITIONS = 4 };
 
 void cluster_start(struct cluster *cluster);
 void cluster_stop(struct cluster *cluster);
+/* A real broker instead (client and mock are NULL); cluster_leave undoes it. */
+void cluster_join(struct cluster *cluster, const char *bootstrap);
+void cluster_leave(struct cluster *cluster);
 
 /* Raw bytes (NULL: null value) and an event of one item, into a partition; returns when they are acknowledged. */
 void produce_bytes(struct cluster *cluster, const char *topic, int32_t partition, const void *value,
@@ -32,12 +36,18 @@ void produce_clicks(struct cluster *cluster, const char *topic, int32_t partitio
 struct app {
     struct ingest *ingest;
     struct ingest_options options;
+    char names[2][64]; /* of topics: kind, process, time */
+    const char *topics[2];
+    char group[64];
     int64_t next[2][PARTITIONS];
     int assigned, revoked, lost; /* callbacks so far */
     bool refuse;                 /* assigned returns false */
 };
 
-struct app app_of(int n_topics, int shards);
+/* Topics of PARTITIONS partitions on the mock and a group, all new. The struct stays where it is. */
+void app_init(struct app *app, struct cluster *cluster, int n_topics, int shards);
+/* The same without creating the topics. */
+void app_name(struct app *app, int n_topics, int shards);
 /* Opens; nobody is assigned yet. */
 MUST_USE bool app_try_open(struct app *app, struct cluster *cluster, struct err *err);
 /* Opens under `options.group_id`, waits until `partitions` partitions are assigned (30 s). */
