@@ -43,6 +43,8 @@ struct model__kernels {
     void (*recur)(int H, const float *lambda, const float *u, float *h);
     /* The dot product in 16 chains. a, b (D). */
     float (*dot)(int D, const float *a, const float *b);
+    /* out[i] = dot of a[i] (D) and b[i] (D), n of them. */
+    void (*dots)(int D, int n, const float *const *a, const float *const *b, float *out);
     /* Approximate scores of one tile of the catalogue for n users, 1 to scan_users:
      *   a = (acc * scale[i]) * user.scale + bias[i] by one product and one fma,
      *   acc = user.start + sum over j of codes[i,j] * user.codes[j], exact.
@@ -156,13 +158,18 @@ void model__search_free(struct model__search *search);
 
 /* vector (D), or zeros in its place when it is not finite or over MODEL__VECTOR_MAX. */
 const float *model__usable_vector(int D, const float *vector);
+/* A score from its dot product. -0 becomes 0, so that equal scores have equal bits. */
+static inline float model__score_of(float dot, float bias)
+{
+    return dot + bias + 0.0f;
+}
 float model__item_score(const struct model *model, const float *vector, int32_t item);
 
 /* Largest magnitude that a parameter and an element of a user vector may have: their dot products stay
  * far from overflow, so that scores and the bounds of topk.c are finite. A vector beyond it, or not finite
  * (only a model made to break things gives one), counts as zeros. */
 #define MODEL__PARAM_MAX  1e12f
-#define MODEL__VECTOR_MAX 1e20f
+#define MODEL__VECTOR_MAX 1e15f
 
 /* ---- scratch: encoder.c ---- */
 

@@ -165,6 +165,12 @@ static int find_reaching(int n, const float *a, float x, uint16_t *hits)
     return count_reaching(n, a, x);
 }
 
+static void dots(int D, int n, const float *const *a, const float *const *b, float *out)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = dot(D, a[i], b[i]);
+}
+
 const struct model__kernels model__kernels_plain = {
     .name = "plain",
     .matmul = matmul,
@@ -172,6 +178,7 @@ const struct model__kernels model__kernels_plain = {
     .gelu = gelu,
     .recur = recur,
     .dot = dot,
+    .dots = dots,
     .scan_scores = scan_scores,
     .scan_hits = scan_hits,
     .raise = raise,

@@ -289,9 +289,19 @@ KERNEL int find_reaching(int n, const float *a, float x, uint16_t *hits)
     return count;
 }
 
+KERNEL void dots(int D, int n, const float *const *a, const float *const *b, float *out)
+{
+    for (int i = 0; i < n; i++) {
+        v16 chain = v16_set1(0.0f);
+        for (int j = 0; j < D; j += 16)
+            chain = v16_fma(v16_load(a[i] + j), v16_load(b[i] + j), chain);
+        out[i] = v16_sum(chain);
+    }
+}
+
 #define KERNELS_OF_TEMPLATE                                                                        \
-    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .dot = dot, .raise = raise,      \
-    .count_reaching = count_reaching, .find_reaching = find_reaching,                              \
+    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .dot = dot, .dots = dots,        \
+    .raise = raise, .count_reaching = count_reaching, .find_reaching = find_reaching,              \
     .user_code_max = USER_CODE_MAX
 
 const struct model__kernels KERNELS_TABLE = {

@@ -194,7 +194,7 @@ struct model_exclusions {
 /* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i]
  * (float32, the fixed order of summation above) that are not excluded; ties by smaller index. out_item and
  * out_score are (B,K), best first; rows shorter than K (small catalogue) end in item -1, score -infinity.
- * B at most MODEL_MAX_BATCH, K 1..MODEL_MAX_K. A vector that is not finite or over 1e20 in size counts as zeros. exclusions (B), or NULL for none.
+ * B at most MODEL_MAX_BATCH, K 1..MODEL_MAX_K. A vector that is not finite or over 1e15 in size counts as zeros. exclusions (B), or NULL for none.
  * How: topk.c. */
 void model_topk(const struct model *model, struct model_scratch *scratch, int B,
                 const float *const *vector, const struct model_exclusions *exclusions, int K,

@@ -18,9 +18,8 @@ float model__item_score(const struct model *model, const float *vector, int32_t 
 {
     size_t D = (size_t)model->config.D;
     const float *v = model__tensor(model, MODEL_ITEM_EMBEDDING, 0) + (size_t)item * D;
-    float score =
-        model->kernels->dot((int)D, vector, v) + model__tensor(model, MODEL_ITEM_BIAS, 0)[item];
-    return score + 0.0f; /* -0 becomes 0: equal scores have equal bits */
+    return model__score_of(model->kernels->dot((int)D, vector, v),
+                           model__tensor(model, MODEL_ITEM_BIAS, 0)[item]);
 }
 
 void model_score(const struct model *model, const float *vector, float *score)

@@ -114,10 +114,10 @@ static struct model__search *search_room(struct model_scratch *scratch, int D, i
 
 /* ---- users ---- */
 
-/* At least x after rounding to float, and never so small that a product with it underflows. */
-static float round_up(double x)
+/* At least the length whose float32 value x is. Squares that underflow are made up for by the sum. */
+static float round_up(float x)
 {
-    return (float)(x * (1.0 + 1e-6) + 1e-30);
+    return x * (1.0f + 1e-5f) + 1e-18f;
 }
 
 /* Codes, scale and lengths of one user vector. codes (D) written. */
@@ -131,21 +131,21 @@ static void prepare_user(const struct job *job, int b, const float *vector, int8
     float scale = largest / (float)code_max;
     if (scale < 1e-30f) scale = 1e-30f;
     float inverse = 1.0f / scale;
-    double square = 0.0, rest = 0.0;
+    float *rest = job->search->lanes; /* w */
     int32_t sum = 0;
     for (int j = 0; j < D; j++) {
         /* Half away from zero; |vector| * inverse is at most code_max + a rounding. */
         float x = vector[j] * inverse;
         int code = (int)(x + (x < 0.0f ? -0.5f : 0.5f));
-        double w = (double)vector[j] - (double)scale * code;
         codes[j] = (int8_t)code;
         sum += code;
-        square += (double)vector[j] * (double)vector[j];
-        rest += w * w;
+        rest[j] = vector[j] - scale * (float)code;
     }
+    /* The roundings of rest are under 2^-23 of the vector, those of the dots under 1e-5 of themselves. */
+    const struct model__kernels *kernels = job->model->kernels;
     seeker->vector = vector;
-    seeker->length = round_up(sqrt(square));
-    seeker->residual = round_up(sqrt(rest));
+    seeker->length = round_up(sqrtf(kernels->dot(D, vector, vector)));
+    seeker->residual = round_up(sqrtf(kernels->dot(D, rest, rest))) + seeker->length * 0x1p-22f;
     seeker->floor = -INFINITY;
     seeker->n = 0;
     job->search->users[b] =
@@ -206,13 +206,27 @@ static void keep(struct seeker *seeker, int K, float score, int32_t item)
     if (last > seeker->floor) seeker->floor = last;
 }
 
+/* Scores what waits in the queue, some at a time, and keeps what is good enough. */
 static void flush_queue(const struct job *job)
 {
+    enum { SOME = 64 };
     struct model__search *search = job->search;
-    for (int i = 0; i < search->n_queue; i++) {
-        struct seeker *seeker = &search->seekers[search->queue[i].seeker];
-        int32_t item = search->queue[i].item;
-        keep(seeker, job->K, model__item_score(job->model, seeker->vector, item), item);
+    size_t D = (size_t)job->model->config.D;
+    const float *items = model__tensor(job->model, MODEL_ITEM_EMBEDDING, 0);
+    const float *bias = model__tensor(job->model, MODEL_ITEM_BIAS, 0);
+    const float *user[SOME], *item[SOME];
+    float score[SOME];
+    for (int from = 0; from < search->n_queue; from += SOME) {
+        const struct hit *hit = search->queue + from;
+        int n = search->n_queue - from < SOME ? search->n_queue - from : SOME;
+        for (int i = 0; i < n; i++) {
+            user[i] = search->seekers[hit[i].seeker].vector;
+            item[i] = items + (size_t)hit[i].item * D;
+        }
+        job->model->kernels->dots((int)D, n, user, item, score);
+        for (int i = 0; i < n; i++)
+            keep(&search->seekers[hit[i].seeker], job->K,
+                 model__score_of(score[i], bias[hit[i].item]), hit[i].item);
     }
     search->n_queue = 0;
 }

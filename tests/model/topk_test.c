@@ -82,7 +82,7 @@ static void draw_users(struct rng *rng, int B, int D, float *users)
     for (int b = 0; b < B; b++) {
         double size = 1.0;
         if (b % 9 == 3) size = 0.0;
-        if (b % 9 == 5) size = 1e18;
+        if (b % 9 == 5) size = 1e14;
         if (b % 9 == 7) size = 1e-34;
         for (int j = 0; j < D; j++)
             users[b * D + j] = (float)(size * rng_normal(rng));
