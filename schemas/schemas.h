@@ -10,8 +10,43 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* schemas/: the records that cross Kafka, as plain structs, and the codec between the two.
- * (The folder's page is completed by the folder's owner: files in reading order, invariants, glossary.) */
+/* schemas/: the records that cross Kafka as plain structs, the files that define them (schemas/avro/), and the codec between
+ * the two. Refuses: other formats than Avro and JSON, schema references, ids in headers, keeping anything of a message.
+ *
+ * Files, in reading order
+ *   avro/...avsc    the records; compiled into the program; they evolve BACKWARD
+ *   names.c         hashes and keys of ids, names of event types in other systems
+ *   targets.c       our structs as tables: which writer's field means which of ours
+ *   convert.c       one value into one field; times and numbers out of texts
+ *   program.h       a writer's schema compiled against one of our structs
+ *   schema_text.c   a schema's text: Avro C and jansson behind limits
+ *   compile.c       text to program: fields by name and alias, what is unknown is skipped
+ *   decode.c        walks a program along the bytes of a message
+ *   encode.c        our structs to Avro; encode_json.c to JSON; json.c from JSON
+ *   schemas.c       open, framing, the table of known schema ids
+ *   registry.c      HTTP
+ *
+ * Invariants
+ *   - Nothing that a message says is believed: see the limits below. Bad bytes are ERR_DATA with the field's name, never a
+ *     crash, never a read behind their end, never more of the arena than SCHEMAS_ARENA_MAX.
+ *   - Avro C never sees a message (version 1.11.1 is not safe on hostile bytes); it parses schema texts, under one lock.
+ *   - A program, once published, stays until close: decoding takes no lock and allocates nothing but from the arena.
+ *   - A record is condemned only by its own bytes or by the registry's own word that a schema does not exist. A registry that
+ *     is silent, broken or refuses our credentials is ERR_RETRY.
+ *   - An id is asked for once: what is known stays known in an outage, what failed is not asked again for a moment
+ *     (unknown id 10 s, no answer 1 s, unusable schema 60 s).
+ *
+ * Words: writer's schema = what the message was written with; target = the struct it is read into; framing = byte 0x00 and
+ * the 4-byte schema id in front of the Avro bytes; subject = the registry's name for a topic's schema, <topic>-value.
+ *
+ * A foreign schema works when its fields correspond: names without regard to case and '_', a few aliases (targets.c), types
+ * that promote, also numbers as ids and texts as numbers, logical types of time and decimals, one item at the top level
+ * instead of a list. A field of an essential name whose type cannot fit refuses the schema; others are skipped, with one
+ * warning.
+ *
+ * Follows: the Avro 1.11 specification (schema resolution); Confluent's wire format. Departs: schemas resolve by our tables,
+ * not by a reader's schema in JSON; an unknown enum symbol is `other` whatever default the writer has; an int that is not
+ * declared as a time is taken as s, ms, us or ns by its size. */
 
 /* ---- records ---- */
 
@@ -76,9 +111,9 @@ struct item {
     struct str *categories; /* (n_categories) */
     size_t n_categories;
     struct str brand;
-    double price; /* valid when has_price */
-    int64_t stock; /* pieces; -1 unknown */
-    int64_t available_from_ms; /* 0 none */
+    double price;               /* valid when has_price */
+    int64_t stock;              /* pieces; -1 unknown */
+    int64_t available_from_ms;  /* 0 none */
     int64_t available_until_ms; /* 0 none */
     struct attribute *attributes;
     size_t n_attributes;
@@ -160,14 +195,15 @@ const char *schemas_reason_name(enum reason_kind kind);
 enum value_format { FORMAT_AVRO, FORMAT_JSON };
 
 struct schemas_options {
-    const char *registry_url;  /* NULL or "": no registry; framing with the ids of the built-in files */
+    const char *registry_url;  /* NULL or "": no registry; the ids of the built-in files */
     const char *registry_user; /* "user:password" for basic auth, or NULL */
     bool auto_register;        /* register our output schemas at open */
     int registry_timeout_ms;
-    enum value_format events_format; /* of what comes in; what goes out is always Avro */
+    enum value_format events_format;   /* of what comes in; what goes out is always Avro */
     const char *recommendations_topic; /* subject name: <topic>-value */
     /* Where events and items are written, by who writes any (import, simulate, POST /v1/events); subject <topic>-value.
-     * NULL: the subject is the record's full name, freshet.Event or freshet.Item. */
+     * NULL (as for lists): with auto_register the subject is the record's full name, freshet.Event; without it the record
+     * has no id, and encoding it fails the buf. */
     const char *events_topic;
     const char *items_topic;
 };
@@ -186,7 +222,7 @@ enum schemas_builtin {
 /* Limits of one message; what goes over one is poison. */
 enum {
     SCHEMAS_MESSAGE_MAX = 64 * 1024, /* bytes */
-    SCHEMAS_STRING_MAX = 4 * 1024,   /* bytes of a string that is kept; one that is skipped may be longer */
+    SCHEMAS_STRING_MAX = 4 * 1024, /* bytes of a string that is kept; skipped ones may be longer */
     SCHEMAS_ITEMS_MAX = 1000,
     SCHEMAS_MAP_MAX = 256,
     SCHEMAS_DEPTH_MAX = 16,
@@ -197,27 +233,35 @@ enum {
 
 struct schemas;
 
-/* Reads the built-in schemas (compiled into the program from schemas/avro/), and with a registry registers or looks up
- * the output schemas. Errors: ERR_FATAL registry unreachable or schema refused.
+/* Reads the built-in schemas (compiled into the program from schemas/avro/). With a registry: registers what we write
+ * (auto_register), or else looks up those whose topic is given: the newest version of the subject must be ours.
+ * Errors: ERR_FATAL: exit 4 registry unreachable; exit 2 subject missing, another schema, refused.
  * Thread: open and close on one thread; encode and decode on any, each thread with its own arena and buf. */
-MUST_USE bool schemas_open(struct schemas **schemas, const struct schemas_options *options, struct err *err);
+MUST_USE bool schemas_open(struct schemas **schemas, const struct schemas_options *options,
+                           struct err *err);
 void schemas_close(struct schemas *schemas);
 
 /* One event from the bytes of a message. Strings point into `bytes` where they stand there, else into the arena.
+ * Also into the program's symbols, which live as long as `schemas`. The format is events_format, for items too.
  * Errors: ERR_DATA poison, text says which field; ERR_RETRY the registry did not answer for a new schema id.
  * Limits: message 64 KiB, string 4 KiB, 1,000 items, 256 map entries, depth 16; trailing bytes are poison. */
-MUST_USE bool schemas_event_decode(struct schemas *schemas, struct str bytes, struct arena *arena, struct event *event,
-                                   struct err *err);
+MUST_USE bool schemas_event_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                   struct event *event, struct err *err);
 /* The same for catalogue records and for lists (tests, serve, query, the terminal view). */
-MUST_USE bool schemas_item_decode(struct schemas *schemas, struct str bytes, struct arena *arena, struct item *item,
-                                  struct err *err);
-MUST_USE bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
-                                             struct recommendations *list, struct err *err);
+MUST_USE bool schemas_item_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                  struct item *item, struct err *err);
+MUST_USE bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes,
+                                             struct arena *arena, struct recommendations *list,
+                                             struct err *err);
 
-/* Appends the framed Avro record. Cannot fail but for the buf's maximum. No allocation beyond the buf. */
-void schemas_event_encode(const struct schemas *schemas, const struct event *event, struct buf *out);
+/* Appends the framed Avro record. No allocation beyond the buf. out->failed: it does not fit the buf's maximum (which
+ * must leave room for the longest form of each number), or there is a registry and no subject for this record (see
+ * schemas_options). An event's position below 0, a stock below 0, times of 0 and empty optional texts are null. */
+void schemas_event_encode(const struct schemas *schemas, const struct event *event,
+                          struct buf *out);
 void schemas_item_encode(const struct schemas *schemas, const struct item *item, struct buf *out);
-void schemas_recommendations_encode(const struct schemas *schemas, const struct recommendations *list, struct buf *out);
+void schemas_recommendations_encode(const struct schemas *schemas,
+                                    const struct recommendations *list, struct buf *out);
 /* One line of JSON, no line end, the same field names as the Avro schema. */
 void schemas_event_encode_json(const struct event *event, struct buf *out);
 void schemas_item_encode_json(const struct item *item, struct buf *out);
