@@ -210,6 +210,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     assert(epoch == shard->first);
     fill_batch(shard, epoch);
     fault_point("state.write.before");
+    fault_point_within("in_write");
     rocksdb_write(state->db, state->write, shard->batch, &error);
     fault_point("state.write.after");
     if (error) return state__rocksdb_error(state, error, "writing an epoch", err);

@@ -1,0 +1,144 @@
+/* A full disk: writing an epoch says ERR_RETRY and keeps it; reads go on; when space returns the same call succeeds and
+ * nothing is missing. Needs a small file system of its own: root and tmpfs, else it is skipped, loudly. */
+#include "tests/state/fixture.h"
+
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/sync.h"
+
+enum { DISK_MIB = 32, BALLAST_MIB = 14, USERS = 400, ROUNDS = 2, WAIT_MS = 20000 };
+
+static char disk[256], folder[300], ballast[300];
+
+static struct user *get(struct state_shard *shard, int number)
+{
+    char key[64];
+    struct user *user = NULL;
+    struct err err = ERR_INIT;
+    int len = snprintf(key, sizeof key, "%cuuser-%d", 0, number);
+    CHECK_OK(state_user_get(shard, 0, (struct str){key, (size_t)len}, &user, &err), err);
+    return user;
+}
+
+/* One epoch that changes every user: offset n. */
+static struct state_epoch *seal(struct state_shard *shard, int64_t n)
+{
+    for (int i = 0; i < USERS; i++) {
+        struct user *user = get(shard, i);
+        user->last_offset[0] = n;
+        user->model_id = 1;
+        user->encoder[i % 500] = (float)n; /* so that blocks do not repeat */
+        state_user_dirty(shard, user);
+    }
+    struct state_move move = {0, 0, n + 1};
+    return state_epoch_seal(shard, &move, 1);
+}
+
+static bool make_ballast(void)
+{
+    static char mib[1 << 20];
+    FILE *file = fopen(ballast, "w");
+    bool ok = file != NULL;
+    memset(mib, 'x', sizeof mib);
+    for (int i = 0; ok && i < BALLAST_MIB; i++)
+        ok = fwrite(mib, sizeof mib, 1, file) == 1;
+    if (file && fclose(file) != 0) ok = false;
+    return ok;
+}
+
+static void check_users(struct state *state, int64_t n)
+{
+    struct err err = ERR_INIT;
+    struct state_shard *shard = state_shard_new(state, 0);
+    int64_t next = -1;
+    CHECK_OK(state_partition_open(shard, 0, &err), err);
+    CHECK_OK(state_position(state, 0, 0, &next, &err), err);
+    CHECK_INT(next, n + 1);
+    for (int i = 0; i < USERS; i++) {
+        CHECK_INT(get(shard, i)->last_offset[0], n);
+        CHECK_NEAR(get(shard, i)->encoder[i % 500], (float)n, 0);
+    }
+    state_shard_free(shard);
+}
+
+/* Writes until the disk is full; returns the number of the epoch that was refused. */
+static int64_t fill(struct state *state, struct state_shard *shard, int64_t n,
+                    struct state_epoch **refused)
+{
+    for (int64_t last = n + 2000; n < last; n++) {
+        struct err err = ERR_INIT;
+        *refused = seal(shard, n);
+        if (state_epoch_write(shard, *refused, &err)) continue;
+        CHECK_INT(err.class, ERR_RETRY);
+        CHECK_CONTAINS(err.text, "disk is full");
+        CHECK_FAIL(state_epoch_write(shard, *refused, &err), err, ERR_RETRY);
+        check_users(state, n - 1); /* reads work, and see the last epoch that was written */
+        return n;
+    }
+    test_fail(__FILE__, __LINE__, "2,000 epochs did not fill %d MiB", DISK_MIB);
+}
+
+static void wait_for_space(struct state_shard *shard, struct state_epoch *epoch)
+{
+    struct err err = ERR_INIT;
+    for (int ms = 0; ms < WAIT_MS; ms += 100) {
+        if (state_epoch_write(shard, epoch, &err)) {
+            printf("  written %d ms after space came back\n", ms);
+            return;
+        }
+        CHECK_INT(err.class, ERR_RETRY);
+        sync_sleep_ms(100);
+    }
+    test_fail(__FILE__, __LINE__, "no write in %d ms after space came back", WAIT_MS);
+}
+
+static void test_disk_full(void)
+{
+    struct state_options options = fixture_options();
+    options.state_floats = 500;
+    options.cache_bytes = 16 << 20;
+    struct state *state = fixture_open(folder, &options);
+    struct state_shard *shard = state_shard_new(state, 0);
+    struct err err = ERR_INIT;
+    CHECK_OK(state_partition_open(shard, 0, &err), err);
+    int64_t n = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct state_epoch *refused = NULL;
+        CHECK(make_ballast());
+        n = fill(state, shard, n, &refused);
+        CHECK(unlink(ballast) == 0);
+        wait_for_space(shard, refused);
+        check_users(state, n++);
+    }
+    state_shard_free(shard);
+    state_close(state);
+    state = fixture_open(folder, &options);
+    check_users(state, n - 1);
+    state_close(state);
+}
+
+/* Also when a check failed. */
+static void unmount(void)
+{
+    (void)umount2(disk, MNT_DETACH);
+    (void)rmdir(disk);
+}
+
+int main(void)
+{
+    char size[32];
+    fixture_folder(disk, sizeof disk);
+    (void)snprintf(folder, sizeof folder, "%s/store", disk);
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", disk);
+    (void)snprintf(size, sizeof size, "size=%dm", DISK_MIB);
+    if (mount("freshet-test", disk, "tmpfs", 0, size) != 0) {
+        printf("SKIPPED: test_disk_full cannot mount a tmpfs here (run it as root)\n");
+        (void)rmdir(disk);
+        return 0;
+    }
+    CHECK(atexit(unmount) == 0);
+    CASE(test_disk_full);
+    return 0;
+}
