@@ -401,6 +401,18 @@ static void test_syntax(void)
     buf_fini(&out);
 }
 
+static void remove_folder(void)
+{
+    static const char *const names[] = {"good.properties", "twice.properties", "wrong.properties",
+                                        "secret"};
+    char path[256];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        (void)unlink(path);
+    }
+    CHECK_INT(rmdir(folder), 0);
+}
+
 int main(void)
 {
     CHECK(mkdtemp(folder) != NULL);
@@ -414,5 +426,6 @@ int main(void)
     CASE(test_secrets);
     CASE(test_texts);
     CASE(test_syntax);
+    remove_folder();
     return 0;
 }
