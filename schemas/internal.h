@@ -189,6 +189,9 @@ MUST_USE bool schemas__registry_get(struct registry *registry, int32_t id, struc
 /* POST /subjects/{subject}/versions. Errors: ERR_FATAL exit 4 unreachable, exit 2 refused. */
 MUST_USE bool schemas__registry_post(struct registry *registry, const char *subject,
                                      const char *text, int32_t *id, struct err *err);
+/* POST /subjects/{subject}: is this very text one of the subject's versions? Errors: as for post. */
+MUST_USE bool schemas__registry_find(struct registry *registry, const char *subject,
+                                     const char *text, bool *found, int32_t *id, struct err *err);
 /* GET /subjects/{subject}/versions/latest: id, and the text in out. found=false: there is no such subject.
  * Errors: as for post. */
 MUST_USE bool schemas__registry_latest(struct registry *registry, const char *subject, bool *found,

@@ -221,12 +221,12 @@ bool schemas__registry_get(struct registry *r, int32_t id, struct buf *out, stru
 
 /* ---- subjects ---- */
 
-/* "/subjects/<escaped>/versions<tail>". */
+/* "/subjects/<escaped><tail>". */
 static void subject_path(struct registry *r, const char *subject, const char *tail, char *path,
                          size_t cap)
 {
     char *escaped = curl_easy_escape(r->curl, subject, 0);
-    (void)snprintf(path, cap, "/subjects/%s/versions%s", escaped ? escaped : "", tail);
+    (void)snprintf(path, cap, "/subjects/%s%s", escaped ? escaped : "", tail);
     curl_free(escaped);
 }
 
@@ -268,19 +268,38 @@ static bool take_id(const struct answer *answer, int32_t *id, struct err *err)
     return true;
 }
 
-bool schemas__registry_post(struct registry *r, const char *subject, const char *text, int32_t *id,
-                            struct err *err)
+/* POST of {"schema": text} to the subject. */
+static bool post_schema(struct registry *r, const char *subject, const char *tail, const char *text,
+                        struct answer *answer, struct err *err)
 {
     char path[512];
-    struct answer answer;
     json_t *request_json = json_pack("{s:s}", "schema", text);
     char *body = json_dumps(request_json, JSON_COMPACT);
     json_decref(request_json);
-    subject_path(r, subject, "", path, sizeof path);
-    bool ok = request(r, path, body, &answer);
+    subject_path(r, subject, tail, path, sizeof path);
+    bool ok = request(r, path, body, answer);
     free(body);
-    if (!ok) return unreachable(r, &answer, err);
-    ok = answer.status == 200 ? take_id(&answer, id, err) : refused(&answer, subject, err);
+    return ok || unreachable(r, answer, err);
+}
+
+bool schemas__registry_post(struct registry *r, const char *subject, const char *text, int32_t *id,
+                            struct err *err)
+{
+    struct answer answer;
+    if (!post_schema(r, subject, "/versions", text, &answer, err)) return false;
+    bool ok = answer.status == 200 ? take_id(&answer, id, err) : refused(&answer, subject, err);
+    json_decref(answer.json);
+    return ok;
+}
+
+bool schemas__registry_find(struct registry *r, const char *subject, const char *text, bool *found,
+                            int32_t *id, struct err *err)
+{
+    struct answer answer;
+    if (!post_schema(r, subject, "", text, &answer, err)) return false;
+    *found = answer.status == 200;
+    bool ok =
+        *found ? take_id(&answer, id, err) : is_unknown(&answer) || refused(&answer, subject, err);
     json_decref(answer.json);
     return ok;
 }
@@ -290,7 +309,7 @@ bool schemas__registry_latest(struct registry *r, const char *subject, bool *fou
 {
     char path[512];
     struct answer answer;
-    subject_path(r, subject, "/latest", path, sizeof path);
+    subject_path(r, subject, "/versions/latest", path, sizeof path);
     if (!request(r, path, NULL, &answer)) return unreachable(r, &answer, err);
     bool ok = true;
     *found = answer.status == 200;

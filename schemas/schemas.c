@@ -292,7 +292,7 @@ static bool add_builtin(struct schemas *schemas, const struct builtin *b, int32_
     return ok;
 }
 
-/* The subject has our schema as its newest version; its id. */
+/* The subject has our schema, best as its newest version; its id. */
 static bool look_up(struct schemas *schemas, const struct builtin *b, const char *subject,
                     int32_t *id, struct err *err)
 {
@@ -310,9 +310,12 @@ static bool look_up(struct schemas *schemas, const struct builtin *b, const char
         schemas__same_schema((const char *)schemas->text.data, schemas->text.len, b->text, b->len);
     mutex_unlock(&avro_lock);
     if (same) return true;
+    /* In a rolling upgrade a newer program's schema is the newest: an older version of the subject will do. */
+    if (!schemas__registry_find(schemas->registry, subject, b->text, &found, id, err)) return false;
+    if (found) return true;
     return err_fatal(err, ERR_EXIT_USAGE,
-                     "schema registry: the newest version of subject %s is not this program's %s; "
-                     "register the new one, or set auto.register.schemas=true",
+                     "schema registry: no version of subject %s is this program's %s; register it, "
+                     "or set auto.register.schemas=true",
                      subject, b->full_name);
 }
 

@@ -234,7 +234,7 @@ enum {
 struct schemas;
 
 /* Reads the built-in schemas (compiled into the program from schemas/avro/). With a registry: registers what we write
- * (auto_register), or else looks up those whose topic is given: the newest version of the subject must be ours.
+ * (auto_register), or else looks up those whose topic is given: one version of the subject must be ours.
  * Errors: ERR_FATAL: exit 4 registry unreachable; exit 2 subject missing, another schema, refused.
  * Thread: open and close on one thread; encode and decode on any, each thread with its own arena and buf. */
 MUST_USE bool schemas_open(struct schemas **schemas, const struct schemas_options *options,

@@ -113,9 +113,18 @@ static int body_for_id(int id, struct buf *out)
     }
 }
 
-static int body_for_subject(struct fake_registry *fake, bool post, struct buf *out)
+static int body_for_subject(struct fake_registry *fake, const char *request, struct buf *out)
 {
     int64_t mode = sync_int_get(&fake->latest_is_ours);
+    bool post = strncmp(request, "POST", 4) == 0;
+    const char *versions = strstr(request, "/versions");
+    if (post && (!versions || versions > strchr(request, '\n'))) { /* a look-up */
+        if (mode == 2)
+            buf_push_text(out, "{\"id\":79}");
+        else
+            buf_push_text(out, "{\"error_code\":40403,\"message\":\"Schema not found\"}");
+        return mode == 2 ? 200 : 404;
+    }
     if (post && mode == -2) {
         buf_push_text(out, "{\"error_code\":409,\"message\":\"incompatible\"}");
         return 409;
@@ -128,7 +137,7 @@ static int body_for_subject(struct fake_registry *fake, bool post, struct buf *o
         buf_push_text(out, "{\"error_code\":40401,\"message\":\"Subject not found\"}");
         return 404;
     }
-    if (mode == 0)
+    if (mode != 1)
         push_schema(out, "\"string\"", 8, ",\"id\":5,\"version\":1");
     else
         push_schema(out, schemas__avsc_recommendations, schemas__avsc_recommendations_len,
@@ -175,7 +184,7 @@ static void answer(struct fake_registry *fake, int fd, const char *request)
     buf_init(&body, ANSWER_MAX);
     buf_init(&head, 4096);
     if (strstr(request, "/subjects/"))
-        status = body_for_subject(fake, strncmp(request, "POST", 4) == 0, &body);
+        status = body_for_subject(fake, request, &body);
     else
         status = body_for_id(id == FAKE_CUT ? FAKE_EVENT : id, &body);
     buf_push_format(

@@ -33,8 +33,9 @@ struct fake_registry {
     struct flag stop;
     struct sync_int requests;   /* answered or begun */
     struct sync_int authorised; /* with "Authorization: Basic dXNlcjpzZWNyZXQ=" (user:secret) */
-    struct sync_int
-        latest_is_ours; /* what subjects/../latest answers: 1 our schema, 0 another, -1 404, -2 409 for POST */
+    /* What subjects answer: 1 ours is the newest, 2 ours is an older version, 0 another schema is there, -1 there is none,
+     * -2 registering is refused (409). */
+    struct sync_int latest_is_ours;
     int listener;
     int port;
     char url[64];

@@ -171,8 +171,11 @@ static void test_subjects(void)
     CHECK_INT(id, 77);
     CHECK_OK(open_subject(false, 1, fake.url, &err, &id), err);
     CHECK_INT(id, 78);
+    CHECK_OK(open_subject(false, 2, fake.url, &err, &id),
+             err); /* ours is there, but not the newest */
+    CHECK_INT(id, 79);
     CHECK_FAIL(open_subject(false, 0, fake.url, &err, &id), err, ERR_FATAL);
-    CHECK_CONTAINS(err.text, "newest version of subject lists/of us-value");
+    CHECK_CONTAINS(err.text, "no version of subject lists/of us-value");
     CHECK_INT(err.exit_code, ERR_EXIT_USAGE);
     CHECK_FAIL(open_subject(false, -1, fake.url, &err, &id), err, ERR_FATAL);
     CHECK_CONTAINS(err.text, "there is no subject lists/of us-value");

@@ -1,5 +1,8 @@
+/* LINK: libcurl */
 /* The registry's client against a real, Confluent-compatible registry, whose URL stands in FRESHET_TEST_REGISTRY
  * (scripts/registry starts one). */
+#include <curl/curl.h>
+
 #include "schemas/internal.h"
 #include "tests/schemas/fixture.h"
 
@@ -80,8 +83,14 @@ static void test_look_up(void)
     CHECK(found);
     CHECK_INT(found_id, id);
     CHECK_OK(schemas__registry_post(registry, subject, "{\"type\":\"string\"}", &id, &err), err);
+    /* Ours is an older version now, as for the last process of a rolling upgrade. */
+    CHECK_OK(open_on(false, other, NULL, &schemas, &err), err);
+    schemas_close(schemas);
+    (void)snprintf(subject, sizeof subject, "%s.strings-value", topic);
+    CHECK_OK(schemas__registry_post(registry, subject, "{\"type\":\"string\"}", &id, &err), err);
+    (void)snprintf(other, sizeof other, "%s.strings", topic);
     CHECK_FAIL(open_on(false, other, NULL, &schemas, &err), err, ERR_FATAL);
-    CHECK_CONTAINS(err.text, "newest version");
+    CHECK_CONTAINS(err.text, "no version of subject");
     CHECK_FAIL(schemas__registry_post(registry, subject, "{\"type\":\"nonsense\"}", &id, &err), err,
                ERR_FATAL);
     CHECK_CONTAINS(err.text, "status 422");
@@ -148,6 +157,58 @@ static void test_unknown(void)
     arena_free(arena);
 }
 
+/* POSTs a body as it is to a subject. */
+static void post_raw(const char *subject, const char *body)
+{
+    char path[200];
+    struct curl_slist *headers =
+        curl_slist_append(NULL, "Content-Type: application/vnd.schemaregistry.v1+json");
+    CURL *curl = curl_easy_init();
+    long status = 0;
+    (void)snprintf(path, sizeof path, "%s/subjects/%s/versions", url, subject);
+    (void)curl_easy_setopt(curl, CURLOPT_URL, path);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    CHECK_INT(curl_easy_perform(curl), CURLE_OK);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    CHECK_INT(status, 200);
+    printf("\n");
+    curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
+}
+
+/* A schema that names a type of another subject is refused, and the message says what to do. */
+static void test_references(void)
+{
+    struct registry *registry = schemas__registry_new(url, NULL, 10000);
+    struct err err = ERR_INIT;
+    char subject[100], body[512];
+    bool found = false;
+    int32_t id = 0;
+    struct buf text;
+    buf_init(&text, 64 * 1024);
+    (void)snprintf(subject, sizeof subject, "%s.type-value", topic);
+    CHECK_OK(schemas__registry_post(registry, subject,
+                                    "{\"type\":\"record\",\"name\":\"x.B\",\"fields\":[]}", &id,
+                                    &err),
+             err);
+    (void)snprintf(body, sizeof body,
+                   "{\"schema\":\"{\\\"type\\\":\\\"record\\\",\\\"name\\\":\\\"A\\\","
+                   "\\\"fields\\\":[{\\\"name\\\":"
+                   "\\\"b\\\",\\\"type\\\":\\\"x.B\\\"}]}\",\"references\":[{\"name\":\"x.B\","
+                   "\"subject\":\"%s\","
+                   "\"version\":1}]}",
+                   subject);
+    (void)snprintf(subject, sizeof subject, "%s.user-value", topic);
+    post_raw(subject, body);
+    CHECK_FAIL(schemas__registry_latest(registry, subject, &found, &id, &text, &err), err,
+               ERR_FATAL);
+    CHECK_FAIL(schemas__registry_get(registry, id, &text, &err), err, ERR_DATA);
+    CHECK_CONTAINS(err.text, "references, which are not supported");
+    buf_fini(&text);
+    schemas__registry_free(registry);
+}
+
 int main(void)
 {
     url = getenv("FRESHET_TEST_REGISTRY");
@@ -161,6 +222,7 @@ int main(void)
     CASE(test_register_and_read);
     CASE(test_look_up);
     CASE(test_foreign_schema);
+    CASE(test_references);
     CASE(test_unknown);
     return 0;
 }
