@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
+#include "base/sync.h"
 
 struct kill_order {
     char name[64];
@@ -26,18 +27,43 @@ static bool kill_order_read(struct kill_order *order)
     return sscanf(text, "%63[^:]:%lf:%llu", order->name, &order->probability, &order->seed) == 3;
 }
 
-/* Each thread draws from the seed and the process id, so that a restarted process dies at another pass. */
-void fault_point(const char *name)
+/* Whether this pass of the point is the one. Each thread draws from the seed and the process id, so that a restarted process dies
+ * at another pass. delay_us: random, for fault_point_within. */
+static bool is_chosen(const char *name, long *delay_us)
 {
     static _Thread_local struct rng rng;
     static _Thread_local bool ready;
     struct kill_order order;
-    if (!kill_order_read(&order) || strcmp(order.name, name) != 0) return;
+    if (!kill_order_read(&order) || strcmp(order.name, name) != 0) return false;
     if (!ready) {
         rng_init(&rng, order.seed ^ ((unsigned long long)getpid() << 20));
         ready = true;
     }
-    if (rng_unit(&rng) < order.probability) (void)kill(getpid(), SIGKILL);
+    *delay_us = (long)rng_below(&rng, 500);
+    return rng_unit(&rng) < order.probability;
+}
+
+void fault_point(const char *name)
+{
+    long delay_us;
+    if (is_chosen(name, &delay_us)) (void)kill(getpid(), SIGKILL);
+}
+
+static void kill_later(void *context)
+{
+    const long *delay_us = context;
+    struct timespec wait = {.tv_nsec = *delay_us * 1000};
+    (void)nanosleep(&wait, NULL);
+    (void)kill(getpid(), SIGKILL);
+}
+
+void fault_point_within(const char *name)
+{
+    static struct thread thread;
+    static long delay_us;
+    struct err err = ERR_INIT;
+    if (!is_chosen(name, &delay_us)) return;
+    if (!thread_start(&thread, "kill", kill_later, &delay_us, &err)) (void)kill(getpid(), SIGKILL);
 }
 
 bool fault_mutant(const char *name)

@@ -11,10 +11,13 @@
  */
 #ifdef FRESHET_FAULTS
 void fault_point(const char *name);
+/* The same, but the kill comes up to half a millisecond later, from another thread: inside what is called next. */
+void fault_point_within(const char *name);
 bool fault_mutant(const char *name);
 #else
-#define fault_point(name)  ((void)0)
-#define fault_mutant(name) false
+#define fault_point(name)        ((void)0)
+#define fault_point_within(name) ((void)0)
+#define fault_mutant(name)       false
 #endif
 
 #endif

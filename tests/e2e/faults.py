@@ -12,6 +12,7 @@ A scenario of kind "holds" passes when the oracle finds nothing wrong; one of ki
 when the oracle finds something. Ends with a line `N passed, N failed`.
 """
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -28,13 +29,13 @@ PARTITIONS = 4
 ITEMS = 500
 # Crash points of the default mode (docs/ARCHITECTURE.md has the table): name in the program, chance at each pass.
 POINTS = {
-    "opened": 0.5,
-    "fetched": 0.03,
-    "inferred": 0.03,
-    "some_produced": 0.03,
-    "acked": 0.15,
-    "in_write": 0.15,
-    "written": 0.15,
+    "opened": 1.0,
+    "fetched": 0.06,
+    "inferred": 0.06,
+    "some_produced": 0.06,
+    "acked": 0.5,
+    "in_write": 0.5,
+    "written": 0.5,
 }
 
 
@@ -91,7 +92,7 @@ class Bench:
             "state.dir": state,
             "model.dir": self.model,
             "group.instance.id": f"faults-{name}",
-            "commit.interval.ms": "30",
+            "commit.interval.ms": "10",
             "batch.max.events": "64",
             "session.window": "20",
             "log.level": "warn",
@@ -108,7 +109,7 @@ class Bench:
 
     # ---- running freshet ----
 
-    def start(self, settings, kill_at="", mutant="", seed=1):
+    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000):
         env = dict(os.environ)
         for name in ("FRESHET_KILL_AT", "FRESHET_MUTANT"):
             env.pop(name, None)
@@ -116,7 +117,7 @@ class Bench:
             env["FRESHET_KILL_AT"] = f"{kill_at}:{POINTS.get(kill_at, 0.3)}:{seed}"
         if mutant:
             env["FRESHET_MUTANT"] = mutant
-        command = [self.program("freshet"), "run", "--idle", "2000"]
+        command = [self.program("freshet"), "run", "--idle", str(idle)]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
         log = open(os.path.join(self.work, settings["application.id"] + ".log"), "ab")
@@ -124,14 +125,36 @@ class Bench:
 
     def finish(self, settings, mutant=""):
         """Runs to the end of the topic without kills."""
-        process = self.start(settings, mutant=mutant)
+        trouble = self.wait(self.start(settings, mutant=mutant))
+        return trouble and f"{trouble}, see {settings['application.id']}.log"
+
+    def wait(self, process):
         try:
             code = process.wait(timeout=180)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             return "did not come to the end in 180 s"
-        return "" if code == 0 else f"exit {code}, see {settings['application.id']}.log"
+        return "" if code == 0 else f"exit {code}"
+
+    def log_text(self, settings):
+        with open(os.path.join(self.work, settings["application.id"] + ".log"), errors="replace") as f:
+            return f.read()
+
+    @contextlib.contextmanager
+    def more_coming(self, events, rate):
+        """More events into the shared topic meanwhile; all are there at the end of the block."""
+        command = [self.program("freshet"), "simulate", "--events", str(events), "--items", str(ITEMS), "--users", "500",
+                   "--seed", str(self.rng.getrandbits(30)), "--to", "topic", "--items-topic", "", "--rate", str(rate)]
+        for key, value in self.settings("prepare").items():
+            command += ["--set", f"{key}={value}"]
+        with open(os.path.join(self.work, "simulate.log"), "ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            if process.wait(timeout=180) != 0:
+                raise RuntimeError("freshet simulate failed, see simulate.log")
 
     def kill_at_point(self, settings, point, mutant="", kills=None):
         """Restarts it until it was killed often enough or came to the end; returns the number of kills."""
@@ -164,7 +187,13 @@ class Bench:
         return "no fault", self.finish(settings)
 
     def point(self, settings, name):
-        killed = self.kill_at_point(settings, name)
+        killed = 0
+        if name == "opened":  # nothing moves before it: get on by other kills in between
+            for _ in range(self.args.kills // 4):
+                killed += self.kill_at_point(settings, name, kills=1)
+                self.kill_at_point(settings, "written", kills=1)
+        else:
+            killed = self.kill_at_point(settings, name)
         trouble = self.finish(settings)
         if not trouble and killed == 0:
             trouble = "was never killed: the point is not reached"
@@ -184,53 +213,50 @@ class Bench:
         return f"{killed} kills", self.finish(settings)
 
     def broker_restarts(self, settings):
-        slow = dict(settings, **{"batch.max.events": "8"})
-        process = self.start(slow)
+        process = self.start(settings, idle=6000)
         restarts = 0
-        for verb in ("restart", "kill"):
-            time.sleep(1.0)
-            self.broker.call(verb)
-            if verb == "kill":
-                self.broker.call("start")
-            restarts += 1
-        try:
-            code = process.wait(timeout=180)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return f"{restarts} broker restarts", "did not come to the end in 180 s"
-        return f"{restarts} broker restarts", "" if code == 0 else f"exit {code}"
+        with self.more_coming(6000, rate=500):
+            for verb in ("restart", "kill", "restart"):
+                time.sleep(1.0)
+                self.broker.call(verb)
+                if verb == "kill":
+                    self.broker.call("start")
+                restarts += 1
+        trouble = self.wait(process)
+        return f"{restarts} broker restarts while events came", trouble or self.finish(settings)
 
     def disk_full(self, settings):
         folder = settings["state.dir"]
         os.makedirs(folder, exist_ok=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True).returncode:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True).returncode:
             return "SKIP", "cannot mount a tmpfs here"
         ballast = os.path.join(folder, "ballast")
-        process = self.start(settings)
-        try:
-            time.sleep(0.8)
-            with open(ballast, "wb") as f:
+        process = self.start(settings, idle=4000)
+        time.sleep(3.0)
+        with self.more_coming(6000, rate=1500):
+            with open(ballast, "wb", buffering=0) as f:
                 try:
                     while True:
                         f.write(b"\0" * 65536)
-                        f.flush()
                 except OSError:
                     pass
-            time.sleep(4.0)
-            if process.poll() is not None:
-                return "disk full", f"ended with {process.returncode} instead of waiting"
+            time.sleep(3.0)
+            ended = process.poll()
             os.unlink(ballast)
-            code = process.wait(timeout=180)
-            return "disk full for 4 s", "" if code == 0 else f"exit {code}"
-        finally:
-            process.kill()
-            process.wait()
+        if ended is not None:
+            return "disk full", f"ended with {ended} instead of waiting, see {settings['application.id']}.log"
+        waited = "disk full" in self.log_text(settings) or "No space" in self.log_text(settings)
+        trouble = self.wait(process) or ("" if waited else "the disk was never too full")
+        return "disk full for 3 s while events came", trouble or self.finish(settings)
 
     def mutant(self, settings, name, point):
         if name == "auto_offset_reset_latest":
             self.kill_at_point(settings, "written", kills=1)
-            self.kill_at_point(settings, "fetched", mutant=name, kills=1)
+            process = self.start(settings, mutant=name, idle=4000)
+            time.sleep(2.0)
+            with self.more_coming(2000, rate=1000):
+                pass
+            self.wait(process)
         elif point:
             self.kill_at_point(settings, point, mutant=name, kills=10)
         return f"planted {name}", self.finish(settings, mutant="" if point else name)
