@@ -81,7 +81,7 @@ static void print_result(const struct train_result *r, const struct model *model
 {
     printf(
         "{\"model\":\"%s\",\"model_id\":\"%016llx\",\"items\":%d,\"sequences\":%d,"
-        "\"positions\":%llu,\"validation_users\":%d,\"epochs\":%d,\"best_epoch\":%d,\"loss\":%.5f,"
+        "\"positions\":%llu,\"validation_events\":%d,\"epochs\":%d,\"best_epoch\":%d,\"loss\":%.5f,"
         "\"hr@10\":%.5f,\"ndcg@10\":%.5f,\"mrr@20\":%.5f}\n",
         out, (unsigned long long)model_info(model).id, r->n_items, r->n_sequences,
         (unsigned long long)r->n_positions, r->n_validation, r->epochs, r->best_epoch, r->loss,
@@ -127,9 +127,9 @@ static const struct option_spec flags[] = {
     {"patience", OPTION_INT, "3", 1, 10000, "epochs", NULL,
      "Stop after so many epochs without a better NDCG@10 on the validation users.", group_learn},
     {"validation", OPTION_INT, "-1", -1, 1e9, "users", NULL,
-     "So many users' last event is held out to pick the best epoch; 0 none; -1: a fifth, at most 1000, and with "
-     "leave-one-out all.", group_learn},
-    {"batch", OPTION_INT, "128", 1, 1e6, "sequences", NULL, "Sequences in one step.", group_learn},
+     "From so many users the last fifth of the events is held out to pick the best epoch; 0: none; -1: from a fifth of the "
+     "users, at most 1000. With leave-one-out one event each, from all.", group_learn},
+    {"batch", OPTION_INT, "512", 1, 1e7, "positions", NULL, "Positions in one step; sequences are kept whole.", group_learn},
     {"lr", OPTION_NUMBER, "0.001", 1e-7, 1, "", NULL, "Learning rate of AdamW.", group_learn},
     {"dropout", OPTION_NUMBER, "0.2", 0, 0.95, "", NULL, "More for small or noisy data.", group_learn},
     {"weight-decay", OPTION_NUMBER, "0.01", 0, 10, "", NULL, "Of AdamW, on matrices.", group_learn},

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
+enum { TAIL_MAX = 50 };
+
 struct item_count {
     uint64_t count;
     int32_t item;
@@ -71,15 +73,15 @@ static void cut_sequences(struct train__plan *plan, size_t begin, size_t end, si
     while (end - begin >= 2) {
         size_t from = end - begin > max_len + 1 ? end - max_len - 1 : begin;
         size_t inputs = end - from - 1;
-        plan->sequences[plan->n_sequences++] = (struct train__span){from, end};
+        plan->sequences[plan->n_sequences++] = (struct train__span){from, end, 0};
         plan->n_positions += inputs;
         if ((int)inputs > plan->longest) plan->longest = (int)inputs;
         end = from + 1; /* its first event is the target of the sequence before it */
     }
 }
 
-/* How many users' last event is held out, of `able` who have one to spare. Without a wish: all of them when each
- * user's last event is tested too, else a fifth, at most 1,000 (a rank's mean is then known to some 3 %). */
+/* From how many users events are held out, of `able` who have one to spare. Without a wish: from all of them when each
+ * user's last event is tested too, else from a fifth, at most 1,000 (a rank's mean is then known to some 3 %). */
 static int held_out_wanted(const struct train_options *options, int able)
 {
     int wanted = options->validation;
@@ -107,6 +109,17 @@ static void pick_held_out(const struct train__span *users, int n_users,
     }
 }
 
+/* How many of a user's newest n events are held out: a fifth, since what comes last may be of a kind of its own (a shop's
+ * buyers end with a purchase); one where a published protocol says so. */
+static int tail_of(const struct train_options *options, size_t n)
+{
+    if (options->split.protocol == TRAIN_LEAVE_ONE_OUT) return 1;
+    size_t tail = n / 5, max = (size_t)(options->max_len + 1) / 2;
+    if (max > TAIL_MAX) max = TAIL_MAX;
+    if (tail > max) tail = max;
+    return tail < 1 ? 1 : (int)tail;
+}
+
 static void count_targets(struct train__plan *plan)
 {
     for (int s = 0; s < plan->n_sequences; s++) {
@@ -129,7 +142,7 @@ bool train__plan_make(struct train__plan *plan, const struct train_data *data,
     plan->events = mem_alloc(data->n_events * sizeof *plan->events);
     size_t at = 0;
     for (int u = 0; u < data->n_users; u++) {
-        users[u].begin = at;
+        users[u] = (struct train__span){.begin = at};
         at = take_user(plan, data, data->user_start[u], train_split_end(data, options->split, u),
                        index_of, at);
         users[u].end = at;
@@ -140,8 +153,12 @@ bool train__plan_make(struct train__plan *plan, const struct train_data *data,
     pick_held_out(users, data->n_users, options, is_held_out);
     for (int u = 0; u < data->n_users; u++) {
         struct train__span span = users[u];
-        if (is_held_out[u]) plan->held_out[plan->n_held_out++] = span;
-        cut_sequences(plan, span.begin, span.end - (is_held_out[u] ? 1 : 0), max_len);
+        if (is_held_out[u]) {
+            span.tail = tail_of(options, span.end - span.begin);
+            plan->held_out[plan->n_held_out++] = span;
+            plan->n_held_targets += span.tail;
+        }
+        cut_sequences(plan, span.begin, span.end - (size_t)span.tail, max_len);
     }
     count_targets(plan);
     mem_free(index_of);

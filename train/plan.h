@@ -6,9 +6,10 @@
 /* What is learnt from and what is held out, cut from a data set. (plan.c) */
 
 /* Events [begin, end) of train__plan.events, one behind the other in time. The inputs are all but the last, the targets all
- * but the first. */
+ * but the first, or, where a span is held out, the last `tail`. */
 struct train__span {
     size_t begin, end;
+    int tail;
 };
 
 struct train__plan {
@@ -19,11 +20,11 @@ struct train__plan {
         *events; /* training part; item is an index below N, time_ms the gap to the one before it */
     struct train__span *sequences; /* (n_sequences) at most max_len inputs each */
     int n_sequences;
-    uint64_t n_positions; /* inputs of all sequences */
-    int longest;          /* inputs of the longest sequence */
-    struct train__span
-        *held_out; /* (n_held_out) the last event is to be predicted, and is in no sequence */
+    uint64_t n_positions;         /* inputs of all sequences */
+    int longest;                  /* inputs of the longest sequence */
+    struct train__span *held_out; /* (n_held_out) tails are predicted, and are in no sequence */
     int n_held_out;
+    int n_held_targets; /* the sum of their tails */
 };
 
 /* Errors: ERR_FATAL exit 2 nothing to learn from. data outlives the plan. */

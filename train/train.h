@@ -136,7 +136,7 @@ struct train_options {
     bool use_gaps;  /* time gap embedding */
     int epochs;     /* at most */
     int patience;   /* epochs without a better validation before it stops */
-    int batch;      /* sequences in one step */
+    int batch;      /* positions in one step; sequences are kept whole */
     double rate;    /* AdamW's, after warm-up; falls to a tenth along a cosine */
     double dropout;
     double weight_decay;
@@ -156,8 +156,7 @@ struct train_options {
 struct train_options train_options_default(void);
 
 struct train_progress {
-    int epoch, epochs; /* from 1 */
-    int batch, batches;
+    int epoch, epochs;  /* from 1 */
     double loss;        /* mean of the epoch so far, in nats */
     uint64_t positions; /* learnt from since the start */
     uint64_t to_come;   /* when no epoch is saved by early stop */
@@ -169,7 +168,7 @@ struct train_progress {
 struct train_result {
     int n_items, n_sequences;
     uint64_t n_positions; /* an epoch */
-    int n_validation;
+    int n_validation;     /* events held out */
     int epochs, best_epoch;
     double loss; /* of the best epoch */
     double hr10, ndcg10, mrr20;

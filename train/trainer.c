@@ -36,7 +36,7 @@ struct trainer {
     struct rng rng;
     float *params, *best;
     struct train__span *order; /* (n_sequences) shuffled */
-    int batches;               /* an epoch */
+    uint64_t positions_done;
     struct train_progress progress;
 };
 
@@ -49,7 +49,7 @@ struct train_options train_options_default(void)
         .blocks = 2,
         .epochs = 20,
         .patience = 3,
-        .batch = 128,
+        .batch = 512,
         .rate = 1e-3,
         .dropout = 0.2,
         .weight_decay = 0.01,
@@ -73,7 +73,7 @@ static void run_part(void *context)
     struct part *part = context;
     const float *params = part->trainer->params;
     if (part->ranks) {
-        train__worker_ranks(&part->worker, params, part->spans, part->n, part->ranks);
+        (void)train__worker_ranks(&part->worker, params, part->spans, part->n, part->ranks);
     } else {
         train__worker_run(&part->worker, params, part->spans, part->n, part->scale, part->seed);
     }
@@ -112,21 +112,22 @@ static uint64_t share_out(struct trainer *t, const struct train__span *spans, in
     return total;
 }
 
-/* Linear warm-up over the first twentieth of the steps, then half a cosine down to a tenth. */
-static double rate_at(const struct trainer *t, uint64_t step)
+/* Linear warm-up over the first twentieth of the way, then half a cosine down to a tenth. along: positions done of
+ * those to come, 0..1. */
+static double rate_at(const struct trainer *t, double along)
 {
-    double total = (double)t->batches * t->options->epochs;
-    double warm = 1 + total / 20;
-    if ((double)step < warm) return t->options->rate * (double)(step + 1) / (warm + 1);
-    double along = ((double)step - warm) / (total - warm + 1);
-    return t->options->rate * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979 * along)));
+    const double warm = 0.05;
+    if (along < warm) return t->options->rate * (0.02 + 0.98 * along / warm);
+    double rest = (along - warm) / (1 - warm);
+    return t->options->rate * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979 * rest)));
 }
 
-/* One step; returns the loss summed over positions, which are added to *positions. NaN after an error. */
+/* One step; the loss summed over positions is added to *loss, the positions to *positions. */
 static bool step(struct trainer *t, const struct train__span *spans, int n, double *loss,
                  uint64_t *positions, struct err *err)
 {
     uint64_t P = share_out(t, spans, n);
+    double along = (double)t->positions_done / (double)t->progress.to_come;
     for (int p = 0; p < PARTS; p++) {
         t->parts[p].scale = (float)(1.0 / (double)P);
         t->parts[p].seed = rng_u64(&t->rng);
@@ -139,8 +140,9 @@ static bool step(struct trainer *t, const struct train__span *spans, int n, doub
             first->touched[i] |= second->touched[i];
     }
     train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
-    train__adamw_step(&t->adamw, t->params, first->grads, first->touched,
-                      rate_at(t, t->adamw.steps), t->options->weight_decay, t->options->clip);
+    train__adamw_step(&t->adamw, t->params, first->grads, first->touched, rate_at(t, along),
+                      t->options->weight_decay, t->options->clip);
+    t->positions_done += P;
     if (t->options->loss == TRAIN_SAMPLED) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
@@ -154,14 +156,15 @@ static bool step(struct trainer *t, const struct train__span *spans, int n, doub
 
 static bool validate(struct trainer *t, struct err *err)
 {
-    int n = t->plan.n_held_out;
+    int n = t->plan.n_held_targets;
     struct train_progress *p = &t->progress;
     p->hr10 = p->ndcg10 = p->mrr20 = 0;
     if (n == 0) return true;
     int32_t *ranks = mem_alloc((size_t)n * sizeof *ranks);
-    (void)share_out(t, t->plan.held_out, n);
-    t->parts[0].ranks = ranks;
-    t->parts[1].ranks = ranks + t->parts[0].n;
+    (void)share_out(t, t->plan.held_out, t->plan.n_held_out);
+    t->parts[0].ranks = t->parts[1].ranks = ranks;
+    for (int i = 0; i < t->parts[0].n; i++)
+        t->parts[1].ranks += t->parts[0].spans[i].tail;
     bool ok = run_parts(t, err);
     for (int i = 0; i < n && ok; i++) {
         if (ranks[i] <= 10) p->hr10 += 1.0 / n;
@@ -184,28 +187,37 @@ static void shuffle(struct trainer *t)
     }
 }
 
+/* How many sequences from `first` on make a batch: whole ones, as many as have at least options->batch positions. */
+static int batch_at(const struct trainer *t, int first)
+{
+    uint64_t positions = 0;
+    int n = 0;
+    while (first + n < t->plan.n_sequences && positions < (uint64_t)t->options->batch) {
+        positions += t->order[first + n].end - t->order[first + n].begin - 1;
+        n++;
+    }
+    return n;
+}
+
 /* *go_on: false when the caller wants to stop. */
 static bool run_epoch(struct trainer *t, bool (*report)(void *, const struct train_progress *),
                       void *context, bool *go_on, struct err *err)
 {
     struct train_progress *p = &t->progress;
     double loss = 0;
-    uint64_t positions = 0, before = p->positions;
+    uint64_t positions = 0;
     shuffle(t);
     p->epoch_is_over = false;
-    for (p->batch = 0; p->batch < t->batches && *go_on;) {
-        int first = p->batch * t->options->batch;
-        int left = t->plan.n_sequences - first;
-        int n = left < t->options->batch ? left : t->options->batch;
+    for (int first = 0; first < t->plan.n_sequences && *go_on;) {
+        int n = batch_at(t, first);
         if (!step(t, t->order + first, n, &loss, &positions, err)) return false;
-        p->batch++;
+        first += n;
         p->loss = loss / (double)positions;
-        p->positions = before + positions;
+        p->positions = t->positions_done;
         if (!isfinite(p->loss))
-            return err_fatal(
-                err, ERR_EXIT_INTERNAL,
-                "the loss is no number any more (epoch %d, batch %d); try a smaller --lr", p->epoch,
-                p->batch);
+            return err_fatal(err, ERR_EXIT_INTERNAL,
+                             "the loss is no number any more (epoch %d); try a smaller --lr",
+                             p->epoch);
         if (report) *go_on = report(context, p);
     }
     return true;
@@ -214,8 +226,8 @@ static bool run_epoch(struct trainer *t, bool (*report)(void *, const struct tra
 /* What an epoch is judged by: the validation, or the loss when nothing is held out. Larger is better. */
 static double quality(const struct trainer *t)
 {
-    return t->plan.n_held_out > 0 ? t->progress.ndcg10 + 1e-3 * t->progress.mrr20
-                                  : -t->progress.loss;
+    return t->plan.n_held_targets > 0 ? t->progress.ndcg10 + 1e-3 * t->progress.mrr20
+                                      : -t->progress.loss;
 }
 
 static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct train_progress *),
@@ -277,10 +289,8 @@ static void trainer_init(struct trainer *t)
     size_t n = (size_t)t->plan.n_sequences;
     t->order = mem_alloc(n * sizeof *t->order);
     memcpy(t->order, t->plan.sequences, n * sizeof *t->order);
-    t->batches = (t->plan.n_sequences + options->batch - 1) / options->batch;
     t->progress = (struct train_progress){
         .epochs = options->epochs,
-        .batches = t->batches,
         .to_come = t->plan.n_positions * (uint64_t)options->epochs,
     };
 }
@@ -322,7 +332,7 @@ bool train_lru(const struct train_data *data, const struct train_options *option
     result->n_items = t.plan.N;
     result->n_sequences = t.plan.n_sequences;
     result->n_positions = t.plan.n_positions;
-    result->n_validation = t.plan.n_held_out;
+    result->n_validation = t.plan.n_held_targets;
     bool ok = run_epochs(&t, progress, context, result, err);
     if (ok) {
         clear_padding(&t.adamw, t.best);

@@ -226,28 +226,40 @@ void train__worker_run(struct train__worker *worker, const float *params,
     }
 }
 
-void train__worker_ranks(struct train__worker *worker, const float *params,
-                         const struct train__span *spans, int n, int32_t *rank)
+/* Moves the vectors and targets of the spans' tails to the front of dx and batch.target; returns how many. */
+static int gather_tails(struct train__worker *w, const struct train__span *spans, const float *x)
+{
+    size_t D = (size_t)w->config->D;
+    int n = 0;
+    for (int s = 0; s < w->batch.n; s++) {
+        for (int p = w->start[s + 1] - spans[s].tail; p < w->start[s + 1]; p++, n++) {
+            memcpy(w->dx + (size_t)n * D, x + (size_t)p * D, D * sizeof(float));
+            w->batch.target[n] = w->batch.target[p]; /* n <= p: not read again */
+        }
+    }
+    return n;
+}
+
+int train__worker_ranks(struct train__worker *worker, const float *params,
+                        const struct train__span *spans, int n, int32_t *rank)
 {
     struct train__worker *w = worker;
-    size_t D = (size_t)w->config->D, max = (size_t)w->options->max_len + 1;
+    size_t max = (size_t)w->options->max_len + 1;
     struct train__span *cut = mem_alloc((size_t)n * sizeof *cut);
+    int ranked = 0;
     for (int i = 0; i < n; i++) {
-        size_t len = spans[i].end - spans[i].begin;
-        cut[i] = (struct train__span){spans[i].end - (len < max ? len : max), spans[i].end};
+        cut[i] = spans[i];
+        if (cut[i].end - cut[i].begin > max) cut[i].begin = cut[i].end - max;
     }
     for (int at = 0; at < n;) {
         int first = at;
         fill(w, cut, n, &at);
         const float *x = train__encoder_forward(w->encoder, params, &w->batch, 0, 0);
         struct train__softmax args = softmax_of_all(w, params, w->dx, 1);
-        args.P = w->batch.n;
-        for (int s = 0; s < w->batch.n; s++) {
-            int last = w->start[s + 1] - 1;
-            memcpy(w->dx + (size_t)s * D, x + (size_t)last * D, D * sizeof(float));
-            w->batch.target[s] = w->batch.target[last]; /* s <= last: not read again */
-        }
-        train__loss_ranks(w->loss, &args, rank + first);
+        args.P = gather_tails(w, cut + first, x);
+        train__loss_ranks(w->loss, &args, rank + ranked);
+        ranked += args.P;
     }
     mem_free(cut);
+    return ranked;
 }

@@ -42,8 +42,8 @@ void train__worker_fini(struct train__worker *worker);
  * Thread: one a worker. */
 void train__worker_run(struct train__worker *worker, const float *params,
                        const struct train__span *sequences, int n, float scale, uint64_t seed);
-/* Ranks of the last events of n spans after what precedes them, at most max_len inputs. rank (n) written. */
-void train__worker_ranks(struct train__worker *worker, const float *params,
-                         const struct train__span *spans, int n, int32_t *rank);
+/* Ranks of the tails of n spans, after at most max_len inputs in all. rank (sum of the tails) written; returns how many. */
+int train__worker_ranks(struct train__worker *worker, const float *params,
+                        const struct train__span *spans, int n, int32_t *rank);
 
 #endif
