@@ -278,7 +278,7 @@ static bool post_schema(struct registry *r, const char *subject, const char *tai
     json_decref(request_json);
     subject_path(r, subject, tail, path, sizeof path);
     bool ok = request(r, path, body, answer);
-    free(body);
+    free(body); /* foreign: jansson allocated it */
     return ok || unreachable(r, answer, err);
 }
 

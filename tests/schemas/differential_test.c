@@ -217,10 +217,47 @@ static void push_schema(struct rng *rng, struct buf *out)
 
 /* ---- random values of them; `want` becomes what we have to read ---- */
 
-static void fill_random(struct rng *rng, avro_value_t *value, int depth)
+static void fill_random(struct rng *rng, avro_value_t *value, int depth);
+
+static void fill_nested(struct rng *rng, avro_value_t *value, int depth)
 {
     avro_value_t child = {0};
     size_t n = 0;
+    char bytes[32] = {0};
+    avro_schema_t schema = avro_value_get_schema(value);
+    switch (avro_value_get_type(value)) {
+    case AVRO_ARRAY:
+        for (n = depth > 3 ? 0 : (size_t)rng_below(rng, 4); n > 0; n--) {
+            (void)avro_value_append(value, &child, NULL);
+            fill_random(rng, &child, depth + 1);
+        }
+        break;
+    case AVRO_MAP:
+        for (n = depth > 3 ? 0 : (size_t)rng_below(rng, 4); n > 0; n--) {
+            (void)snprintf(bytes, sizeof bytes, "key %zu", n);
+            (void)avro_value_add(value, bytes, &child, NULL, NULL);
+            fill_random(rng, &child, depth + 1);
+        }
+        break;
+    case AVRO_UNION:
+        n = avro_schema_union_size(schema);
+        (void)avro_value_set_branch(value, (int)rng_below(rng, n), &child);
+        fill_random(rng, &child, depth + 1);
+        break;
+    case AVRO_RECORD:
+        (void)avro_value_get_size(value, &n);
+        for (size_t i = 0; i < n; i++) {
+            (void)avro_value_get_by_index(value, i, &child, NULL);
+            fill_random(rng, &child, depth + 1);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void fill_random(struct rng *rng, avro_value_t *value, int depth)
+{
     char bytes[32] = {0};
     avro_schema_t schema = avro_value_get_schema(value);
     switch (avro_value_get_type(value)) {
@@ -251,33 +288,11 @@ static void fill_random(struct rng *rng, avro_value_t *value, int depth)
     case AVRO_ENUM:
         (void)avro_value_set_enum(value, (int)rng_below(rng, 3));
         break;
-    case AVRO_ARRAY:
-        for (n = depth > 3 ? 0 : (size_t)rng_below(rng, 4); n > 0; n--) {
-            (void)avro_value_append(value, &child, NULL);
-            fill_random(rng, &child, depth + 1);
-        }
-        break;
-    case AVRO_MAP:
-        for (n = depth > 3 ? 0 : (size_t)rng_below(rng, 4); n > 0; n--) {
-            (void)snprintf(bytes, sizeof bytes, "key %zu", n);
-            (void)avro_value_add(value, bytes, &child, NULL, NULL);
-            fill_random(rng, &child, depth + 1);
-        }
-        break;
-    case AVRO_UNION:
-        n = avro_schema_union_size(schema);
-        (void)avro_value_set_branch(value, (int)rng_below(rng, n), &child);
-        fill_random(rng, &child, depth + 1);
-        break;
-    case AVRO_RECORD:
-        (void)avro_value_get_size(value, &n);
-        for (size_t i = 0; i < n; i++) {
-            (void)avro_value_get_by_index(value, i, &child, NULL);
-            fill_random(rng, &child, depth + 1);
-        }
+    case AVRO_NULL:
+        (void)avro_value_set_null(value);
         break;
     default:
-        (void)avro_value_set_null(value);
+        fill_nested(rng, value, depth);
     }
 }
 

@@ -6,67 +6,58 @@
 #include "schemas/internal.h"
 #include "tests/schemas/fixture.h"
 
-#define STRING      "\"string\""
-#define TIME        "{\"type\":\"long\",\"logicalType\":\"timestamp-millis\"}"
-#define F(name, of) "{\"name\":\"" name "\",\"type\":" of "}"
-#define TYPES(more) "{\"type\":\"enum\",\"name\":\"T\",\"symbols\":[" more "\"view\",\"click\"]}"
+#define TIME        "{'type':'long','logicalType':'timestamp-millis'}"
+#define TYPES(more) "{'type':'enum','name':'T','symbols':[" more "'view','click']}"
 #define ITEMS(more)                                                                                \
-    "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"I\",\"fields\":[" F(            \
-        "item_id", STRING) more "]}}"
+    "{'type':'array','items':{'type':'record','name':'I','fields':[{'name':'item_id','type':'"     \
+    "string'}" more "]}}"
 
+/* clang-format off */
 static const struct version {
     const char *name;
     const char *fields;
     bool has_time, has_items, new_symbol;
 } versions[] = {
     {"first",
-     F("user_id", STRING) "," F("event_type", TYPES("")) "," F("event_time", TIME) "," F("items",
-                                                                                         ITEMS("")),
+     "user_id 'string'; event_type " TYPES("") "; event_time " TIME "; items " ITEMS(""),
      true, true, false},
-    {"field removed", F("user_id", STRING) "," F("event_type", TYPES("")) "," F("items", ITEMS("")),
+    {"field removed",
+     "user_id 'string'; event_type " TYPES("") "; items " ITEMS(""),
      false, true, false},
     {"field added",
-     F("user_id", STRING) "," F("colour", STRING) "," F("event_type", TYPES("")) "," F(
-         "event_time", TIME) "," F("items", ITEMS("," F("shelf", "\"int\""))),
+     "user_id 'string'; colour 'string'; event_type " TYPES("") "; event_time " TIME "; "
+     "items " ITEMS(",{'name':'shelf','type':'int'}"),
      true, true, false},
     {"fields reordered",
-     F("items", ITEMS("")) "," F("event_time", TIME) "," F("event_type", TYPES("")) "," F("user_id",
-                                                                                          STRING),
+     "items " ITEMS("") "; event_time " TIME "; event_type " TYPES("") "; user_id 'string'",
      true, true, false},
     {"fields renamed",
-     F("customer_id", STRING) "," F("eventType", TYPES("")) "," F("timestamp", TIME) "," F(
-         "line_items", ITEMS("")),
+     "customer_id 'string'; eventType " TYPES("") "; timestamp " TIME "; line_items " ITEMS(""),
      true, true, false},
     {"new enum symbol in front",
-     F("user_id", STRING) "," F("event_type", TYPES("\"rotate\",")) "," F("event_time", TIME) "," F(
-         "items", ITEMS("")),
+     "user_id 'string'; event_type " TYPES("'rotate',") "; event_time " TIME "; items " ITEMS(""),
      true, true, true},
     {"enum became a string",
-     F("user_id", STRING) "," F("event_type", STRING) "," F("event_time", TIME) "," F("items",
-                                                                                      ITEMS("")),
+     "user_id 'string'; event_type 'string'; event_time " TIME "; items " ITEMS(""),
      true, true, false},
     {"all optional",
-     F("user_id", "[\"null\",\"string\"]") "," F("event_type", "[\"null\"," TYPES("") "]") "," F(
-         "event_time", "[\"null\"," TIME "]") "," F("items", "[\"null\"," ITEMS("") "]"),
+     "user_id ['null','string']; event_type ['null'," TYPES("") "]; event_time ['null'," TIME "]; "
+     "items ['null'," ITEMS("") "]",
      true, true, false},
     {"unions reordered",
-     F("user_id", "[\"string\",\"null\"]") "," F("event_type", "[" TYPES("") ",\"null\"]") "," F(
-         "event_time", "[" TIME ",\"null\"]") "," F("items", "[" ITEMS("") ",\"null\"]"),
+     "user_id ['string','null']; event_type [" TYPES("") ",'null']; event_time [" TIME ",'null']; "
+     "items [" ITEMS("") ",'null']",
      true, true, false},
     {"branch added",
-     F("user_id", "[\"null\",\"int\",\"string\"]") "," F(
-         "event_type",
-         "[\"int\"," TYPES("") "]") "," F("event_time",
-                                          "[\"null\",\"string\"," TIME
-                                          "]") "," F("items",
-                                                     "[\"string\",\"null\"," ITEMS("") "]"),
+     "user_id ['null','int','string']; event_type ['int'," TYPES("") "]; "
+     "event_time ['null','string'," TIME "]; items ['string','null'," ITEMS("") "]",
      true, true, false},
     {"string became bytes",
-     F("user_id", "\"bytes\"") "," F("event_type", TYPES("")) "," F("event_time",
-                                                                    TIME) "," F("items", ITEMS("")),
+     "user_id 'bytes'; event_type " TYPES("") "; event_time " TIME "; items " ITEMS(""),
      true, true, false},
-    {"no items", F("user_id", STRING) "," F("event_type", TYPES("")), false, false, false},
+    {"no items", "user_id 'string'; event_type " TYPES(""), false, false, false},
 };
+/* clang-format on */
 enum { VERSIONS = sizeof versions / sizeof *versions };
 
 /* The deepest branch that is no null, int or decoy string. */
@@ -154,13 +145,12 @@ static size_t write_event(const char *schema_text, const char *symbol, char *byt
 
 static void check_version(const struct version *version, const char *symbol, enum event_type type)
 {
-    char text[2048], bytes[512];
+    char text[FIXTURE_SCHEMA_MAX], bytes[512];
     struct program *program = NULL;
     struct arena *arena = fixture_arena();
     struct err err = ERR_INIT;
     struct event_slots slots;
-    (void)snprintf(text, sizeof text, "{\"type\":\"record\",\"name\":\"E\",\"fields\":[%s]}",
-                   version->fields);
+    (void)fixture_schema(version->fields, text);
     size_t len = write_event(text, symbol, bytes, sizeof bytes);
     CHECK_OK(
         schemas__compile(text, strlen(text), &schemas__target_event, version->name, &program, &err),
@@ -201,9 +191,8 @@ static void test_mixed(void)
     struct arena *arena = fixture_arena();
     struct err err = ERR_INIT;
     for (int i = 0; i < VERSIONS; i++) {
-        char text[2048];
-        (void)snprintf(text, sizeof text, "{\"type\":\"record\",\"name\":\"E\",\"fields\":[%s]}",
-                       versions[i].fields);
+        char text[FIXTURE_SCHEMA_MAX];
+        (void)fixture_schema(versions[i].fields, text);
         lens[i] = write_event(text, "click", bytes[i], sizeof bytes[i]);
         CHECK_OK(
             schemas__compile(text, strlen(text), &schemas__target_event, "v", &programs[i], &err),

@@ -14,6 +14,28 @@ struct arena *fixture_arena(void)
     return arena_new(64 * 1024, 8 * 1024 * 1024);
 }
 
+const char *fixture_schema(const char *text, char out[FIXTURE_SCHEMA_MAX])
+{
+    struct buf buf;
+    bool raw = *text == 0 || strchr("{['<", *text);
+    buf_init(&buf, FIXTURE_SCHEMA_MAX);
+    if (!raw) buf_push_text(&buf, "{'type':'record','name':'E','fields':[");
+    for (bool first = true; !raw && *text; first = false) {
+        size_t name = strcspn(text, " "), field = strcspn(text, ";");
+        buf_push_format(&buf, "%s{'name':'%.*s','type':%.*s}", first ? "" : ",", (int)name, text,
+                        (int)(field - name - 1), text + name + 1);
+        text += field + (text[field] == ';');
+        text += strspn(text, " ");
+    }
+    buf_push_text(&buf, raw ? text + (*text == '<') : "]}");
+    buf_push_byte(&buf, 0);
+    CHECK(!buf.failed);
+    for (size_t i = 0; i < buf.len; i++)
+        out[i] = (char)(buf.data[i] == '\'' ? '"' : buf.data[i]);
+    buf_fini(&buf);
+    return out;
+}
+
 /* ---- random records ---- */
 
 static struct str random_text(struct rng *rng, struct arena *arena, size_t max)

@@ -22,6 +22,11 @@ void fixture_same_event(const struct event *a, const struct event *b);
 void fixture_same_item(const struct item *a, const struct item *b);
 void fixture_same_list(const struct recommendations *a, const struct recommendations *b);
 
+/* A schema in short: "user_id 'string'; items {'type':'array',...}" becomes a record E with these fields; what begins
+ * with one of {['< stays as it is (less the <). ' is written for the JSON's ". Returns out. */
+enum { FIXTURE_SCHEMA_MAX = 4096 };
+const char *fixture_schema(const char *text, char out[FIXTURE_SCHEMA_MAX]);
+
 static inline struct str fixture_bytes(const struct buf *buf)
 {
     return (struct str){(const char *)buf->data, buf->len};
