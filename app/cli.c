@@ -60,6 +60,7 @@ struct walk {
     bool files; /* the first walk: --config only */
 };
 
+/* NULL when the verb has no such flag. */
 static const struct option_spec *find_flag(const struct verb *verb, const char *name)
 {
     for (size_t i = 0; i < verb->n_flags; i++) {
@@ -84,6 +85,7 @@ static bool take_value(struct walk *walk, const char *name, const char *inlined,
     return true;
 }
 
+/* key=value of --set. */
 static bool set_config(struct walk *walk, const char *pair, struct err *err)
 {
     const char *equals = strchr(pair, '=');
@@ -126,6 +128,8 @@ static bool take_common(struct walk *walk, const char *name, const char *inlined
     return true;
 }
 
+/* One word that begins with two dashes (taken off). A bool alone is true; a flag that nobody knows is left to options_set,
+ * which says so and names the nearest. */
 static bool take_flag(struct walk *walk, const char *word, struct err *err)
 {
     const char *equals = strchr(word, '=');
@@ -149,6 +153,7 @@ static bool take_flag(struct walk *walk, const char *word, struct err *err)
     return ok;
 }
 
+/* All words once; what is no flag becomes an argument. */
 static bool walk_words(struct walk *walk, struct err *err)
 {
     const char **args = mem_alloc(sizeof(*args) * ((size_t)walk->n + 1));
@@ -174,6 +179,7 @@ static bool walk_words(struct walk *walk, struct err *err)
     return true;
 }
 
+/* Looked for first: help is given whatever else is wrong. */
 static bool asks_for_help(int n, char *const *words)
 {
     for (int i = 0; i < n && strcmp(words[i], "--") != 0; i++) {
@@ -182,6 +188,7 @@ static bool asks_for_help(int n, char *const *words)
     return false;
 }
 
+/* Logging as the configuration says, before the verb begins. */
 static void start_log(const struct options *config)
 {
     static const enum log_level levels[] = {LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR};

@@ -37,6 +37,7 @@ bool feeding_is_stopped(void)
 
 /* ---- opening ---- */
 
+/* Which formats go where, and what `auto` means. */
 static bool choose_format(struct feeding *feeding, const struct feeding_options *options,
                           struct err *err)
 {
@@ -78,6 +79,7 @@ static bool open_settings(struct feeding *feeding, struct app *app, struct err *
     return settings_init(&feeding->settings, app->config, err);
 }
 
+/* Reads --to and --topic. */
 static bool check_target(struct feeding *feeding, const struct feeding_options *options,
                          struct err *err)
 {
@@ -95,6 +97,7 @@ static bool check_target(struct feeding *feeding, const struct feeding_options *
     return choose_format(feeding, options, err);
 }
 
+/* The registry is asked only for a topic: a file keeps built-in ids. */
 static bool open_sink(struct feeding *feeding, const struct feeding_options *options,
                       struct err *err)
 {

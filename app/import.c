@@ -65,6 +65,7 @@ const char *import_bad_name(enum import_bad bad)
 
 /* ---- memory that grows ---- */
 
+/* Room for one more; doubles. */
 static void *grown(void *array, size_t n, size_t *cap, size_t size)
 {
     if (n < *cap) return array;
@@ -72,6 +73,7 @@ static void *grown(void *array, size_t n, size_t *cap, size_t size)
     return mem_realloc(array, *cap * size);
 }
 
+/* Returns the text's offset; the texts may move. */
 static size_t keep_text(struct import *import, struct str text)
 {
     size_t at = import->texts_len;
@@ -101,6 +103,7 @@ static bool refuse(struct import *import, enum import_bad bad, uint64_t line, co
                      (unsigned long long)line, text);
 }
 
+/* Exact ids, or a prefix in front of a star. */
 static bool is_skipped(const struct import_options *options, struct str item)
 {
     for (int i = 0; i < options->n_skip; i++) {
@@ -160,6 +163,7 @@ static bool joins(const struct import *import, const struct log_row *row, enum e
            same_text(import, last->user, last->user_len, row->user);
 }
 
+/* The row goes into the event under way, or begins one. */
 static void keep(struct import *import, const struct log_row *row, enum event_type type)
 {
     if (!joins(import, row, type)) {
@@ -217,6 +221,7 @@ static bool make_name(struct import *import, struct err *err)
     return true;
 }
 
+/* Judges and keeps; false only in strict mode. */
 static bool take_row(struct import *import, const struct log_row *row, struct err *err)
 {
     char text[IMPORT_SHOWN_TEXT] = "";
@@ -227,6 +232,7 @@ static bool take_row(struct import *import, const struct log_row *row, struct er
     return true;
 }
 
+/* To the end or the limit. A bad row is skipped by the reader, an unreadable file is not. */
 static bool read_rows(struct import *import, struct log_reader *reader,
                       void (*on_progress)(void *context, double share, uint64_t rows),
                       void *context, struct err *err)

@@ -104,6 +104,7 @@ static struct str bytes_of(const struct buf *buf)
     return (struct str){(const char *)buf->data, buf->len};
 }
 
+/* As the topic takes it: framed Avro or JSON. */
 static void encode(const struct inject *inject, const struct event *event, struct buf *out)
 {
     buf_reset(out);
@@ -182,6 +183,7 @@ static size_t enum_place(const struct buf *value)
     return at < value->len ? at : 0;
 }
 
+/* 1 to 200 random bytes. */
 static void make_garbage(struct inject *inject)
 {
     size_t n = 1 + rng_below(&inject->rng, 200);
@@ -230,6 +232,7 @@ static void break_event(struct inject *inject, const struct event *event, enum i
     encode(inject, &changed, &inject->bad);
 }
 
+/* A whole record of another kind, under its own schema id. */
 static void make_wrong_type(struct inject *inject, const struct event *event)
 {
     struct item item = {.item_id = STR("p1"), .title = event->event_id, .stock = -1};
@@ -240,6 +243,7 @@ static void make_wrong_type(struct inject *inject, const struct event *event)
     }
 }
 
+/* One bad record beside the event, under the same key, of a kind drawn evenly. */
 static bool send_poison(struct inject *inject, const struct event *event, struct str key,
                         int64_t timestamp_ms, struct err *err)
 {
@@ -274,6 +278,7 @@ static bool send_poison(struct inject *inject, const struct event *event, struct
 
 /* ---- an event ---- */
 
+/* A share of 0 draws no random number: faults that are off change nothing. */
 static bool happens(struct inject *inject, double share)
 {
     return share > 0 && rng_unit(&inject->rng) < share;

@@ -33,6 +33,7 @@ static double clamp(double v, double low, double high)
     return v > low ? (v < high ? v : high) : low;
 }
 
+/* Tastes from the normal distribution, in the space of the categories' vectors. */
 static void build_users(struct shop *shop)
 {
     shop->users = mem_zalloc((size_t)shop->options.users * sizeof(*shop->users));
@@ -110,6 +111,7 @@ void shop_free(struct shop *shop)
 
 /* ---- the main loop ---- */
 
+/* Sessions come as a Poisson process whose rate follows the hour. */
 static void next_arrival(struct shop *shop)
 {
     int64_t seconds = shop->options.start_ms / 1000 + shop->now_us / 1000000;
@@ -138,6 +140,7 @@ static void launch(struct shop *shop)
     shop__agenda_add(&shop->agenda, shop->now_us + (int64_t)wait_us, TASK_LAUNCH, 0);
 }
 
+/* Another product of each category is talked about: what trending lists are to find. */
 static void change_hot(struct shop *shop)
 {
     for (int c = 0; c < shop->n_categories; c++) {
@@ -148,6 +151,7 @@ static void change_hot(struct shop *shop)
                      0);
 }
 
+/* A product that sold out is back; its record tells. */
 static void restock(struct shop *shop, int32_t product)
 {
     shop->products[product].stock = shop__new_stock(shop, product);

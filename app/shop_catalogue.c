@@ -26,6 +26,7 @@ uint64_t shop__mix(uint64_t a, uint64_t b)
     return x ^ x >> 31;
 }
 
+/* The top 53 bits as a number in [0, 1). */
 static double mix_unit(uint64_t mix)
 {
     return (double)(mix >> 11) * 0x1p-53;
@@ -86,6 +87,7 @@ int32_t shop__product_of(const struct shop *shop, struct str item_id)
 
 /* ---- building ---- */
 
+/* Categories go round the departments, so that a small shop has several of them. */
 static void build_category(struct shop *shop, int index, int32_t first, int32_t count)
 {
     struct shop_category *category = &shop->categories[index];
@@ -110,6 +112,7 @@ static void build_category(struct shop *shop, int index, int32_t first, int32_t 
         *c = *c == ' ' ? '-' : (char)tolower((unsigned char)*c);
 }
 
+/* Price, complement and successors. Every category has one product on sale from the beginning. */
 static void build_product(struct shop *shop, int index, int32_t product)
 {
     struct shop_product *p = &shop->products[product];

@@ -15,6 +15,7 @@ static char *text_room(struct shop *shop, size_t n, size_t *given)
     return room;
 }
 
+/* The bytes, kept until the next output. */
 static struct str text_copy(struct shop *shop, const char *bytes, size_t n)
 {
     size_t given;
@@ -63,6 +64,7 @@ struct str shop__item_id(struct shop *shop, int32_t product)
     return shop__text(shop, "p", shop__product_number(shop, product));
 }
 
+/* Event time of what happens now. */
 static int64_t now_ms(const struct shop *shop)
 {
     return shop->options.start_ms + shop->now_us / 1000;

@@ -34,6 +34,7 @@ static const double bound_back = 0.80; /* the product before; above it: popular 
 
 /* ---- slots ---- */
 
+/* -1 when as many sessions run as the tables hold. */
 static int32_t session_slot(struct shop *shop)
 {
     int32_t slot = shop->free_session;
@@ -41,6 +42,7 @@ static int32_t session_slot(struct shop *shop)
     return slot;
 }
 
+/* The user is free again and remembers what the session was after. */
 static void session_end(struct shop *shop, int32_t slot)
 {
     struct shop_session *session = &shop->sessions[slot];
@@ -65,6 +67,7 @@ static int32_t pick_user(struct shop *shop)
     return -1;
 }
 
+/* Tastes wander: a step of an autoregressive walk of order 1, variance about 1. */
 static void drift(struct shop *shop, struct shop_user *user)
 {
     for (int d = 0; d < SHOP_TASTE; d++) {
@@ -72,6 +75,8 @@ static void drift(struct shop *shop, struct shop_user *user)
     }
 }
 
+/* Intent, style, length and login of a new session. A third come back to the category of the last time; the style is
+ * mostly the user's own. */
 static void start_visitor(struct shop *shop, struct shop_session *session, int32_t index)
 {
     struct shop_user *user = &shop->users[index];
@@ -118,6 +123,7 @@ void shop__session_start(struct shop *shop)
 
 /* ---- events ---- */
 
+/* An event of this session, with who and where; items are added by the caller. */
 static void begin(struct shop *shop, struct shop_session *session, struct shop_output *output,
                   enum event_type type)
 {
@@ -145,6 +151,7 @@ static void one_item(struct shop *shop, struct shop_session *session, struct sho
     shop__event_add_item(shop, output, product, 1, -1);
 }
 
+/* A view, or first the click in a list that leads to it. */
 static void look_at(struct shop *shop, struct shop_session *session, struct shop_output *output,
                     int32_t product)
 {
@@ -167,6 +174,7 @@ static bool in_list(const struct shop *shop, const struct shop_output *output, i
     return false;
 }
 
+/* What a category page shows: popular products, each once. */
 static void make_list(struct shop *shop, struct shop_session *session, struct shop_output *output)
 {
     begin(shop, session, output, EVENT_IMPRESSION);
@@ -177,6 +185,7 @@ static void make_list(struct shop *shop, struct shop_session *session, struct sh
     }
 }
 
+/* "Kettle" or "Compact Kettle". */
 static void make_search(struct shop *shop, struct shop_session *session, struct shop_output *output)
 {
     const struct shop_category *category = &shop->categories[session->category];
@@ -199,6 +208,7 @@ static void sell(struct shop *shop, int32_t product, int32_t quantity)
     shop__agenda_add(&shop->agenda, shop->now_us + (int64_t)wait_us, TASK_RESTOCK, product);
 }
 
+/* The first product of the order comes back after ten minutes to some hours. */
 static void plan_refund(struct shop *shop, const struct shop_session *session,
                         const struct event_item *item, int32_t product)
 {
@@ -270,6 +280,8 @@ static bool in_cart(const struct shop_session *session, int32_t product)
     return false;
 }
 
+/* The step of the hidden chain: complement after a cart, successor of the current product in this style, back to the one
+ * before, or popular in the category. -1 when nothing can be shown. */
 static int32_t next_product(struct shop *shop, struct shop_session *session)
 {
     const struct shop_product *current = &shop->products[session->current];
@@ -289,6 +301,7 @@ static int32_t next_product(struct shop *shop, struct shop_session *session)
     return shop__pick_popular(shop, session->category);
 }
 
+/* Another category: what goes with the old one, or a fresh choice by taste. */
 static void change_intent(struct shop *shop, struct shop_session *session)
 {
     int32_t old = session->category;

@@ -36,6 +36,7 @@ bool sink_format_is_text(enum sink_format format)
 
 /* ---- files ---- */
 
+/* zlib writes both kinds: compressed when the name asks for it, else as it is. */
 static bool file_open(gzFile *file, const char *path, struct err *err)
 {
     size_t n = strlen(path);
@@ -57,6 +58,7 @@ static bool file_write(gzFile file, const struct buf *line, struct err *err)
                      code == Z_ERRNO ? strerror(errno) : text);
 }
 
+/* What is buffered is written here, so a full disk may show only now. */
 static bool file_close(gzFile *file, struct err *err)
 {
     if (!*file) return true;
@@ -87,6 +89,7 @@ static void push_base64(struct buf *out, struct str bytes)
     out->len += 4 * groups;
 }
 
+/* One line of the flat file, before the record is sent: a crash leaves a line too many, never one too few. */
 static bool write_flat(struct sink *sink, struct str key, struct str value, int64_t timestamp_ms,
                        const char *mark, struct err *err)
 {
@@ -107,6 +110,7 @@ static bool write_flat(struct sink *sink, struct str key, struct str value, int6
 
 /* ---- one record, as it is ---- */
 
+/* To the flat file, and to the topic or file. */
 static bool send(void *context, struct str key, struct str value, int64_t timestamp_ms,
                  const char *mark, struct err *err)
 {
@@ -124,6 +128,21 @@ static bool send(void *context, struct str key, struct str value, int64_t timest
 
 /* ---- the log file formats ---- */
 
+/* A CSV field, quoted where it must be (RFC 4180), and a comma. */
+static void push_field(struct buf *line, struct str text)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < text.len; i++)
+        quoted = quoted || strchr(",\"\r\n", text.ptr[i]) != NULL;
+    if (quoted) buf_push_byte(line, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '"') buf_push_byte(line, '"');
+        buf_push_byte(line, (uint8_t)text.ptr[i]);
+    }
+    buf_push_text(line, quoted ? "\"," : ",");
+}
+
+/* CSV, a row an item. */
 static bool write_event_rows(struct sink *sink, const struct event *event, struct str user,
                              struct err *err)
 {
@@ -131,9 +150,12 @@ static bool write_event_rows(struct sink *sink, const struct event *event, struc
     buf_reset(line);
     for (size_t i = 0; i < event->n_items; i++) {
         const struct event_item *item = &event->items[i];
-        buf_push_format(line, "%.*s,%.*s,%s,%lld,%.*s,%g,", STR_ARG(user), STR_ARG(item->item_id),
-                        schemas_event_type_name(event->type), (long long)event->time_ms,
-                        STR_ARG(event->order_id), item->quantity);
+        push_field(line, user);
+        push_field(line, item->item_id);
+        buf_push_format(line, "%s,%lld,", schemas_event_type_name(event->type),
+                        (long long)event->time_ms);
+        push_field(line, event->order_id);
+        buf_push_format(line, "%g,", item->quantity);
         if (item->has_price) buf_push_format(line, "%.2f", item->price);
         buf_push_byte(line, '\n');
     }
@@ -141,6 +163,7 @@ static bool write_event_rows(struct sink *sink, const struct event *event, struc
     return line->len == 0 || file_write(sink->file, line, err);
 }
 
+/* Other events than views leave no line: these formats know one kind only. */
 static bool write_view(struct sink *sink, const struct event *event, struct str user,
                        struct err *err)
 {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A topic without a name is not wanted. */
 static void add(struct topic_plan *plan, const char *name, enum topic_role role, bool compact)
 {
     if (name[0]) plan->topics[plan->n++] = (struct topic_wanted){name, role, compact};

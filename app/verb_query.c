@@ -59,6 +59,7 @@ static void push_json_text(struct buf *out, struct str text)
     buf_push_byte(out, '"');
 }
 
+/* Keeps the id behind an item key. */
 static bool take_name(void *context, int32_t partition, struct str tenant, uint64_t key,
                       struct str id, double level)
 {
@@ -75,6 +76,7 @@ static bool take_name(void *context, int32_t partition, struct str tenant, uint6
     return !query->texts.failed;
 }
 
+/* Empty when neither the store nor the model knows the key. */
 static struct str name_of(const struct query *query, uint64_t key)
 {
     const uint64_t *at = map_u64_get(query->names, key);
@@ -160,6 +162,8 @@ static void push_user(struct query *query, int32_t partition, char kind, const s
     if (query->json) buf_push_text(out, "}\n");
 }
 
+/* The stored key is tenant, 0x00, u or a, id (schemas_user_key). A user may be in several partitions when the number of
+ * partitions was changed; each is shown. */
 static bool visit_user(void *context, int32_t partition, struct str key, const struct user *user)
 {
     struct query *query = context;
@@ -185,6 +189,7 @@ static bool query_user(struct query *query, struct err *err)
 
 /* ---- item ---- */
 
+/* First walk: where the item is counted. */
 static bool find_places(void *context, int32_t partition, struct str tenant, uint64_t key,
                         struct str id, double level)
 {
@@ -197,6 +202,7 @@ static bool find_places(void *context, int32_t partition, struct str tenant, uin
     return true;
 }
 
+/* Second walk: how many are ahead of it there. Ties go to the smaller key, as in lists. */
 static bool count_better(void *context, int32_t partition, struct str tenant, uint64_t key,
                          struct str id, double level)
 {
@@ -219,6 +225,7 @@ static bool holds(const uint64_t *keys, int n, uint64_t key)
     return false;
 }
 
+/* Third walk, over the users: who saw it, bought it, has it on the list. */
 static bool count_user(void *context, int32_t partition, struct str user_key,
                        const struct user *user)
 {

@@ -16,6 +16,7 @@ struct validation {
     enum err_exit first; /* exit code of the first problem */
 };
 
+/* One line, and the count. The first problem decides the exit code. */
 static void tell(struct validation *validation, bool ok, const char *what, const char *text,
                  enum err_exit code)
 {
@@ -68,6 +69,7 @@ static bool check_cluster(struct validation *validation, const struct settings *
     return true;
 }
 
+/* Opens as `run` does, but registers nothing. */
 static void check_registry(struct validation *validation, const struct settings *settings)
 {
     struct err err = ERR_INIT;

@@ -1,40 +1,25 @@
-/* The command line as a person or a script meets it: exit codes, messages, order of the configuration's sources. Runs the
- * program that stands beside this test. */
+/* The command line as a person or a script meets it: exit codes, messages, order of the configuration's sources. */
 #include "tests/test.h"
 
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "tests/app/program.h"
 
-enum { OUTPUT_MAX = 1 << 18 };
-
-static char program[512];
 static char folder[64];
-static char output[OUTPUT_MAX];
 
-/* Runs `environment freshet arguments`; stdout and stderr go to output. Returns the exit code. */
 static int call(const char *environment, const char *arguments)
 {
-    char command[2048];
-    (void)snprintf(command, sizeof(command), "cd %s && %s %s %s 2>&1", folder, environment, program,
-                   arguments);
-    FILE *pipe = popen(command, "r");
-    CHECK(pipe != NULL);
-    size_t n = fread(output, 1, OUTPUT_MAX - 1, pipe);
-    output[n] = '\0';
-    int status = pclose(pipe);
-    CHECK(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return program_call(folder, environment, arguments);
 }
 
 static void expect(const char *arguments, int code, const char *part)
 {
     int got = call("", arguments);
-    if (got != code) fprintf(stderr, "freshet %s:\n%s", arguments, output);
+    if (got != code) fprintf(stderr, "freshet %s:\n%s", arguments, program_output);
     CHECK_INT(got, code);
-    CHECK_CONTAINS(output, part);
+    CHECK_CONTAINS(program_output, part);
 }
 
 /* ---- help ---- */
@@ -42,14 +27,14 @@ static void expect(const char *arguments, int code, const char *part)
 static void help_teaches(void)
 {
     expect("--help", 0, "Usage: freshet VERB");
-    CHECK_CONTAINS(output, "simulate");
-    CHECK_CONTAINS(output, "import");
-    CHECK_CONTAINS(output, "topics");
+    CHECK_CONTAINS(program_output, "simulate");
+    CHECK_CONTAINS(program_output, "import");
+    CHECK_CONTAINS(program_output, "topics");
     expect("", ERR_EXIT_USAGE, "Usage: freshet VERB");
     expect("--version", 0, "freshet " FRESHET_VERSION);
     expect("simulate --help", 0, "--duplicates");
-    CHECK_CONTAINS(output, "Usage: freshet simulate");
-    CHECK_CONTAINS(output, "Configuration (");
+    CHECK_CONTAINS(program_output, "Usage: freshet simulate");
+    CHECK_CONTAINS(program_output, "Configuration (");
     expect("help import", 0, "--skip-items");
     expect("help config", 0, "bootstrap.servers");
 }
@@ -57,10 +42,10 @@ static void help_teaches(void)
 /* Every verb of the overview has a help of its own. */
 static void every_verb_has_help(void)
 {
-    static char overview[OUTPUT_MAX];
+    static char overview[PROGRAM_OUTPUT_MAX];
     int verbs = 0;
     CHECK_INT(call("", "--help"), 0);
-    memcpy(overview, output, sizeof(overview));
+    memcpy(overview, program_output, sizeof(overview));
     for (char *line = overview; line; line = strchr(line, '\n')) {
         char name[32], arguments[64], usage[64];
         line += *line == '\n';
@@ -80,10 +65,11 @@ static void mistakes_are_told_once(void)
 {
     expect("simulte", ERR_EXIT_USAGE, "did you mean 'simulate'?");
     expect("frobnicate", ERR_EXIT_USAGE, "unknown verb 'frobnicate'");
-    CHECK(strstr(output, "did you mean") == NULL);
+    CHECK(strstr(program_output, "did you mean") == NULL);
     expect("simulate --evnts 3", ERR_EXIT_USAGE, "events");
-    CHECK(strstr(output, "freshet: ") == output);
-    CHECK(strchr(output, '\n') == output + strlen(output) - 1); /* one line */
+    CHECK(strstr(program_output, "freshet: ") == program_output);
+    CHECK(strchr(program_output, '\n') ==
+          program_output + strlen(program_output) - 1); /* one line */
     expect("simulate --events", ERR_EXIT_USAGE, "--events needs a value");
     expect("simulate --events many", ERR_EXIT_USAGE, "many");
     expect("simulate --events 0", ERR_EXIT_USAGE, "events");
@@ -108,14 +94,14 @@ static void later_sources_win(void)
     CHECK_INT(fclose(file), 0);
     /* The store that is missing is named by its path, which ends in the application's name. */
     CHECK_INT(call("", "query position --config shop.properties"), ERR_EXIT_STORE);
-    CHECK_CONTAINS(output, "none/from-file");
+    CHECK_CONTAINS(program_output, "none/from-file");
     CHECK_INT(call("FRESHET_APPLICATION_ID=from-env", "query position --config shop.properties"),
               ERR_EXIT_STORE);
-    CHECK_CONTAINS(output, "none/from-env");
+    CHECK_CONTAINS(program_output, "none/from-env");
     CHECK_INT(call("FRESHET_APPLICATION_ID=from-env",
                    "query position --set application.id=from-set --config shop.properties"),
               ERR_EXIT_STORE);
-    CHECK_CONTAINS(output, "none/from-set");
+    CHECK_CONTAINS(program_output, "none/from-set");
     CHECK_INT(call("FRESHET_APPLICATIN_ID=x", "query position --config shop.properties"),
               ERR_EXIT_USAGE);
     expect("query position --config missing.properties", ERR_EXIT_USAGE, "missing.properties");
@@ -151,7 +137,7 @@ static void simulate_writes_the_same_file_twice(void)
     CHECK(n > 2000 * 20);
     CHECK_BYTES(first, n, second, m);
     CHECK_INT(call("", faults), 0);
-    CHECK_CONTAINS(output, "duplicates");
+    CHECK_CONTAINS(program_output, "duplicates");
     n = file_bytes("f.jsonl", first, SIZE);
     CHECK_INT(call("", faults), 0);
     m = file_bytes("f.jsonl", second, SIZE);
@@ -162,15 +148,31 @@ static void import_reads_what_simulate_writes(void)
 {
     expect("simulate --events 3000 --to s.tsv.gz --format sessions", 0, "simulated 3000 events");
     expect("import --input s.tsv.gz --format sessions --type view --to none", 0, "rows");
-    CHECK_CONTAINS(output, "view");
-    CHECK(strstr(output, "left out") == NULL);
+    CHECK_CONTAINS(program_output, "view");
+    CHECK(strstr(program_output, "left out") == NULL);
     expect("simulate --events 3000 --to e.csv --format events", 0, "simulated 3000 events");
     expect("import --input e.csv --to none", 0, "purchase");
-    CHECK(strstr(output, "left out") == NULL);
+    CHECK(strstr(program_output, "left out") == NULL);
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/s.tsv.gz", folder);
     CHECK_INT(unlink(path), 0);
     (void)snprintf(path, sizeof(path), "%s/e.csv", folder);
+    CHECK_INT(unlink(path), 0);
+}
+
+static void odd_ids_survive_csv(void)
+{
+    static const char row[] = "u 1,\"a, \"\"b\"\"\",view,1430623510000,,1,2.50\n";
+    char content[512];
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/odd.csv", folder);
+    FILE *file = fopen(path, "w");
+    CHECK(file != NULL);
+    fprintf(file, "user,item,event,time,order,quantity,price\n%s", row);
+    CHECK_INT(fclose(file), 0);
+    expect("import --input odd.csv --to again.csv --value-format events", 0, "1 events");
+    content[file_bytes("again.csv", content, sizeof(content) - 1)] = '\0';
+    CHECK_CONTAINS(content, row);
     CHECK_INT(unlink(path), 0);
 }
 
@@ -185,20 +187,8 @@ static void targets_that_cannot_be(void)
     expect("import --input missing.csv --to none", ERR_EXIT_USAGE, "missing.csv");
 }
 
-static void find_program(void)
-{
-    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 16);
-    CHECK(n > 0);
-    program[n] = '\0';
-    char *slash = strrchr(program, '/');
-    CHECK(slash != NULL);
-    memcpy(slash, "/freshet", sizeof("/freshet"));
-    CHECK_INT(access(program, X_OK), 0);
-}
-
 int main(void)
 {
-    find_program();
     (void)snprintf(folder, sizeof(folder), "/tmp/freshet-cli-XXXXXX");
     CHECK(mkdtemp(folder) != NULL);
     CASE(help_teaches);
@@ -207,6 +197,7 @@ int main(void)
     CASE(later_sources_win);
     CASE(simulate_writes_the_same_file_twice);
     CASE(import_reads_what_simulate_writes);
+    CASE(odd_ids_survive_csv);
     CASE(targets_that_cannot_be);
     CHECK_INT(rmdir(folder), 0);
     return 0;
