@@ -116,6 +116,7 @@ static bool round_run(struct shard *shard, struct err *err)
     if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err)) return false;
     int n = in.n;
     if (n > 0) {
+        if (!shard->stats.first_ns) shard->stats.first_ns = clock_mono_ns();
         shard->stats.stage_ns[STAGE_POLL] += clock_mono_ns() - since;
         fault_point("fetched");
         bool ok = batch_run(shard->batch, &in, epochs_current(shard->epochs), err);
@@ -127,7 +128,8 @@ static bool round_run(struct shard *shard, struct err *err)
     if (!epochs_advance(shard->epochs, 0, err)) return false;
     state_shard_trim(shard->state);
     if (n > 0) {
-        shard->stats.stage_ns[STAGE_COMMIT] += clock_mono_ns() - since;
+        shard->stats.last_ns = clock_mono_ns();
+        shard->stats.stage_ns[STAGE_COMMIT] += shard->stats.last_ns - since;
         shard->stats.allocations += mem_thread_count() - allocations;
         numbers_publish(shard);
     }

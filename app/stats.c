@@ -51,6 +51,9 @@ void stats_add(struct stats *sum, const struct stats *more)
     sum->epochs += more->epochs;
     sum->batches += more->batches;
     sum->allocations += more->allocations;
+    if (more->first_ns && (!sum->first_ns || more->first_ns < sum->first_ns))
+        sum->first_ns = more->first_ns;
+    if (more->last_ns > sum->last_ns) sum->last_ns = more->last_ns;
     for (int i = 0; i < INGEST_REASON_COUNT; i++)
         sum->reasons[i] += more->reasons[i];
     for (int i = 0; i < STAGE_COUNT; i++)

@@ -58,14 +58,17 @@ static void report_print(const struct stats *stats)
            "\"quiet\":%llu,"
            "\"late\":%llu,\"too_late\":%llu,\"dead_letters\":%llu,\"epochs\":%llu,\"batches\":%llu,"
            "\"steps\":%llu,"
-           "\"prefills\":%llu,\"allocations\":%llu,\"reasons\":{",
+           "\"prefills\":%llu,\"allocations\":%llu,\"records_per_s\":%.0f,\"reasons\":{",
            (unsigned long long)stats->records, (unsigned long long)stats->events,
            (unsigned long long)stats->lists, (unsigned long long)stats->replayed,
            (unsigned long long)stats->duplicates, (unsigned long long)stats->quiet,
            (unsigned long long)stats->late, (unsigned long long)stats->too_late,
            (unsigned long long)stats->poison, (unsigned long long)stats->epochs,
            (unsigned long long)stats->batches, (unsigned long long)stats->steps,
-           (unsigned long long)stats->prefills, (unsigned long long)stats->allocations);
+           (unsigned long long)stats->prefills, (unsigned long long)stats->allocations,
+           stats->last_ns > stats->first_ns
+               ? (double)stats->records * 1e9 / (double)(stats->last_ns - stats->first_ns)
+               : 0.0);
     for (int i = 1; i < INGEST_REASON_COUNT; i++)
         printf("%s\"%s\":%llu", i > 1 ? "," : "", ingest_reason_name((enum ingest_reason)i),
                (unsigned long long)stats->reasons[i]);
