@@ -106,7 +106,7 @@ struct fold_result state__fold(const struct state_options *options, struct user 
 struct pop_row {
     uint64_t key;   /* item key */
     double level;   /* L: log2 of the decayed count, at time 0 */
-    uint32_t id_at; /* offset of the id's text in the table's ids */
+    uint64_t id_at; /* offset of the id's text in the table's ids */
     uint16_t id_len;
     int16_t top; /* place in the sorted top, -1 none */
     bool dirty;  /* changed since the last seal */

@@ -120,7 +120,7 @@ static void pack_ids(struct pop_table *table)
     buf_init(&packed, table->ids.max);
     for (uint32_t i = 0; i < table->n; i++) {
         struct str id = state__pop_id(table, table->rows + i);
-        table->rows[i].id_at = (uint32_t)packed.len;
+        table->rows[i].id_at = packed.len;
         buf_push_str(&packed, id);
     }
     buf_fini(&table->ids);
@@ -164,11 +164,8 @@ static uint32_t row_new(struct pop_table *table, uint64_t key, struct str id, do
 {
     table->rows = grow32(table->rows, table->n, &table->cap, sizeof *table->rows);
     uint32_t at = table->n++;
-    table->rows[at] = (struct pop_row){.key = key,
-                                       .level = level,
-                                       .id_at = (uint32_t)table->ids.len,
-                                       .id_len = (uint16_t)id.len,
-                                       .top = -1};
+    table->rows[at] = (struct pop_row){
+        .key = key, .level = level, .id_at = table->ids.len, .id_len = (uint16_t)id.len, .top = -1};
     buf_push_str(&table->ids, id);
     assert(!table->ids.failed);
     (void)map_u64_set(table->index, key, at);
