@@ -1,0 +1,48 @@
+/* What the tests of train/ share. */
+#include "tests/train/support.h"
+
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "tests/test.h"
+
+struct train_data *support_data(const char *text, enum log_format_kind kind,
+                                const struct train_source *source)
+{
+    char path[] = "/tmp/freshet-train-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK(fd >= 0);
+    CHECK_INT(write(fd, text, strlen(text)), strlen(text));
+    CHECK_INT(close(fd), 0);
+    const char *paths[] = {path};
+    struct train_source all = {0};
+    if (source) all = *source;
+    all.paths = paths;
+    all.n_paths = 1;
+    all.kind = kind;
+    struct train_data *data = NULL;
+    struct err err = ERR_INIT;
+    CHECK_OK(train_data_read(&data, &all, &err), err);
+    CHECK_INT(unlink(path), 0);
+    return data;
+}
+
+char *support_ring(int users, int items, int length, double noise, uint64_t seed)
+{
+    struct rng rng;
+    rng_init(&rng, seed);
+    size_t room = (size_t)(users * length) * 24 + 1, at = 0;
+    char *text = malloc(room);
+    CHECK(text != NULL);
+    for (int u = 0; u < users; u++) {
+        uint64_t item = rng_below(&rng, (uint64_t)items);
+        for (int t = 0; t < length; t++) {
+            int n = snprintf(text + at, room - at, "u%d item-%d\n", u, (int)item);
+            CHECK(n > 0 && (size_t)n < room - at);
+            at += (size_t)n;
+            item = rng_unit(&rng) < noise ? rng_below(&rng, (uint64_t)items)
+                                          : (item + 1) % (uint64_t)items;
+        }
+    }
+    return text;
+}

@@ -1,0 +1,192 @@
+/* Training as a whole: it learns, it is the same twice, and what it learnt is what the pipeline computes. */
+#include "tests/test.h"
+
+#include "base/mem.h"
+#include "tests/train/support.h"
+#include "train/encoder.h"
+#include "train/train.h"
+
+enum { ITEMS = 40 };
+
+static struct train_options small_options(void)
+{
+    struct train_options options = train_options_default();
+    options.dim = 16;
+    options.hidden = 16;
+    options.feed = 32;
+    options.blocks = 1;
+    options.batch = 128;
+    options.rate = 0.01;
+    options.dropout = 0.1;
+    options.epochs = 12;
+    return options;
+}
+
+static struct model *learn(const struct train_data *data, const struct train_options *options,
+                           struct train_result *result)
+{
+    struct model *model = NULL;
+    struct err err = ERR_INIT;
+    CHECK_OK(train_lru(data, options, NULL, NULL, &model, result, &err), err);
+    return model;
+}
+
+static struct train_data *ring(uint64_t seed)
+{
+    char *text = support_ring(300, ITEMS, 12, 0.1, seed);
+    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
+    free(text);
+    return data;
+}
+
+/* On a ring the next item is known nine times of ten; popularity finds one in ITEMS. */
+static void learns_a_ring(void)
+{
+    struct train_data *data = ring(TEST_SEED());
+    struct train_options options = small_options();
+    options.split.protocol = TRAIN_LEAVE_ONE_OUT;
+    for (int loss = TRAIN_FULL; loss <= TRAIN_SAMPLED; loss++) {
+        options.loss = (enum train_loss)loss;
+        options.negatives = 8;
+        struct train_result result;
+        struct model *model = learn(data, &options, &result);
+        struct eval_options eval = {
+            .split = options.split, .k = {1, 5}, .n_k = 2, .window = 50, .half_life_ms = 1000};
+        struct eval_result got;
+        struct err err = ERR_INIT;
+        CHECK_OK(eval_run(model, data, data, &eval, &got, &err), err);
+        printf("  %s: HR@1 %.3f, of popularity %.3f, best epoch %d\n", loss ? "sampled" : "full",
+               got.encoder.hr[0], got.popular.hr[0], result.best_epoch);
+        CHECK_INT(got.targets, 300);
+        CHECK_INT(result.n_validation, 300);
+        CHECK(got.encoder.hr[0] > 0.8);
+        CHECK(got.popular.hr[0] < 0.2);
+        CHECK(result.hr10 > 0.8);
+        model_free(model);
+    }
+    train_data_free(data);
+}
+
+static void same_twice(void)
+{
+    struct train_data *data = ring(7);
+    struct train_options options = small_options();
+    options.epochs = 2;
+    struct train_result first, second;
+    struct model *a = learn(data, &options, &first);
+    options.threads = 1;
+    struct model *b = learn(data, &options, &second);
+    CHECK_HEX(model_info(a).id, model_info(b).id);
+    CHECK_NEAR(first.ndcg10, second.ndcg10, 0);
+    options.seed++;
+    struct model *c = learn(data, &options, &second);
+    CHECK(model_info(a).id != model_info(c).id);
+    model_free(a);
+    model_free(b);
+    model_free(c);
+    train_data_free(data);
+}
+
+/* The forward pass of training and model_prefill give the same user vectors. */
+static void forward_is_prefill(void)
+{
+    struct train_data *data = ring(8);
+    struct train_options options = small_options();
+    options.epochs = 2;
+    options.blocks = 2;
+    options.use_types = options.use_gaps = true;
+    struct train_result result;
+    struct model *model = learn(data, &options, &result);
+    struct model_config config = model_shape(model);
+    enum { T = 30 };
+    static const int start[] = {0, T};
+    int32_t items[T], types[T], gaps[T], targets[T] = {0};
+    struct model_input inputs[T];
+    for (int t = 0; t < T; t++) {
+        inputs[t] =
+            (struct model_input){t * 7 % ITEMS, t % 6, t == 0 ? 0 : (int64_t)1000 << (t % 20)};
+        items[t] = inputs[t].item;
+        types[t] = inputs[t].type;
+        gaps[t] = model_gap_bucket(inputs[t].gap_ms, config.n_gaps);
+    }
+    struct train__batch batch = {.n = 1,
+                                 .start = start,
+                                 .P = T,
+                                 .item = items,
+                                 .type = types,
+                                 .gap = gaps,
+                                 .target = targets};
+    struct train__encoder *encoder = train__encoder_new(&config);
+    const float *x = train__encoder_forward(encoder, model_raw_params(model), &batch, 0, 0);
+    struct model_scratch *scratch = model_scratch_new(model);
+    float *state = mem_aligned(64, (size_t)model_info(model).S * sizeof(float));
+    for (int t = 1; t <= T; t++) {
+        model_prefill(model, scratch, t, inputs, state);
+        const float *vector = model_state_vector(model, state);
+        for (int d = 0; d < config.D; d++)
+            CHECK_NEAR(x[(t - 1) * config.D + d], vector[d], 1e-4);
+    }
+    mem_free(state);
+    model_scratch_free(scratch);
+    train__encoder_free(encoder);
+    model_free(model);
+    train_data_free(data);
+}
+
+static bool stop_in_second_epoch(void *context, const struct train_progress *progress)
+{
+    int *calls = context;
+    (*calls)++;
+    return progress->epoch < 2;
+}
+
+static void stops_when_asked(void)
+{
+    struct train_data *data = ring(9);
+    struct train_options options = small_options();
+    struct model *model = NULL;
+    struct train_result result;
+    struct err err = ERR_INIT;
+    int calls = 0;
+    CHECK_OK(train_lru(data, &options, stop_in_second_epoch, &calls, &model, &result, &err), err);
+    CHECK_INT(result.epochs, 2);
+    CHECK(calls > 3);
+    model_free(model);
+    options.dim = 17;
+    CHECK_FAIL(train_lru(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
+    CHECK_INT(err.exit_code, ERR_EXIT_USAGE);
+    options = small_options();
+    options.rate = 1e30;
+    options.clip = 0;
+    CHECK_FAIL(train_lru(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
+    CHECK_CONTAINS(err.text, "no number");
+    train_data_free(data);
+}
+
+/* Users of one event, ids with any bytes, one item only: no crash, a model. */
+static void odd_data(void)
+{
+    struct train_data *data =
+        support_data("u \xC3\xA9!#\nw x\nu \xC3\xA9!#\nv x\n", LOGFILE_PAIRS, NULL);
+    struct train_options options = small_options();
+    struct train_result result;
+    struct model *model = learn(data, &options, &result);
+    CHECK_INT(model_info(model).N, 2);
+    CHECK_INT(result.n_positions, 1);
+    CHECK_INT(result.n_validation, 0);
+    options.loss = TRAIN_SAMPLED;
+    model_free(model);
+    model = learn(data, &options, &result);
+    model_free(model);
+    train_data_free(data);
+}
+
+int main(void)
+{
+    CASE(learns_a_ring);
+    CASE(same_twice);
+    CASE(forward_is_prefill);
+    CASE(stops_when_asked);
+    CASE(odd_data);
+    return 0;
+}
