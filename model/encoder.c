@@ -90,12 +90,9 @@ static void embed(const struct model *model, const struct model_input *input, fl
             out[j] += row[r][j];
 }
 
-/* x (rows,D) <- norm of the embedded inputs. */
-static void embed_rows(const struct model *model, struct model_scratch *scratch, int rows,
-                       const struct model_input *input)
+/* x (rows,D) <- norm of the embedded inputs in z. */
+static void embed_norm(const struct model *model, struct model_scratch *scratch, int rows)
 {
-    for (int r = 0; r < rows; r++)
-        embed(model, &input[r], scratch->z + (size_t)r * (size_t)model->config.D);
     model->kernels->norm(rows, model->config.D, scratch->z, NULL,
                          model__tensor(model, MODEL_INPUT_NORM_WEIGHT, 0),
                          model__tensor(model, MODEL_INPUT_NORM_BIAS, 0), scratch->x);
@@ -145,55 +142,58 @@ const float *model_state_vector(const struct model *model, const float *state)
     return state + (size_t)model->config.L * 2 * (size_t)model->config.H;
 }
 
+/* The recurrence of one block, row after row: h (rows,2H) of the scratch <- the states behind it. */
+static void recur_rows(const struct model *model, struct model_scratch *scratch, int block, int n,
+                       const struct model_row *rows)
+{
+    size_t width = 2 * (size_t)model->config.H;
+    for (int r = 0; r < n; r++) {
+        float *h = rows[r].state + (size_t)block * width;
+        if (rows[r].fresh) memset(h, 0, width * sizeof *h);
+        model->kernels->recur(model->config.H, block_lambda(model, block),
+                              scratch->u + (size_t)r * width, h);
+        memcpy(scratch->h + (size_t)r * width, h, width * sizeof *h);
+    }
+}
+
+void model_advance(const struct model *model, struct model_scratch *scratch, int n,
+                   const struct model_row *rows, float *vectors)
+{
+    size_t D = (size_t)model->config.D;
+    assert(n <= MODEL_MAX_BATCH);
+    model__scratch_rows(model, scratch, n);
+    for (int r = 0; r < n; r++)
+        embed(model, &rows[r].input, scratch->z + (size_t)r * D);
+    embed_norm(model, scratch, n);
+    for (int block = 0; block < model->config.L; block++) {
+        block_in(model, scratch, block, n);
+        recur_rows(model, scratch, block, n, rows);
+        block_out(model, scratch, block, n);
+    }
+    for (int r = 0; r < n; r++)
+        memcpy(state_vector(model, rows[r].state), scratch->x + (size_t)r * D, D * sizeof(float));
+    if (vectors) memcpy(vectors, scratch->x, (size_t)n * D * sizeof(float));
+}
+
 void model_step(const struct model *model, struct model_scratch *scratch, int B,
                 float *const *state, const struct model_input *input)
 {
-    const struct model_config *c = &model->config;
-    size_t width = 2 * (size_t)c->H;
+    struct model_row rows[MODEL_MAX_BATCH];
     assert(B <= MODEL_MAX_BATCH);
-    model__scratch_rows(model, scratch, B);
-    embed_rows(model, scratch, B, input);
-    for (int block = 0; block < c->L; block++) {
-        block_in(model, scratch, block, B);
-        for (int b = 0; b < B; b++) {
-            float *h = state[b] + (size_t)block * width;
-            model->kernels->recur(c->H, block_lambda(model, block), scratch->u + (size_t)b * width,
-                                  h);
-            memcpy(scratch->h + (size_t)b * width, h, width * sizeof *h);
-        }
-        block_out(model, scratch, block, B);
-    }
     for (int b = 0; b < B; b++)
-        memcpy(state_vector(model, state[b]), scratch->x + (size_t)b * (size_t)c->D,
-               (size_t)c->D * sizeof(float));
-}
-
-/* rows steps of one window at once; state goes on from what it was. */
-static void prefill_rows(const struct model *model, struct model_scratch *scratch, int rows,
-                         const struct model_input *input, float *state)
-{
-    const struct model_config *c = &model->config;
-    size_t width = 2 * (size_t)c->H;
-    embed_rows(model, scratch, rows, input);
-    for (int block = 0; block < c->L; block++) {
-        float *h = state + (size_t)block * width;
-        block_in(model, scratch, block, rows);
-        for (int t = 0; t < rows; t++) {
-            model->kernels->recur(c->H, block_lambda(model, block), scratch->u + (size_t)t * width,
-                                  h);
-            memcpy(scratch->h + (size_t)t * width, h, width * sizeof *h);
-        }
-        block_out(model, scratch, block, rows);
-    }
-    memcpy(state_vector(model, state), scratch->x + (size_t)(rows - 1) * (size_t)c->D,
-           (size_t)c->D * sizeof(float));
+        rows[b] = (struct model_row){.state = state[b], .input = input[b]};
+    model_advance(model, scratch, B, rows, NULL);
 }
 
 void model_prefill(const struct model *model, struct model_scratch *scratch, int T,
                    const struct model_input *input, float *state)
 {
+    struct model_row rows[PREFILL_ROWS];
     model_state_init(model, state);
-    model__scratch_rows(model, scratch, T < PREFILL_ROWS ? T : PREFILL_ROWS);
-    for (int t = 0; t < T; t += PREFILL_ROWS)
-        prefill_rows(model, scratch, T - t < PREFILL_ROWS ? T - t : PREFILL_ROWS, input + t, state);
+    for (int t = 0; t < T; t += PREFILL_ROWS) {
+        int n = T - t < PREFILL_ROWS ? T - t : PREFILL_ROWS;
+        for (int r = 0; r < n; r++)
+            rows[r] = (struct model_row){.state = state, .input = input[t + r]};
+        model_advance(model, scratch, n, rows, NULL);
+    }
 }

@@ -61,10 +61,12 @@ struct model__kernels {
     int (*count_reaching)(int n, const float *a, float x);
     /* The same; bit i % 16 of hits[i / 16] tells which. */
     int (*find_reaching)(int n, const float *a, float x, uint16_t *hits);
+    /* rank[i] = how many of the n keys, 64 at most, are larger than key[i]. The keys differ. */
+    void (*rank)(int n, const uint64_t *key, uint8_t *rank);
     int scan_users; /* at most so many in a call of scan_*; full calls are the fastest */
-    /* Called before the first and behind the last scan_* of a list, if they are not NULL. */
-    void (*scan_begin)(int D);
-    void (*scan_end)(void);
+    /* Called before the first and behind the last scan_* of B lists, if they are not NULL. */
+    void (*scan_begin)(int D, int B);
+    void (*scan_end)(int B);
     int user_code_max; /* codes of user vectors lie in -max..max */
 };
 

@@ -93,6 +93,14 @@ V16 i16 i16_dot4(i16 sum, i16 bytes, i16 user)
     return (i16){dot4(sum.low, bytes.low, user.low), dot4(sum.high, bytes.high, user.high)};
 }
 
+V16 int u8_count_larger(const uint64_t *key, int n, uint64_t than)
+{
+    int larger = 0;
+    for (int i = 0; i < n; i++)
+        larger += key[i] > than;
+    return larger;
+}
+
 /* Lanes l and l+8, l and l+4, l and l+2, l and l+1. */
 V16 float v16_sum(v16 v)
 {

@@ -41,6 +41,14 @@ typedef __m512i i16;
 #define i16_set1 _mm512_set1_epi32
 #define i16_dot4 _mm512_dpbusd_epi32
 
+static inline __attribute__((always_inline, target(TARGET))) int
+u8_count_larger(const uint64_t *key, int n, uint64_t than)
+{
+    __mmask8 valid = (__mmask8)(255u >> (8 - n));
+    __m512i keys = _mm512_maskz_loadu_epi64(valid, key);
+    return __builtin_popcount(_mm512_cmpgt_epu64_mask(keys, _mm512_set1_epi64((int64_t)than)));
+}
+
 /* Lanes l and l+8, l and l+4, l and l+2, l and l+1. */
 static inline __attribute__((always_inline, target(TARGET))) float v16_sum(v16 v)
 {
@@ -76,8 +84,9 @@ struct tile_config {
 
 /* Every tile register has 16 rows of 64 bytes, but for vectors shorter than 64: these fill their rows less
  * far, and their items have fewer lines. */
-AMX void amx_begin(int D)
+AMX void amx_begin(int D, int B)
 {
+    if (B < AMX_WORTH) return;
     int width = D < AMX_CHUNK ? D : AMX_CHUNK;
     struct tile_config config = {.palette = 1,
                                  .row_bytes = {(uint16_t)width, 64, 64},
@@ -85,9 +94,9 @@ AMX void amx_begin(int D)
     _tile_loadconfig(&config);
 }
 
-AMX void amx_end(void)
+AMX void amx_end(int B)
 {
-    _tile_release();
+    if (B >= AMX_WORTH) _tile_release();
 }
 
 /* What the users of one call bring, as the tile registers load it. */
@@ -129,6 +138,10 @@ INLINE v16 amx_approx(const struct amx_users *users, int u, v16 scale, float use
 AMX void amx_scan_scores(int D, const struct model__scan_tile *tile, int n,
                          const struct model__scan_user *user, float *approx)
 {
+    if (n < AMX_WORTH) {
+        scan_scores(D, tile, n, user, approx);
+        return;
+    }
     struct amx_users users;
     amx_gather(D, n, user, &users);
     for (int i = 0; i < MODEL__SCAN_TILE; i += 16) {

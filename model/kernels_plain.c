@@ -171,6 +171,16 @@ static void dots(int D, int n, const float *const *a, const float *const *b, flo
         out[i] = dot(D, a[i], b[i]);
 }
 
+static void rank_keys(int n, const uint64_t *key, uint8_t *rank)
+{
+    for (int i = 0; i < n; i++) {
+        int larger = 0;
+        for (int j = 0; j < n; j++)
+            larger += key[j] > key[i];
+        rank[i] = (uint8_t)larger;
+    }
+}
+
 const struct model__kernels model__kernels_plain = {
     .name = "plain",
     .matmul = matmul,
@@ -179,6 +189,7 @@ const struct model__kernels model__kernels_plain = {
     .recur = recur,
     .dot = dot,
     .dots = dots,
+    .rank = rank_keys,
     .scan_scores = scan_scores,
     .scan_hits = scan_hits,
     .raise = raise,

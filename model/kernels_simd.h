@@ -9,6 +9,7 @@
  *   v16_reaches    16 bits: a >= b
  *   i16            16 int32 or 64 bytes; i16_load, _set1, v16_of_i16
  *   i16_dot4       sum + the four products of bytes, unsigned by signed, in each lane
+ *   u8_count_larger(key, n, than)  how many of n <= 8 unsigned 64-bit keys are larger
  *   SCAN_GROUPS    groups of items that one pass of the scan holds in registers, 1, 2 or 4
  *   USER_CODE_MAX  largest signed byte that i16_dot4 takes without saturating
  *
@@ -299,10 +300,20 @@ KERNEL void dots(int D, int n, const float *const *a, const float *const *b, flo
     }
 }
 
+KERNEL void rank_keys(int n, const uint64_t *key, uint8_t *rank)
+{
+    for (int i = 0; i < n; i++) {
+        int larger = 0;
+        for (int j = 0; j < n; j += 8)
+            larger += u8_count_larger(key + j, n - j < 8 ? n - j : 8, key[i]);
+        rank[i] = (uint8_t)larger;
+    }
+}
+
 #define KERNELS_OF_TEMPLATE                                                                        \
     .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .dot = dot, .dots = dots,        \
-    .raise = raise, .count_reaching = count_reaching, .find_reaching = find_reaching,              \
-    .user_code_max = USER_CODE_MAX
+    .rank = rank_keys, .raise = raise, .count_reaching = count_reaching,                           \
+    .find_reaching = find_reaching, .user_code_max = USER_CODE_MAX
 
 const struct model__kernels KERNELS_TABLE = {
     KERNELS_OF_TEMPLATE,

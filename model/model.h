@@ -173,8 +173,19 @@ struct model_input {
 
 /* The state of nobody: what a user has before the first step. state (S). */
 void model_state_init(const struct model *model, float *state);
-/* One step for B users at once: state[b] (S floats, updated in place) <- state[b], input[b]. The users
- * are distinct. B at most MODEL_MAX_BATCH. A type or gap that the model has no row for takes the last. */
+/* One step of one user, among the rows of model_advance. */
+struct model_row {
+    float *state; /* (S) of the user, updated in place */
+    struct model_input input;
+    bool fresh; /* the step is taken from the state of nobody, whatever `state` holds */
+};
+
+/* n steps in order, any users: rows with the same state are consecutive steps of one user. vectors (n,D): the user vector after
+ * each row, or NULL. n at most MODEL_MAX_BATCH. A type or gap that the model has no row for takes the last. Same bits however
+ * steps are cut into calls; a call with many rows reads the weights once for all. */
+void model_advance(const struct model *model, struct model_scratch *scratch, int n,
+                   const struct model_row *rows, float *vectors);
+/* One step for B users at once: model_advance for users that are distinct. */
 void model_step(const struct model *model, struct model_scratch *scratch, int B,
                 float *const *state, const struct model_input *input);
 /* A whole window from the state of nobody: state (S) written. T = 0 is model_state_init. Same bits as T

@@ -9,9 +9,13 @@ static const float zeros[1024];
 
 const float *model__usable_vector(int D, const float *vector)
 {
-    for (int j = 0; j < D; j++)
-        if (!(fabsf(vector[j]) <= MODEL__VECTOR_MAX)) return zeros;
-    return vector;
+    int unusable[16] = {0};
+    for (int j = 0; j < D; j += 16)
+        for (int l = 0; l < 16; l++)
+            unusable[l] |= !(fabsf(vector[j + l]) <= MODEL__VECTOR_MAX);
+    for (int l = 1; l < 16; l++)
+        unusable[0] |= unusable[l];
+    return unusable[0] ? zeros : vector;
 }
 
 float model__item_score(const struct model *model, const float *vector, int32_t item)

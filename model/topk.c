@@ -38,7 +38,8 @@ enum {
     SEED_TILES = 16,  /* 4,096 items; bench/model_bench.c */
     QUEUE_MAX = 4096, /* hits that wait for their score */
     QUEUE_FLUSH = 16, /* enough of them that their items' memory latencies overlap */
-    BISECTIONS = 16,
+    BISECTIONS = 12,  /* to 1/2000 of the largest score that the seed could hold */
+    SOME = 64,        /* hits scored at a time */
 };
 
 /* One user of the batch. */
@@ -120,15 +121,24 @@ static float round_up(float x)
     return x * (1.0f + 1e-5f) + 1e-18f;
 }
 
+/* The largest |vector[j]|. Sixteen at a time, for the compiler to put side by side. */
+static float largest_size(int D, const float *vector)
+{
+    float largest[16] = {0};
+    for (int j = 0; j < D; j += 16)
+        for (int l = 0; l < 16; l++)
+            largest[l] = fabsf(vector[j + l]) > largest[l] ? fabsf(vector[j + l]) : largest[l];
+    for (int l = 1; l < 16; l++)
+        largest[0] = largest[l] > largest[0] ? largest[l] : largest[0];
+    return largest[0];
+}
+
 /* Codes, scale and lengths of one user vector. codes (D) written. */
 static void prepare_user(const struct job *job, int b, const float *vector, int8_t *codes)
 {
     struct seeker *seeker = &job->search->seekers[b];
     int D = job->model->config.D, code_max = job->model->kernels->user_code_max;
-    float largest = 0.0f;
-    for (int j = 0; j < D; j++)
-        largest = fabsf(vector[j]) > largest ? fabsf(vector[j]) : largest;
-    float scale = largest / (float)code_max;
+    float scale = largest_size(D, vector) / (float)code_max;
     if (scale < 1e-30f) scale = 1e-30f;
     float inverse = 1.0f / scale;
     float *rest = job->search->lanes; /* w */
@@ -206,29 +216,60 @@ static void keep(struct seeker *seeker, int K, float score, int32_t item)
     if (last > seeker->floor) seeker->floor = last;
 }
 
-/* Scores what waits in the queue, some at a time, and keeps what is good enough. */
-static void flush_queue(const struct job *job)
+/* Scores of n hits, 1 to SOME. */
+static void score_hits(const struct job *job, int n, const struct hit *hit, float *score)
 {
-    enum { SOME = 64 };
-    struct model__search *search = job->search;
     size_t D = (size_t)job->model->config.D;
     const float *items = model__tensor(job->model, MODEL_ITEM_EMBEDDING, 0);
     const float *bias = model__tensor(job->model, MODEL_ITEM_BIAS, 0);
     const float *user[SOME], *item[SOME];
+    assert(n >= 1 && n <= SOME);
+    for (int i = 0; i < n; i++) {
+        user[i] = job->search->seekers[hit[i].seeker].vector;
+        item[i] = items + (size_t)hit[i].item * D;
+    }
+    job->model->kernels->dots((int)D, n, user, item, score);
+    for (int i = 0; i < n; i++)
+        score[i] = model__score_of(score[i], bias[hit[i].item]);
+}
+
+/* Scores what waits in the queue, some at a time, and keeps what is good enough. */
+static void flush_queue(const struct job *job)
+{
+    struct model__search *search = job->search;
     float score[SOME];
     for (int from = 0; from < search->n_queue; from += SOME) {
         const struct hit *hit = search->queue + from;
         int n = search->n_queue - from < SOME ? search->n_queue - from : SOME;
-        for (int i = 0; i < n; i++) {
-            user[i] = search->seekers[hit[i].seeker].vector;
-            item[i] = items + (size_t)hit[i].item * D;
-        }
-        job->model->kernels->dots((int)D, n, user, item, score);
+        score_hits(job, n, hit, score);
         for (int i = 0; i < n; i++)
-            keep(&search->seekers[hit[i].seeker], job->K,
-                 model__score_of(score[i], bias[hit[i].item]), hit[i].item);
+            keep(&search->seekers[hit[i].seeker], job->K, score[i], hit[i].item);
     }
     search->n_queue = 0;
+}
+
+/* The same when all that waits, at most SOME, belongs to one user who has nothing yet: each key goes
+ * straight to its rank, which is cheaper than one insertion after the other. */
+static void flush_first(const struct job *job, struct seeker *seeker)
+{
+    struct model__search *search = job->search;
+    if (search->n_queue == 0) return;
+    float score[SOME];
+    uint64_t key[SOME];
+    uint8_t rank[SOME];
+    int n = 0;
+    score_hits(job, search->n_queue, search->queue, score);
+    for (int i = 0; i < search->n_queue; i++)
+        if (!is_excluded(seeker->out, search->queue[i].item))
+            key[n++] = key_of(score[i], search->queue[i].item);
+    search->n_queue = 0;
+    job->model->kernels->rank(n, key, rank);
+    for (int i = 0; i < n; i++)
+        if (rank[i] < job->K) seeker->best[rank[i]] = key[i];
+    seeker->n = n < job->K ? n : job->K;
+    if (seeker->n < job->K) return;
+    float last = key_score(seeker->best[job->K - 1]);
+    if (last > seeker->floor) seeker->floor = last;
 }
 
 /* Queues the items of one tile whose bit is set, and starts to fetch their vectors. hits (GROUPS). */
@@ -342,8 +383,11 @@ static void seed_users(const struct job *job, int b, int n, int n_tiles)
             if (model->kernels->find_reaching(TILE, seed_scores(job, t, u), threshold, hits) > 0)
                 queue_hits(job, b + u, t, hits);
         }
+        if (seeker->n == 0 && job->search->n_queue <= SOME)
+            flush_first(job, seeker);
+        else
+            flush_queue(job);
     }
-    flush_queue(job);
 }
 
 /* ---- the other tiles ---- */
@@ -409,12 +453,12 @@ void model_topk(const struct model *model, struct model_scratch *scratch, int B,
     int n_tiles = model->catalog->n_tiles, n_seed = n_tiles < SEED_TILES ? n_tiles : SEED_TILES;
     const struct model__kernels *kernels = model->kernels;
     prepare(&job, vector, exclusions);
-    if (kernels->scan_begin != NULL) kernels->scan_begin(model->config.D);
+    if (kernels->scan_begin != NULL) kernels->scan_begin(model->config.D, B);
     for (int b = 0; b < B; b += kernels->scan_users)
         seed_users(&job, b, B - b < kernels->scan_users ? B - b : kernels->scan_users, n_seed);
     for (int t = n_seed; t < n_tiles; t++)
         scan_tile(&job, t);
-    if (kernels->scan_end != NULL) kernels->scan_end();
+    if (kernels->scan_end != NULL) kernels->scan_end(B);
     flush_queue(&job);
     for (int b = 0; b < B; b++) {
         const struct seeker *seeker = &job.search->seekers[b];

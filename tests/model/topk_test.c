@@ -135,10 +135,10 @@ static const char *const kernel_names[] = {"plain", "avx2", "avx512", "amx"};
 
 static void case_random_and_hostile_catalogues(void)
 {
-    static const int sizes[] = {1, 15, 16, 100, 257, 1000, 5000, 9001};
+    static const int sizes[] = {1, 16, 100, 257, 1000, 5003};
     struct rng rng;
     rng_init(&rng, seed);
-    for (int s = 0; s < 8; s++)
+    for (int s = 0; s < 6; s++)
         for (int shape = 0; shape < SHAPE_COUNT; shape++) {
             int D = 16 * (1 + (int)rng_below(&rng, 8));
             struct model *model = catalogue(sizes[s], D, (enum shape)shape, &rng);
@@ -241,7 +241,7 @@ static void case_scans_agree(void)
     for (int k = 1; k < 4; k++) {
         const struct model__kernels *kernels = model__kernels_named(kernel_names[k], 64);
         if (kernels == NULL) continue;
-        if (kernels->scan_begin != NULL) kernels->scan_begin(64);
+        if (kernels->scan_begin != NULL) kernels->scan_begin(64, 16);
         for (int t = 0; t < c->n_tiles; t++) {
             size_t first = (size_t)t * MODEL__SCAN_TILE;
             struct model__scan_tile tile = {c->codes + first * 64, c->scale + first,
@@ -256,7 +256,7 @@ static void case_scans_agree(void)
                 CHECK_BYTES(got_hits, floats / 8, want_hits, floats / 8);
             }
         }
-        if (kernels->scan_end != NULL) kernels->scan_end();
+        if (kernels->scan_end != NULL) kernels->scan_end(16);
     }
     model_free(model);
 }
