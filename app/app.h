@@ -22,12 +22,12 @@ struct app {
 
 struct verb {
     const char *name;
-    const char *summary;  /* one line for `freshet --help` */
-    const char *usage;    /* "freshet train --input FILE --format lines --out FOLDER" */
-    const char *help;     /* a paragraph with examples, for `freshet VERB --help` */
+    const char *summary; /* one line for `freshet --help` */
+    const char *usage;   /* "freshet train --input FILE --format lines --out FOLDER" */
+    const char *help;    /* a paragraph with examples, for `freshet VERB --help` */
     const struct option_spec *flags;
     size_t n_flags;
-    bool uses_config;     /* takes --config and --set; its --help lists the configuration's groups */
+    bool uses_config; /* takes --config and --set; its --help lists the configuration's groups */
     bool (*run)(struct app *app, struct err *err);
 };
 

@@ -50,7 +50,8 @@ bool cli_unknown(const struct cli_group *groups, size_t n_groups, const char *na
 
 /* ---- flags ---- */
 
-/* One walk over the words. Two are made: the first reads --config, so that the environment and --set win. */
+/* One walk over the words. Two are made: the first reads --config, so that the environment and
+ * --set win. */
 struct walk {
     const struct verb *verb;
     struct app *app;
@@ -128,8 +129,8 @@ static bool take_common(struct walk *walk, const char *name, const char *inlined
     return true;
 }
 
-/* One word that begins with two dashes (taken off). A bool alone is true; a flag that nobody knows is left to options_set,
- * which says so and names the nearest. */
+/* One word that begins with two dashes (taken off). A bool alone is true; a flag that nobody knows
+ * is left to options_set, which says so and names the nearest. */
 static bool take_flag(struct walk *walk, const char *word, struct err *err)
 {
     const char *equals = strchr(word, '=');

@@ -8,10 +8,11 @@
 
 /* The command line: which verb, its flags, the configuration's sources, and the help texts.
  *
- *   freshet VERB [--config FILE]... [--set key=value]... [--flag value | --flag=value | --flag]... [argument]...
+ *   freshet VERB [--config FILE]... [--set key=value]... [--flag value | --flag=value | --flag]...
+ *   [argument]...
  *
- * The configuration is read in this order, the later wins: defaults, the files of --config, the environment
- * (FRESHET_APPLICATION_ID), --set. `--` ends the flags. Thread: main's. */
+ * The configuration is read in this order, the later wins: defaults, the files of --config, the
+ * environment (FRESHET_APPLICATION_ID), --set. `--` ends the flags. Thread: main's. */
 
 struct cli_group {
     const char *purpose;             /* heading in `freshet --help` */
@@ -29,8 +30,8 @@ enum cli_request {
     CLI_HELP, /* --help or -h was given */
 };
 
-/* Reads the n words behind the verb into a new app (cli_app_free frees it, also after false). environ_: "NAME=value"
- * until NULL. *request says what is asked for. Errors: ERR_FATAL exit 2. */
+/* Reads the n words behind the verb into a new app (cli_app_free frees it, also after false).
+ * environ_: "NAME=value" until NULL. *request says what is asked for. Errors: ERR_FATAL exit 2. */
 MUST_USE bool cli_parse(const struct verb *verb, int n, char *const *words, char *const *environ_,
                         struct app *app, enum cli_request *request, struct err *err);
 void cli_app_free(struct app *app);

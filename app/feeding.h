@@ -11,8 +11,8 @@
 #include "base/progress.h"
 #include "schemas/schemas.h"
 
-/* What `freshet import` and `freshet simulate` share: from the flags --to, --topic, --format and --flat to an open sink, and the
- * progress line. Thread: one owner. */
+/* What `freshet import` and `freshet simulate` share: from the flags --to, --topic, --format and
+ * --flat to an open sink, and the progress line. Thread: one owner. */
 
 struct feeding {
     struct settings settings;
@@ -50,7 +50,8 @@ void feeding_progress_begin(struct feeding *feeding, const char *what, const cha
                             uint64_t total);
 void feeding_progress(struct feeding *feeding, uint64_t done);
 void feeding_progress_end(struct feeding *feeding);
-/* Ctrl-C or SIGTERM came: end soon, what is sent will be acknowledged. A second signal ends the process at once. */
+/* Ctrl-C or SIGTERM came: end soon, what is sent will be acknowledged. A second signal ends the
+ * process at once. */
 bool feeding_is_stopped(void);
 double feeding_seconds(const struct feeding *feeding); /* since feeding_open */
 

@@ -197,8 +197,8 @@ static void keep(struct import *import, const struct log_row *row, enum event_ty
 
 /* ---- the file ---- */
 
-/* Names the event ids: the file's name without folder, and a checksum of its beginning, since many logs are called
- * train.tsv. */
+/* Names the event ids: the file's name without folder, and a checksum of its beginning, since many
+ * logs are called train.tsv. */
 static bool make_name(struct import *import, struct err *err)
 {
     const char *path = import->options.path;

@@ -11,11 +11,13 @@
 
 /* From a log file's rows to shop events, in time order.
  *
- * The whole log is read first, because sessions files and many exports are not in time order; it takes about 110 bytes of memory a row.
- * Consecutive rows of one user with the same order id become one event with several items; a negative quantity makes it a refund.
- * A log without times (pairs, lines) gets one second for each row from `start_ms` on.
+ * The whole log is read first, because sessions files and many exports are not in time order; it
+ * takes about 110 bytes of memory a row. Consecutive rows of one user with the same order id become
+ * one event with several items; a negative quantity makes it a refund. A log without times (pairs,
+ * lines) gets one second for each row from `start_ms` on.
  *
- * Event ids are "<name>-<line>": the same file gives the same ids, so a second import changes nothing downstream.
+ * Event ids are "<name>-<line>": the same file gives the same ids, so a second import changes
+ * nothing downstream.
  *
  * Thread: one owner. */
 
@@ -49,7 +51,8 @@ struct import_options {
 
 struct import;
 
-/* Reads the file. on_progress (may be NULL) gets the share that is read. Errors: ERR_FATAL exit 2 with file and line. */
+/* Reads the file. on_progress (may be NULL) gets the share that is read. Errors: ERR_FATAL exit 2
+ * with file and line. */
 MUST_USE bool import_open(struct import **import, const struct import_options *options,
                           void (*on_progress)(void *context, double share, uint64_t rows),
                           void *context, struct err *err);

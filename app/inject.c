@@ -171,8 +171,8 @@ bool inject_flush(struct inject *inject, struct err *err)
 
 /* ---- poison ---- */
 
-/* Where the enum of the event type stands in a framed Avro event: behind the event id (a union branch, a length of one
- * or two bytes, the text). 0: not there. */
+/* Where the enum of the event type stands in a framed Avro event: behind the event id (a union
+ * branch, a length of one or two bytes, the text). 0: not there. */
 static size_t enum_place(const struct buf *value)
 {
     size_t at = FRAME + 1;

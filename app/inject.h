@@ -8,8 +8,9 @@
 #include "base/err.h"
 #include "schemas/schemas.h"
 
-/* Faults at the level of messages, for tests (RELIABILITY 4.2, S24 and S25): records sent twice, late, from the future, or poisoned,
- * deterministic by seed. Sits between an event and its topic. Thread: one owner. */
+/* Faults at the level of messages, for tests (RELIABILITY 4.2, S24 and S25): records sent twice,
+ * late, from the future, or poisoned, deterministic by seed. Sits between an event and its topic.
+ * Thread: one owner. */
 
 enum inject_poison {
     INJECT_BAD_MAGIC,      /* first byte is not 0 */
@@ -51,7 +52,8 @@ struct inject_counts {
 
 struct inject;
 
-/* json: values are JSON instead of framed Avro; the kinds that need Avro become garbage. schemas is borrowed. */
+/* json: values are JSON instead of framed Avro; the kinds that need Avro become garbage. schemas is
+ * borrowed. */
 struct inject *inject_new(const struct inject_options *options, struct schemas *schemas, bool json,
                           struct inject_target target);
 /* What was held back is dropped: inject_flush comes first. NULL is fine. */

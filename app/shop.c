@@ -1,4 +1,5 @@
-/* The simulated shop: construction, the main loop over the agenda, and what tests may know. The page is shop.h. */
+/* The simulated shop: construction, the main loop over the agenda, and what tests may know. The
+ * page is shop.h. */
 #include "app/shop_internal.h"
 
 #include "base/mem.h"
@@ -62,8 +63,8 @@ static void build_slots(struct shop *shop)
     }
 }
 
-/* Rates that follow from the options. With many events for few users the visitors must hurry: at most a third of the
- * users are in the shop at a time. */
+/* Rates that follow from the options. With many events for few users the visitors must hurry: at
+ * most a third of the users are in the shop at a time. */
 static void set_rates(struct shop *shop)
 {
     struct shop_options *o = &shop->options;
@@ -121,7 +122,8 @@ static void next_arrival(struct shop *shop)
                      TASK_ARRIVAL, 0);
 }
 
-/* Launches the next product that is not on sale yet; two in a hundred of the catalogue come each day. */
+/* Launches the next product that is not on sale yet; two in a hundred of the catalogue come each
+ * day. */
 static void launch(struct shop *shop)
 {
     uint64_t items = (uint64_t)shop->options.items;

@@ -8,28 +8,34 @@
 #include "base/str.h"
 #include "schemas/schemas.h"
 
-/* The simulated shop: events and catalogue records of a shop that does not exist, in time order, without end.
+/* The simulated shop: events and catalogue records of a shop that does not exist, in time order,
+ * without end.
  *
- * For demo, load, soak and tests. The same options give the same bytes, on every machine with IEEE arithmetic and the
- * same C library. No I/O, no clock.
+ * For demo, load, soak and tests. The same options give the same bytes, on every machine with IEEE
+ * arithmetic and the same C library. No I/O, no clock.
  *
  * What is in it
- * - Products with titles, a category tree (department, category), brands, log-normal prices and stock. Some are
- *   launched while the shop runs, the popular ones sell out and come back: each change is an item record.
- * - Users with a taste (a vector that drifts from session to session), of very unequal activity; visitors who are
- *   anonymous at first and may log in; bots that read the catalogue fast and for long; a daily rhythm.
- * - Sessions with an intent (a category) and a hidden style. The next product follows from the current one and the
- *   style most of the time, else from what is popular in the category. So order carries information: who looks at the last
- *   product does much better than popularity, who infers the style from the session does better still.
- * - The intent changes within some sessions; shop_output and the truth functions tell, so that a test can ask whether
- *   lists follow.
- * - A funnel: impressions, clicks, views, carts, purchases of several products (complements are bought together),
- *   refunds hours later, searches, likes and dislikes.
+ * - Products with titles, a category tree (department, category), brands, log-normal prices and
+ *   stock. Some are launched while the shop runs, the popular ones sell out and come back: each
+ *   change is an item record.
+ * - Users with a taste (a vector that drifts from session to session), of very unequal activity;
+ *   visitors who are anonymous at first and may log in; bots that read the catalogue fast and for
+ *   long; a daily rhythm.
+ * - Sessions with an intent (a category) and a hidden style. The next product follows from the
+ *   current one and the style most of the time, else from what is popular in the category. So order
+ *   carries information: who looks at the last product does much better than popularity, who infers
+ *   the style from the session does better still.
+ * - The intent changes within some sessions; shop_output and the truth functions tell, so that a
+ *   test can ask whether lists follow.
+ * - A funnel: impressions, clicks, views, carts, purchases of several products (complements are
+ *   bought together), refunds hours later, searches, likes and dislikes.
  *
- * Files in reading order: shop.c (the public functions and the main loop), shop_session.c (what a visitor does),
- * shop_catalogue.c (products, tastes), shop_names.c (words), shop_agenda.c (what happens next).
+ * Files in reading order: shop.c (the public functions and the main loop), shop_session.c (what a
+ * visitor does), shop_catalogue.c (products, tastes), shop_output.c (records and their text),
+ * shop_names.c (words), shop_agenda.c (what happens next).
  *
- * Memory: about 100 bytes for a product and 200 for a user, whatever the number of events. Thread: one owner. */
+ * Memory: about 100 bytes for a product and 200 for a user, whatever the number of events.
+ * Thread: one owner. */
 
 struct shop;
 
@@ -64,8 +70,8 @@ struct shop_output {
 struct shop *shop_new(const struct shop_options *options);
 void shop_free(struct shop *shop);
 
-/* The next event or item record. First come the records of all products on sale at the beginning. Strings and arrays live
- * until the next call. */
+/* The next event or item record. First come the records of all products on sale at the beginning.
+ * Strings and arrays live until the next call. */
 void shop_next(struct shop *shop, struct shop_output *output);
 
 /* ---- what a test or a screen may know ---- */

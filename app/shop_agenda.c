@@ -1,4 +1,5 @@
-/* What happens next in the simulated shop: a binary heap of tasks, earliest first, ties in order of creation. */
+/* What happens next in the simulated shop: a binary heap of tasks, earliest first, ties in order of
+ * creation. */
 #include "app/shop_internal.h"
 
 #include "base/mem.h"

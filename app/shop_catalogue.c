@@ -1,8 +1,9 @@
 /* Products, categories and tastes of the simulated shop.
  *
- * Everything that is fixed about a product follows from the seed and its number by hashing, so that the table is small
- * and is built in one pass. A product's place in its category is its popularity: place r of n is drawn in proportion to
- * 1 / (r + 1), by r = (n + 1)^u - 1 with u uniform (the inverse of Zipf's law with exponent 1). */
+ * Everything that is fixed about a product follows from the seed and its number by hashing, so that
+ * the table is small and is built in one pass. A product's place in its category is its popularity:
+ * place r of n is drawn in proportion to 1 / (r + 1), by r = (n + 1)^u - 1 with u uniform (the
+ * inverse of Zipf's law with exponent 1). */
 #include "app/shop_internal.h"
 
 #include <math.h>
@@ -39,7 +40,8 @@ static int32_t zipf_place(double u, int32_t n)
     return place < n ? place : n - 1;
 }
 
-/* ---- ids: a one-to-one map of 0 .. items-1, so that neighbours in the table are no neighbours in the ids ---- */
+/* ---- ids: a one-to-one map of 0 .. items-1, so that neighbours in the table are no neighbours in
+ * the ids ---- */
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -193,8 +195,8 @@ int32_t shop__pick_popular(struct shop *shop, int32_t category)
     return -1;
 }
 
-/* Of a few categories that the shop shows (popular ones more often), the one that the user likes best, with some luck: the
- * Gumbel trick, so that the choice is a softmax over the candidates. */
+/* Of a few categories that the shop shows (popular ones more often), the one that the user likes
+ * best, with some luck: the Gumbel trick, so that the choice is a softmax over the candidates. */
 int32_t shop__pick_category(struct shop *shop, const struct shop_user *user)
 {
     int32_t best = 0;

@@ -146,7 +146,8 @@ int shop__noun_count(void); /* of each department */
 const char *shop__department(int department);
 const char *shop__noun(int department, int noun); /* "Kettle" */
 double shop__department_price(int department);    /* median of its products */
-/* "Norva Compact Kettle 1.7 L 340", "Norva"; written to out, cut at size - 1; return the length. mix chooses. */
+/* "Norva Compact Kettle 1.7 L 340", "Norva"; written to out, cut at size - 1; return the length.
+ * mix chooses. */
 size_t shop__title(int department, int noun, uint64_t mix, char *out, size_t size);
 size_t shop__brand(int department, uint64_t mix, char *out, size_t size);
 struct str shop__adjective(uint64_t mix);
@@ -156,7 +157,8 @@ void shop__catalogue_build(struct shop *shop);
 uint64_t shop__mix(uint64_t a, uint64_t b); /* a hash of two numbers */
 uint64_t shop__product_number(const struct shop *shop, int32_t product);
 int32_t shop__product_of(const struct shop *shop, struct str item_id); /* -1 unknown */
-/* A product of the category, popular ones more often; one that is not on sale is mostly refused. -1 after some tries. */
+/* A product of the category, popular ones more often; one that is not on sale is mostly refused. -1
+ * after some tries. */
 int32_t shop__pick_popular(struct shop *shop, int32_t category);
 bool shop__shows(struct shop *shop,
                  int32_t product); /* launched, and in stock or (sometimes) not */

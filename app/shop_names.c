@@ -1,4 +1,5 @@
-/* The words of the simulated shop: departments, what they sell, brands, and how a title is put together. */
+/* The words of the simulated shop: departments, what they sell, brands, and how a title is put
+ * together. */
 #include "app/shop_internal.h"
 
 #include <stdio.h>

@@ -1,11 +1,13 @@
-/* How the simulated shop writes its records: ids, texts, events, items. Text lives in shop->text until the next output. */
+/* How the simulated shop writes its records: ids, texts, events, items. Text lives in shop->text
+ * until the next output. */
 #include "app/shop_internal.h"
 
 #include <string.h>
 
 static const char hex_digits[] = "0123456789abcdef";
 
-/* Room for n bytes; SHOP_TEXT_MAX is enough for the largest record, and what does not fit is cut. */
+/* Room for n bytes; SHOP_TEXT_MAX is enough for the largest record, and what does not fit is cut.
+ * */
 static char *text_room(struct shop *shop, size_t n, size_t *given)
 {
     size_t left = SHOP_TEXT_MAX - shop->text_len;

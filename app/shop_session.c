@@ -1,11 +1,11 @@
 /* What a visitor of the simulated shop does: one session, one event at a time.
  *
- *   opening (search, list or a popular product)  ->  product, product, ...  ->  cart  ->  purchase or away
- *        ^                                              |
- *        +------------- the intent changes -------------+
+ *   opening (search, list or popular product)  ->  product, product, ...  ->  cart  ->  order, away
+ *        ^                                             |
+ *        +------------ the intent changes -------------+
  *
- * The shares below are of the order that shops report: one click or view in ten goes on to a cart, half of the carts are
- * bought. A bot only reads. */
+ * The shares below are of the order that shops report: one click or view in ten goes on to a cart,
+ * half of the carts are bought. A bot only reads. */
 #include "app/shop_internal.h"
 
 #include <math.h>
@@ -17,7 +17,8 @@ enum {
     USER_TRIES = 4,   /* to find a user who has no session */
 };
 
-/* Shares of the actions of a visitor who looks at a product; what is left goes on to the next product. */
+/* Shares of the actions of a visitor who looks at a product; what is left goes on to the next
+ * product. */
 static const double share_cart = 0.09;
 static const double share_remove = 0.01;
 static const double share_like = 0.015;
@@ -56,7 +57,8 @@ static void session_end(struct shop *shop, int32_t slot)
 
 /* ---- the start ---- */
 
-/* Users are of unequal activity: density falls with the root of the rank. -1: those tried are all busy. */
+/* Users are of unequal activity: density falls with the root of the rank. -1: those tried are all
+ * busy. */
 static int32_t pick_user(struct shop *shop)
 {
     for (int i = 0; i < USER_TRIES; i++) {
@@ -75,8 +77,8 @@ static void drift(struct shop *shop, struct shop_user *user)
     }
 }
 
-/* Intent, style, length and login of a new session. A third come back to the category of the last time; the style is
- * mostly the user's own. */
+/* Intent, style, length and login of a new session. A third come back to the category of the last
+ * time; the style is mostly the user's own. */
 static void start_visitor(struct shop *shop, struct shop_session *session, int32_t index)
 {
     struct shop_user *user = &shop->users[index];
@@ -196,7 +198,8 @@ static void make_search(struct shop *shop, struct shop_session *session, struct 
         rng_unit(&shop->rng) < 0.5 ? noun : shop__text_join(shop, adjective, noun);
 }
 
-/* Takes pieces off the shelf; a product that is gone is told and comes back after half an hour to three hours. */
+/* Takes pieces off the shelf; a product that is gone is told and comes back after half an hour to
+ * three hours. */
 static void sell(struct shop *shop, int32_t product, int32_t quantity)
 {
     struct shop_product *p = &shop->products[product];
@@ -280,8 +283,8 @@ static bool in_cart(const struct shop_session *session, int32_t product)
     return false;
 }
 
-/* The step of the hidden chain: complement after a cart, successor of the current product in this style, back to the one
- * before, or popular in the category. -1 when nothing can be shown. */
+/* The step of the hidden chain: complement after a cart, successor of the current product in this
+ * style, back to the one before, or popular in the category. -1 when nothing can be shown. */
 static int32_t next_product(struct shop *shop, struct shop_session *session)
 {
     const struct shop_product *current = &shop->products[session->current];

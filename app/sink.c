@@ -89,7 +89,8 @@ static void push_base64(struct buf *out, struct str bytes)
     out->len += 4 * groups;
 }
 
-/* One line of the flat file, before the record is sent: a crash leaves a line too many, never one too few. */
+/* One line of the flat file, before the record is sent: a crash leaves a line too many, never one
+ * too few. */
 static bool write_flat(struct sink *sink, struct str key, struct str value, int64_t timestamp_ms,
                        const char *mark, struct err *err)
 {

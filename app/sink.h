@@ -9,13 +9,15 @@
 #include "base/err.h"
 #include "schemas/schemas.h"
 
-/* Where `freshet import` and `freshet simulate` put events: a topic, a file (gzip when its name ends in .gz), or nowhere; and
- * beside it, on demand, the flat file: every record as it was sent, one JSON object a line,
+/* Where `freshet import` and `freshet simulate` put events: a topic, a file (gzip when its name
+ * ends in .gz), or nowhere; and beside it, on demand, the flat file: every record as it was sent,
+ * one JSON object a line,
  *
  *   {"n":0,"key":"<base64>","value":"<base64>"|null,"timestamp":1736150400000,"mark":""}
  *
- * mark says what was done to the record on purpose (inject.h): "", "late", "duplicate", "future", "poison:<kind>". The order of
- * lines is the order of sending, so within a partition it is the order of offsets. Thread: one owner. */
+ * mark says what was done to the record on purpose (inject.h): "", "late", "duplicate", "future",
+ * "poison:<kind>". The order of lines is the order of sending, so within a partition it is the
+ * order of offsets. Thread: one owner. */
 
 enum sink_format {
     SINK_AVRO,     /* framed Avro, as in the events topic */
@@ -44,7 +46,8 @@ struct sink;
 /* Errors: ERR_FATAL, exit 2 for a file that cannot be written, 4 and 5 for the topic. */
 MUST_USE bool sink_open(struct sink **sink, const struct sink_options *options, struct err *err);
 MUST_USE bool sink_event(struct sink *sink, const struct event *event, struct err *err);
-/* Sends what injection holds back and waits until all is acknowledged or written. The sink takes nothing more. */
+/* Sends what injection holds back and waits until all is acknowledged or written. The sink takes
+ * nothing more. */
 MUST_USE bool sink_finish(struct sink *sink, struct err *err);
 /* Without sink_finish before it, what is under way may be lost. NULL is fine. */
 void sink_free(struct sink *sink);

@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "kafka/kafka.h"
 
-/* The topics that a configuration names, beside what the cluster has. For `freshet topics` and `freshet validate`. */
+/* The topics that a configuration names, beside what the cluster has. For `freshet topics` and
+ * `freshet validate`. */
 
 enum topic_role { TOPIC_EVENTS, TOPIC_RECOMMENDATIONS, TOPIC_ITEMS, TOPIC_DLQ };
 

@@ -162,8 +162,8 @@ static void push_user(struct query *query, int32_t partition, char kind, const s
     if (query->json) buf_push_text(out, "}\n");
 }
 
-/* The stored key is tenant, 0x00, u or a, id (schemas_user_key). A user may be in several partitions when the number of
- * partitions was changed; each is shown. */
+/* The stored key is tenant, 0x00, u or a, id (schemas_user_key). A user may be in several
+ * partitions when the number of partitions was changed; each is shown. */
 static bool visit_user(void *context, int32_t partition, struct str key, const struct user *user)
 {
     struct query *query = context;

@@ -25,7 +25,8 @@ struct simulation {
 
 /* ---- options ---- */
 
-/* Days since 1970 of a date (proleptic Gregorian; Hinnant, "chrono-compatible low-level date algorithms"). */
+/* Days since 1970 of a date (proleptic Gregorian; Hinnant, "chrono-compatible low-level date
+ * algorithms"). */
 static int64_t days_from_date(int64_t y, int64_t m, int64_t d)
 {
     y -= m <= 2;
@@ -85,8 +86,9 @@ static bool make_shop(struct simulation *sim, const struct options *flags, struc
     return true;
 }
 
-/* Kafka timestamps of simulated events are old ones, which a topic's retention deletes: so the time of sending is put there,
- * unless the records must be the same each time or differ from their event times. */
+/* Kafka timestamps of simulated events are old ones, which a topic's retention deletes: so the time
+ * of sending is put there, unless the records must be the same each time or differ from their event
+ * times. */
 static bool use_sending_time(const struct options *flags)
 {
     int timestamps = options_enum(flags, "timestamps");

@@ -38,8 +38,8 @@ static int partitions_of(const struct topic_plan *plan, const struct options *fl
     return PARTITIONS_DEFAULT;
 }
 
-/* An existing topic that the flags contradict. The events topics must agree with each other; the rest only with
- * themselves. */
+/* An existing topic that the flags contradict. The events topics must agree with each other; the
+ * rest only with themselves. */
 static bool refuse_other_partitions(const struct topic_plan *plan, int partitions, struct err *err)
 {
     for (int i = 0; i < plan->n; i++) {

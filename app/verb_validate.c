@@ -1,4 +1,5 @@
-/* freshet validate: everything that `freshet run` needs, looked at before it runs. One line each: ok or problem. */
+/* freshet validate: everything that `freshet run` needs, looked at before it runs. One line each:
+ * ok or problem. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>

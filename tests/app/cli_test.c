@@ -1,4 +1,5 @@
-/* The command line as a person or a script meets it: exit codes, messages, order of the configuration's sources. */
+/* The command line as a person or a script meets it: exit codes, messages, order of the
+ * configuration's sources. */
 #include "tests/test.h"
 
 #include <stdlib.h>

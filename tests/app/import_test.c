@@ -1,5 +1,6 @@
 /* LINK: zlib */
-/* freshet import without Kafka: rows of the four formats become the expected events, bad rows are told. */
+/* freshet import without Kafka: rows of the four formats become the expected events, bad rows are
+ * told. */
 #include "app/import.h"
 
 #include <stdlib.h>

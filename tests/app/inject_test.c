@@ -1,4 +1,5 @@
-/* Faults on purpose: good records stay good, every kind of poison is refused by the decoder or by cleaning. */
+/* Faults on purpose: good records stay good, every kind of poison is refused by the decoder or by
+ * cleaning. */
 #include "app/inject.h"
 
 #include "app/shop.h"

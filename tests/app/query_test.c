@@ -1,4 +1,5 @@
-/* freshet query on a store that was written through state/: ids, ranks, positions, and what it says when there is nothing. */
+/* freshet query on a store that was written through state/: ids, ranks, positions, and what it says
+ * when there is nothing. */
 #include "state/state.h"
 
 #include <stdlib.h>

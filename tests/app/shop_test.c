@@ -1,4 +1,5 @@
-/* The simulated shop: the same seed gives the same stream, the funnel looks like a shop's, order carries information. */
+/* The simulated shop: the same seed gives the same stream, the funnel looks like a shop's, order
+ * carries information. */
 #include "app/shop.h"
 
 #include "base/clock.h"
