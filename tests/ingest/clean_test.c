@@ -194,7 +194,7 @@ static const struct row rows[] = {
     {.name = "endless quantity",
      .user = "u",
      .items = {"a"},
-     .quantities = {INFINITY},
+     .quantities = {(double)INFINITY},
      .time_ms = T,
      .items_out = {"a"},
      .time_out = T,
@@ -203,7 +203,7 @@ static const struct row rows[] = {
     {.name = "quantity not a number",
      .user = "u",
      .items = {"a"},
-     .quantities = {NAN},
+     .quantities = {(double)NAN},
      .time_ms = T,
      .items_out = {"a"},
      .time_out = T,
@@ -346,7 +346,7 @@ static void prices_and_values(void)
     struct err err = ERR_INIT;
     struct event_item items[] = {
         {.item_id = STR("a"), .quantity = 1, .price = -1, .has_price = true},
-        {.item_id = STR("b"), .quantity = 1, .price = NAN, .has_price = true},
+        {.item_id = STR("b"), .quantity = 1, .price = (double)NAN, .has_price = true},
         {.item_id = STR("c"), .quantity = 1, .price = 0, .has_price = true},
         {.item_id = STR("c"), .quantity = 1, .price = 7, .has_price = true, .position = 9},
     };
@@ -355,7 +355,7 @@ static void prices_and_values(void)
                           .user_id = STR("u"),
                           .items = items,
                           .n_items = 4,
-                          .value = INFINITY,
+                          .value = (double)INFINITY,
                           .has_value = true};
     CHECK_INT(ingest_clean(&event, STAMP, FUTURE, arena, changed, &err), REASON_NONE);
     CHECK_INT(event.n_items, 3);
