@@ -514,35 +514,47 @@ static void tidy(struct program *p)
     p->symbols = keep(p, p->symbols, p->n_symbols * sizeof *p->symbols);
 }
 
-bool schemas__compile(const char *text, size_t len, const struct target *target, const char *what,
-                      struct program **program, struct err *err)
+/* What the walk found, as an error; false when there is none. */
+static bool is_refused(struct compiler *c, const struct target *target)
 {
-    avro_schema_t schema = schemas__parse(text, len, what, err);
-    if (!schema) return false;
-    json_t *json = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+    if (c->too_large)
+        return !err_set(c->err, ERR_DATA, "%s: it has more than %d parts", c->what,
+                        (int)SCHEMAS__NODES_MAX);
+    if (c->failed) return true;
+    if (!c->mismatch && c->stored > 0) return false;
+    return !err_set(c->err, ERR_DATA, "%s: it is not a record with the fields of %s %s", c->what,
+                    target->name[0] == 'e' || target->name[0] == 'i' ? "an" : "a", target->name);
+}
+
+static struct program *compile(avro_schema_t schema, const json_t *json,
+                               const struct target *target, const char *what, struct err *err)
+{
     struct arena *scratch = arena_new(64 * 1024, 4 * 1024 * 1024);
     struct compiler c = {.program = new_program(scratch), .what = what, .err = err};
     c.seen = arena_alloc(scratch, SCHEMAS__NODES_MAX * sizeof *c.seen);
     const struct target_field root = {
         .name = "value", .store = STORE_RECORD, .sub = target, .extra = TARGET_NO_EXTRA};
     c.program->root = compile_into(&c, schema, json, &root);
-    json_decref(json);
-    (void)avro_schema_decref(schema);
-    if (c.too_large)
-        c.failed =
-            !err_set(err, ERR_DATA, "%s: it has more than %d parts", what, (int)SCHEMAS__NODES_MAX);
-    else if (!c.failed && (c.mismatch || c.stored == 0))
-        c.failed =
-            !err_set(err, ERR_DATA, "%s: it is not a record with the fields of %s %s", what,
-                     target->name[0] == 'e' || target->name[0] == 'i' ? "an" : "a", target->name);
-    if (!c.failed) tidy(c.program);
+    bool ok = !is_refused(&c, target);
+    if (ok) tidy(c.program);
     arena_free(scratch);
-    if (c.failed) {
-        schemas__program_free(c.program);
-        return false;
+    if (ok) return c.program;
+    schemas__program_free(c.program);
+    return NULL;
+}
+
+bool schemas__compile(const char *text, size_t len, const struct target *target, const char *what,
+                      struct program **program, struct err *err)
+{
+    schemas__avro_begin();
+    avro_schema_t schema = schemas__parse(text, len, what, err);
+    if (schema) {
+        json_t *json = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+        *program = compile(schema, json, target, what, err);
+        json_decref(json);
     }
-    *program = c.program;
-    return true;
+    schemas__avro_end();
+    return schema && *program;
 }
 
 void schemas__program_free(struct program *program)

@@ -83,7 +83,10 @@ struct program {
 struct avro_obj_t; /* Avro C's avro_schema_t points to it */
 struct json_t;
 
-/* Behind limits on size and nesting. NULL: err is ERR_DATA. The caller calls avro_schema_decref. */
+/* Between them Avro C's memory is ours; end frees all of it, schemas too. */
+void schemas__avro_begin(void);
+void schemas__avro_end(void);
+/* Behind limits on size and nesting. NULL: err is ERR_DATA. Lives until schemas__avro_end. */
 struct avro_obj_t *schemas__parse(const char *text, size_t len, const char *what, struct err *err);
 /* The JSON of a part, for instance under "items"; NULL when there is none (a name stands there). Borrowed. */
 const struct json_t *schemas__json_part(const struct json_t *json, const char *key);

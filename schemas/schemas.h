@@ -34,7 +34,7 @@
  *   - A record is condemned only by its own bytes or by the registry's own word that a schema does not exist. A registry that
  *     is silent, broken or refuses our credentials is ERR_RETRY.
  *   - An id is asked for once: what is known stays known in an outage, what failed is not asked again for a moment
- *     (unknown id 10 s, no answer 1 s, unusable schema 60 s).
+ *     (unknown id 10 s, no answer 1 s, unusable schema 10 min).
  *
  * Words: writer's schema = what the message was written with; target = the struct it is read into; framing = byte 0x00 and
  * the 4-byte schema id in front of the Avro bytes; subject = the registry's name for a topic's schema, <topic>-value.
