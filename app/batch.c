@@ -1,4 +1,4 @@
-/* The micro-batch: fold, then the encoder level by level, then ranking; app/publish.c sends what came out. */
+/* The micro-batch: fold, then the encoder, then ranking; app/publish.c sends what came out. */
 #include "app/batch.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-enum { ARENA_BLOCK = 1 << 20, TASKS_FIRST = 1024 };
+enum { ARENA_BLOCK = 1 << 20, ROWS_FIRST = 1024 };
 
 struct batch *batch_new(const struct batch_env *env)
 {
@@ -20,12 +20,13 @@ struct batch *batch_new(const struct batch_env *env)
     batch->work = mem_zalloc((size_t)max * sizeof *batch->work);
     batch->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
     buf_init(&batch->bytes, 1 << 20);
-    batch->tasks_cap = TASKS_FIRST;
-    batch->tasks = mem_alloc((size_t)batch->tasks_cap * sizeof *batch->tasks);
-    batch->ordered = mem_alloc((size_t)batch->tasks_cap * sizeof *batch->ordered);
+    batch->rows_cap = ROWS_FIRST;
+    batch->rows = mem_alloc((size_t)batch->rows_cap * sizeof *batch->rows);
     if (env->model) {
         batch->info = model_info(env->model);
         batch->scratch = model_scratch_new(env->model);
+        batch->advanced =
+            mem_aligned(64, (size_t)batch->info.max_batch * (size_t)batch->info.D * sizeof(float));
         batch->vectors = mem_aligned(64, (size_t)max * (size_t)batch->info.D * sizeof(float));
         batch->top_item = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_item);
         batch->top_score = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_score);
@@ -33,8 +34,6 @@ struct batch *batch_new(const struct batch_env *env)
     batch->ranked = mem_zalloc((size_t)max * sizeof *batch->ranked);
     batch->vector_of = mem_zalloc((size_t)max * sizeof *batch->vector_of);
     batch->exclusions = mem_zalloc((size_t)max * sizeof *batch->exclusions);
-    batch->states = mem_alloc((size_t)max * sizeof *batch->states);
-    batch->inputs = mem_alloc((size_t)max * sizeof *batch->inputs);
     return batch;
 }
 
@@ -45,17 +44,46 @@ void batch_free(struct batch *batch)
     arena_free(batch->arena);
     buf_fini(&batch->bytes);
     mem_free(batch->work);
-    mem_free(batch->tasks);
-    mem_free(batch->ordered);
+    mem_free(batch->rows);
+    mem_free(batch->advanced);
     mem_free(batch->vectors);
     mem_free(batch->top_item);
     mem_free(batch->top_score);
     mem_free(batch->ranked);
     mem_free(batch->vector_of);
     mem_free(batch->exclusions);
-    mem_free(batch->states);
-    mem_free(batch->inputs);
     mem_free(batch);
+}
+
+/* ---- 2 encode (also called by the fold, in a rare case) ---- */
+
+/* Copies the user vector that the record's list needs: from `vector`, or as it stands in the state. */
+static void vector_take(struct batch *batch, struct work *work, const float *vector)
+{
+    size_t D = (size_t)batch->info.D;
+    const float *from = vector ? vector : model_state_vector(batch->env.model, work->user->encoder);
+    memcpy(batch->vectors + (size_t)(work - batch->work) * D, from, D * sizeof *from);
+    work->row = 0;
+}
+
+/* Takes all steps that wait, as many at once as the model can, and hands out the vectors on the way: a
+ * later step of the same user moves its state on. */
+static void encode(struct batch *batch)
+{
+    size_t D = (size_t)batch->info.D;
+    for (int at = 0; at < batch->n_rows; at += batch->info.max_batch) {
+        int left = batch->n_rows - at, first = batch->rows_first + at + 1;
+        int n = left < batch->info.max_batch ? left : batch->info.max_batch;
+        model_advance(batch->env.model, batch->scratch, n, batch->rows + at, batch->advanced);
+        for (int i = 0; i < batch->n_work; i++) {
+            struct work *work = &batch->work[i];
+            if (work->has_vector && work->row >= first && work->row < first + n)
+                vector_take(batch, work, batch->advanced + (size_t)(work->row - first) * D);
+        }
+    }
+    batch->env.stats->steps += (uint64_t)batch->n_rows;
+    batch->rows_first += batch->n_rows;
+    batch->n_rows = 0;
 }
 
 /* ---- 1 fold ---- */
@@ -138,39 +166,38 @@ static int inputs_make(struct batch *batch, const struct user *user, int from,
     return n;
 }
 
-static void task_push(struct batch *batch, struct task task)
+static void row_push(struct batch *batch, struct user *user, struct model_row row)
 {
-    if (batch->n_tasks == batch->tasks_cap) {
-        batch->tasks_cap *= 2;
-        batch->tasks = mem_realloc(batch->tasks, (size_t)batch->tasks_cap * sizeof *batch->tasks);
-        batch->ordered =
-            mem_realloc(batch->ordered, (size_t)batch->tasks_cap * sizeof *batch->ordered);
+    if (batch->n_rows == batch->rows_cap) {
+        batch->rows_cap *= 2;
+        batch->rows = mem_realloc(batch->rows, (size_t)batch->rows_cap * sizeof *batch->rows);
     }
-    if (task.level > batch->levels) batch->levels = task.level;
-    batch->tasks[batch->n_tasks++] = task;
+    batch->rows[batch->n_rows++] = row;
+    user->batch_row = batch->rows_first + batch->n_rows;
 }
 
-/* Notes what brings the encoder state up to the window: one step for each appended interaction, or the whole window when it
- * changed elsewhere or the state is another model's (rule 9). */
+/* Notes what brings the encoder state up to the window: one step for each appended interaction, or
+ * the whole window when it changed elsewhere or the state is another model's (rule 9). */
 static void encode_note(struct batch *batch, struct user *user, const struct fold_result *folded)
 {
     struct model_input *inputs;
-    bool fresh = user->model_id != batch->info.id || folded->rebuild;
-    int from = fresh ? 0 : user->n_window - folded->appended;
-    int n = fresh || folded->appended ? inputs_make(batch, user, from, &inputs) : 0;
-    if (fresh) {
+    bool whole = user->model_id != batch->info.id || folded->rebuild;
+    int from = whole ? 0 : user->n_window - folded->appended;
+    if (!whole && folded->appended == 0) return;
+    int n = inputs_make(batch, user, from, &inputs);
+    if (whole && n == 0) {
+        encode(batch); /* steps that wait would be taken from the state that goes now */
+        model_state_init(batch->env.model, user->encoder);
+        user->batch_row = 0;
+    }
+    if (whole) {
         user->model_id = batch->info.id;
-        task_push(batch, (struct task){.level = ++user->batch_level,
-                                       .user = user,
-                                       .inputs = n ? inputs : NULL,
-                                       .n = n,
-                                       .whole = true});
-        return;
+        batch->env.stats->prefills += n > 1;
     }
     for (int i = 0; i < n; i++)
-        task_push(batch,
-                  (struct task){
-                      .level = ++user->batch_level, .user = user, .inputs = inputs + i, .n = 1});
+        row_push(batch, user,
+                 (struct model_row){
+                     .state = user->encoder, .input = inputs[i], .fresh = whole && i == 0});
 }
 
 static bool has_known_item(const struct batch *batch, const struct user *user)
@@ -210,13 +237,14 @@ static void list_note(struct batch *batch, struct work *work)
     struct skip skip = {.user = work->user, .trigger = work->keys, .n_trigger = work->n_keys};
     int n = batch->env.settings->list_size;
     work->has_list = true;
-    work->level = work->user->batch_level;
     work->popular = arena_alloc(batch->arena, (size_t)n * sizeof *work->popular);
     work->n_popular =
         state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
                              work->popular, is_skipped, &skip);
     if (!batch->env.model) return;
     work->has_vector = has_known_item(batch, work->user);
+    work->row = work->user->batch_row;
+    if (work->has_vector && work->row <= batch->rows_first) vector_take(batch, work, NULL);
     work->exclusions = exclusions_make(batch, &skip);
 }
 
@@ -263,7 +291,7 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
         return false;
     if (work->user->batch != batch->number) {
         work->user->batch = batch->number;
-        work->user->batch_level = 0;
+        work->user->batch_row = 0;
     }
     keys_make(batch, work);
     if (is_scored(event.type)) popular_ranks_note(batch, work);
@@ -279,73 +307,6 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     if (batch->env.model) encode_note(batch, work->user, &folded);
     list_note(batch, work);
     return true;
-}
-
-/* ---- 2 encode ---- */
-
-/* Tasks by level, in the order they were noted (a counting sort). */
-static void tasks_order(struct batch *batch)
-{
-    int *start = arena_alloc(batch->arena, (size_t)(batch->levels + 2) * sizeof *start);
-    memset(start, 0, (size_t)(batch->levels + 2) * sizeof *start);
-    for (int i = 0; i < batch->n_tasks; i++)
-        start[batch->tasks[i].level + 1]++;
-    for (int level = 0; level <= batch->levels; level++)
-        start[level + 1] += start[level];
-    for (int i = 0; i < batch->n_tasks; i++)
-        batch->ordered[start[batch->tasks[i].level]++] = i;
-}
-
-/* The user vectors that lists of this level need, copied before a later level moves the states on. */
-static void vectors_take(struct batch *batch, int level)
-{
-    for (int i = 0; i < batch->n_work; i++) {
-        const struct work *work = &batch->work[i];
-        if (!work->has_vector || work->level != level) continue;
-        memcpy(batch->vectors + (size_t)i * (size_t)batch->info.D,
-               model_state_vector(batch->env.model, work->user->encoder),
-               (size_t)batch->info.D * sizeof(float));
-    }
-}
-
-/* Runs one level: whole windows one by one (short ones as a first step), single steps together. */
-static void level_run(struct batch *batch, const int *order, int n)
-{
-    const struct model *model = batch->env.model;
-    struct stats *stats = batch->env.stats;
-    int steps = 0;
-    for (int i = 0; i < n; i++) {
-        const struct task *task = &batch->tasks[order[i]];
-        if (task->whole && task->n > 1) {
-            model_prefill(model, batch->scratch, task->n, task->inputs, task->user->encoder);
-            stats->prefills++;
-            stats->steps += (uint64_t)task->n;
-            continue;
-        }
-        if (task->whole) model_state_init(model, task->user->encoder);
-        if (task->n == 0) continue;
-        batch->states[steps] = task->user->encoder;
-        batch->inputs[steps++] = task->inputs[0];
-    }
-    for (int at = 0; at < steps; at += batch->info.max_batch) {
-        int B = steps - at < batch->info.max_batch ? steps - at : batch->info.max_batch;
-        model_step(model, batch->scratch, B, batch->states + at, batch->inputs + at);
-    }
-    stats->steps += (uint64_t)steps;
-}
-
-static void encode(struct batch *batch)
-{
-    tasks_order(batch);
-    vectors_take(batch, 0);
-    for (int at = 0; at < batch->n_tasks;) {
-        int level = batch->tasks[batch->ordered[at]].level, end = at;
-        while (end < batch->n_tasks && batch->tasks[batch->ordered[end]].level == level)
-            end++;
-        level_run(batch, batch->ordered + at, end - at);
-        vectors_take(batch, level);
-        at = end;
-    }
 }
 
 /* ---- 3 rank ---- */
@@ -393,11 +354,11 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
     assert(in->n <= batch->env.settings->batch_max);
     arena_reset(batch->arena);
     batch->number++;
-    batch->n_tasks = batch->levels = 0;
-    batch->n_work = in->n;
+    batch->n_rows = batch->rows_first = 0;
+    batch->n_work = 0;
     counters_take(batch->env.stats, in);
     for (int i = 0; i < in->n; i++) {
-        struct work *work = &batch->work[i];
+        struct work *work = &batch->work[batch->n_work++];
         *work = (struct work){.record = &in->records[i],
                               .reason = in->records[i].reason,
                               .text = in->records[i].text};

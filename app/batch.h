@@ -15,7 +15,7 @@
 /* One micro-batch: records in, lists out (the rules of the fold, docs/STATE.md).
  *
  *   1 fold      each record in order: clean -> user -> sets, window, popularity; what the encoder has to do is noted
- *   2 encode    the notes, level by level: level l holds the l-th task of each user, so all of one level run together
+ *   2 encode    all steps of all users together, a user's steps in order
  *   3 rank      exact top-k of all users that get a list, together
  *   4 publish   in record order: live quality, blend, Avro, producer
  *

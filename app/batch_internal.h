@@ -21,20 +21,11 @@ struct work {
         popular_rank; /* (n_keys) rank in the popular arm before the event, 0 none; set when the type is scored */
     bool has_list;
     bool has_vector;
-    int level;         /* the user vector is the one after this level of encoder tasks */
+    int row; /* the user vector is the one after this row of the batch, from 1; 0: taken already */
     uint64_t *popular; /* (n_popular) the popular arm */
     int n_popular;
     struct model_exclusions exclusions;
     const int32_t *top; /* (list_size) the encoder arm, -1 behind its end; NULL: empty */
-};
-
-/* One thing the encoder has to do for one user. */
-struct task {
-    int level; /* from 1; tasks of one user have ascending levels */
-    struct user *user;
-    const struct model_input *inputs; /* (n) */
-    int n;
-    bool whole; /* from the state of nobody */
 };
 
 struct batch {
@@ -46,11 +37,9 @@ struct batch {
     uint64_t number;   /* of this batch, from 1 */
     struct work *work; /* (batch_max), n_work in use */
     int n_work;
-    struct task *tasks; /* (tasks_cap), n_tasks in use */
-    int *ordered;       /* (tasks_cap) indices of tasks by level */
-    int n_tasks, tasks_cap, levels;
-    float **states;                      /* (batch_max) users of one level's steps */
-    struct model_input *inputs;          /* (batch_max) */
+    struct model_row *rows; /* (rows_cap) steps that wait for the encoder, rows_first + 1 onwards */
+    int n_rows, rows_cap, rows_first;
+    float *advanced;                     /* (max_batch,D) vectors behind one call's rows */
     float *vectors;                      /* (batch_max,D) of each record's list */
     const float **vector_of;             /* (batch_max) the same, without gaps */
     struct model_exclusions *exclusions; /* (batch_max) */

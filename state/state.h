@@ -96,7 +96,7 @@ struct user {
     int n_last_list;
     float *encoder;  /* (S) */
     uint64_t batch;  /* scratch of the caller, not stored: the micro-batch that last met the user */
-    int batch_level; /* and how many encoder tasks that batch has for it so far */
+    int batch_row;   /* and the user's last encoder row there, from 1; 0 none */
 };
 
 /* Opens, or makes (folders 0700), the store in <folder>: the database in <folder>/db, the high-water file beside it.

@@ -91,7 +91,7 @@ void state__user_clear(struct user *user, int state_floats)
     user->n_window = user->n_bought = user->n_disliked = user->n_last_list = 0;
     user->truncated = false;
     user->batch = 0;
-    user->batch_level = 0;
+    user->batch_row = 0;
     user->window = window;
     user->encoder = encoder;
     memset(encoder, 0, (size_t)state_floats * sizeof *encoder);
