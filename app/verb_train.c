@@ -124,7 +124,7 @@ static const struct option_spec flags[] = {
     {"min-item-count", OPTION_INT, "1", 1, 1e9, "events", NULL,
      "Items with fewer events are not learnt; they are served by popularity.", group_log},
     {"epochs", OPTION_INT, "20", 1, 10000, "", NULL, "Passes over the data at most; the learning rate falls along them.", group_learn},
-    {"patience", OPTION_INT, "3", 1, 10000, "epochs", NULL,
+    {"patience", OPTION_INT, "5", 1, 10000, "epochs", NULL,
      "Stop after so many epochs without a better NDCG@10 on the validation users.", group_learn},
     {"validation", OPTION_INT, "-1", -1, 1e9, "users", NULL,
      "From so many users the last fifth of the events is held out to pick the best epoch; 0: none; -1: from a fifth of the "

@@ -26,7 +26,7 @@ static void top_init(struct top *top, int n_items)
     top->score = mem_alloc((size_t)n_items * sizeof *top->score);
     top->place = mem_alloc((size_t)n_items * sizeof *top->place);
     for (int i = 0; i < n_items; i++) {
-        top->score[i] = -INFINITY;
+        top->score[i] = -(double)INFINITY;
         top->place[i] = -1;
     }
     top->n = 0;

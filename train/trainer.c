@@ -48,7 +48,7 @@ struct train_options train_options_default(void)
         .feed = 256,
         .blocks = 2,
         .epochs = 20,
-        .patience = 3,
+        .patience = 5,
         .batch = 512,
         .rate = 1e-3,
         .dropout = 0.2,
@@ -234,7 +234,7 @@ static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct tr
                        void *context, struct train_result *result, struct err *err)
 {
     struct train_progress *p = &t->progress;
-    double best = -INFINITY;
+    double best = -(double)INFINITY;
     bool go_on = true;
     size_t bytes = model_params_floats(&t->config) * sizeof(float);
     for (p->epoch = 1; p->epoch <= t->options->epochs && go_on; p->epoch++) {

@@ -270,7 +270,11 @@ static void real_logs(void)
     };
     const char *root = getenv("FRESHET_TEST_DATA");
     if (!root) root = FRESHET_SOURCE_DIR "/../shared/data";
-    for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
+    size_t n = sizeof logs / sizeof logs[0];
+#ifdef FRESHET_SANITIZED
+    n--; /* the largest takes too long */
+#endif
+    for (size_t i = 0; i < n; i++) {
         char path[512];
         (void)snprintf(path, sizeof path, "%s/%s", root, logs[i].path);
         if (access(path, R_OK) != 0) {
