@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/sync.h"
 
-enum { PARTITIONS_MAX = 4096, DISK_RETRY_MS = 500, POLL_FINISH_MS = 20 };
+enum { PARTITIONS_MAX = 4096, MOVES_FIRST = 64, DISK_RETRY_MS = 500, POLL_FINISH_MS = 20 };
 
 /* Moves of an epoch: the partitions it touched, each once. */
 struct moves {
@@ -52,8 +52,12 @@ struct epochs *epochs_new(const struct settings *settings, struct state_shard *s
     epochs->stats = stats;
     epochs->capacity = settings->epochs_max + 1;
     epochs->ring = mem_zalloc((size_t)epochs->capacity * sizeof *epochs->ring);
-    for (int i = 0; i < epochs->capacity; i++)
+    for (int i = 0; i < epochs->capacity; i++) {
+        struct moves *moves = &epochs->ring[i].moves;
         epochs->ring[i].sent = emit_epoch_new(emit);
+        moves->cap = MOVES_FIRST;
+        moves->list = mem_alloc((size_t)moves->cap * sizeof *moves->list);
+    }
     epochs->next = mem_zalloc((size_t)settings->n_topics * PARTITIONS_MAX * sizeof *epochs->next);
     return epochs;
 }
@@ -92,7 +96,7 @@ static void move_set(struct moves *moves, int topic, int32_t partition, int64_t 
         return;
     }
     if (moves->n == moves->cap) {
-        moves->cap = moves->cap ? moves->cap * 2 : 16;
+        moves->cap *= 2;
         moves->list = mem_realloc(moves->list, (size_t)moves->cap * sizeof *moves->list);
     }
     moves->list[moves->n++] =
