@@ -266,6 +266,39 @@ static void test_other_model(void)
     fixture_remove(folder);
 }
 
+/* With rebuild_encoders a user comes back without encoder state, the rest as it was; values are 4 S bytes smaller. */
+static void test_rebuild_encoders(void)
+{
+    struct state_options options = fixture_options();
+    size_t bytes[2];
+    for (int rebuild = 0; rebuild < 2; rebuild++) {
+        options.rebuild_encoders = rebuild;
+        fixture_folder(folder, sizeof folder);
+        struct state *state = fixture_open(folder, &options);
+        struct state_shard *shard = shard_of(state, 1);
+        struct user *user = get(shard, 1, 3);
+        view(shard, user, 5, 1000, 0);
+        user->model_id = 4;
+        user->encoder[1] = 2.5f;
+        struct state_move move = {0, 1, 1};
+        struct err err = ERR_INIT;
+        struct state_epoch *epoch = state_epoch_seal(shard, &move, 1);
+        bytes[rebuild] = epoch->bytes.len;
+        CHECK_OK(state_epoch_write(shard, epoch, &err), err);
+        CHECK_INT(user->model_id, 4); /* in memory it stays */
+        state_shard_free(shard);
+        shard = shard_of(state, 1);
+        user = get(shard, 1, 3);
+        CHECK_INT(user->model_id, rebuild ? 0 : 4);
+        CHECK_NEAR(user->encoder[1], rebuild ? 0 : 2.5, 0);
+        CHECK_HEX(user->window[0].item, fixture_item(5));
+        state_shard_free(shard);
+        state_close(state);
+        fixture_remove(folder);
+    }
+    CHECK_INT(bytes[0] - bytes[1], (int)sizeof(float) * options.state_floats);
+}
+
 /* ---- one owner (I6), readers beside it ---- */
 
 static bool count_user(void *context, int32_t partition, struct str key, const struct user *user)
@@ -561,6 +594,7 @@ int main(void)
     CASE(test_partition_close);
     CASE(test_identity);
     CASE(test_other_model);
+    CASE(test_rebuild_encoders);
     CASE(test_one_owner);
     CASE(test_corrupt_value);
     CASE(test_corrupt_popularity);
