@@ -9,8 +9,22 @@
 #include "base/str.h"
 #include "kafka/kafka.h"
 
-/* emit/: the producer (acks=all, idempotent): lists, dead letters; later pairs, examples, changelog, transactions.
- * One instance a process, shared by the shards. Hides librdkafka. */
+/* emit/: the producer: lists and dead letters (later pairs, examples, changelog, transactions), and a plain one for
+ * import and simulate. One instance a process, shared by the shards. Hides librdkafka. It refuses to retry beyond
+ * librdkafka's own retries: what fails, fails the process, and the store's positions say where to begin again.
+ *
+ * Files, in reading order: emit.h, internal.h, emit.c (open, send, acknowledgements, close), letter.c (dead letters),
+ * feed.c (the plain producer).
+ *
+ * Invariants
+ * - Idempotent, acks=all: retries neither repeat nor reorder. Keys go to the partitions that Java's producers choose.
+ * - An epoch is EMIT_ACKED only when each record sent in it is acknowledged; a failed record never counts.
+ * - The first failure stays: from then on every epoch that is not yet settled is EMIT_FAILED.
+ * - Memory of what waits is bounded by queue_bytes; a full queue makes the sender wait, for a bounded time.
+ * - A broker that restarts is waited for (producer.message.timeout.ms, five minutes).
+ *
+ * Words: epoch, the records whose acknowledgement one step of the commit protocol waits for. Report, librdkafka's word
+ * that a record is acknowledged or failed. Letter, a dead letter. */
 
 struct emit;
 
@@ -34,6 +48,7 @@ struct emit_options {
 MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config,
                         const struct emit_options *options, struct err *err);
 
+/* Empty, so EMIT_ACKED; may be used again whenever it is settled. Any thread. */
 struct emit_epoch *emit_epoch_new(struct emit *emit);
 void emit_epoch_free(struct emit_epoch *epoch); /* at any time before emit_close */
 
@@ -72,12 +87,14 @@ void emit_close(struct emit *emit);
 /* ---- a plain producer for import and simulate ---- */
 
 struct emit_feed;
-/* on_wait (may be NULL) is called while the queue is full. partitions of the topic are by the key's murmur2. */
+/* Partitions are chosen by the key's murmur2. Errors: ERR_FATAL exit 4 unreachable, exit 5 the topic is missing. One thread
+ * for open, send and close. */
 MUST_USE bool emit_feed_open(struct emit_feed **feed, const struct kafka_config *config,
                              const char *topic, struct err *err);
+/* Copies key and value; a full queue waits, five minutes at most. Errors: as emit_send, also of records sent before. */
 MUST_USE bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value,
                              int64_t timestamp_ms, struct err *err);
-/* Waits until all is acknowledged. */
+/* Waits until all is acknowledged; frees the feed in every case. */
 MUST_USE bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err);
 
 #endif

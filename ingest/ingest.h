@@ -11,8 +11,26 @@
 #include "kafka/kafka.h"
 #include "schemas/schemas.h"
 
-/* ingest/: the consumer. Assignment, decoded and cleaned batches in offset order for each partition, gap detection,
- * positions. Hides librdkafka. */
+/* ingest/: the consumer: decoded and cleaned batches of events, in offset order for each partition. Hides librdkafka. It
+ * refuses to keep positions (the store does), to skip anything without a record, and to be a general consumer.
+ *
+ * Files, in reading order: ingest.h, clean.c (the rules of an event, pure), internal.h, consumer.c (open, serve, close),
+ * assign.c (partitions come and go, where they begin), poll.c (from queue to batch).
+ *
+ *     main thread   ingest_serve -> rebalance -> callbacks.assigned -> start offsets -> partition queues
+ *                                                                                           | forwarded
+ *     shard thread  ingest_poll <- gap check, decode, clean <- one queue a shard <----------+
+ *
+ * Invariants
+ * - A partition begins where callbacks.assigned says (A_p), never at the group's committed offset.
+ * - I3: the next offset of a partition is the expected one; else it is a gap: explained by transactions, accepted by
+ *   on_gap, or the end of the process. A damaged batch, and a position outside the log, are gaps.
+ * - Every record of a partition comes out once for each assignment: as an event, or as poison with its reason.
+ * - After callbacks.revoked returned, no record of the partition comes out any more until it is assigned again.
+ * - No heap call of ours for a record; librdkafka's queue of a shard is bounded (16 MiB, consumer.queued.max.messages.kbytes).
+ *
+ * Words: poison, a record that cannot become an event. Position (pos), the next offset to apply. Generation, the number
+ * of an assignment. Held, a record that waits for the schema registry. */
 
 /* Why a record was dead-lettered, or what cleaning changed. Each has a counter; docs/OPTIONS.md is not concerned. */
 enum ingest_reason {
@@ -63,6 +81,8 @@ const char *ingest_reason_name(enum ingest_reason reason); /* "missing_user"; st
 enum ingest_reason ingest_clean(struct event *event, int64_t timestamp_ms, int64_t max_future_ms,
                                 struct arena *arena, uint64_t *changed, struct err *err);
 
+/* One consumer of one group. ingest_open to ingest_close on the main thread; ingest_poll, ingest_batch_release by each
+ * shard's thread. */
 struct ingest;
 
 /* One record of a batch, in offset order within its partition. Borrowed until ingest_batch_release. */
@@ -114,6 +134,9 @@ struct ingest_options {
     int hold_ms; /* how long a schema id that the registry does not answer for is waited for; 0: five minutes */
 };
 
+/* Checks the topics, joins the group; partitions come in ingest_serve. Strings of options are copied as far as they are
+ * kept beyond the call, but group_id, which is borrowed. Errors: ERR_FATAL exit 4 unreachable, exit 5 a topic is missing
+ * or partition counts differ, exit 2 settings. Main thread. */
 MUST_USE bool ingest_open(struct ingest **ingest, const struct kafka_config *config,
                           const struct ingest_options *options, struct schemas *schemas,
                           const struct ingest_callbacks *callbacks, struct err *err);
@@ -136,7 +159,8 @@ void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t 
 /* Records waiting behind the position, for each partition we own: high watermark - next; -1 unknown. */
 int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
 
-/* Bounded; after it nothing calls back. */
+/* Gives the partitions back (callbacks.revoked), leaves the group unless a static member, ends the client: at most some 10 s,
+ * after it nothing calls back. No shard thread is inside ingest_poll; batches still out are released. NULL is fine. */
 void ingest_close(struct ingest *ingest);
 
 #endif

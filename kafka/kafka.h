@@ -8,8 +8,20 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* kafka/: what ingest and emit share: client configuration and its refusals, error mapping, topics (create, check,
- * cluster id), the embedded broker. Hides librdkafka; the typedef names below are opaque to everyone else. */
+/* kafka/: what ingest and emit share of Kafka: client settings and what is refused of them, errors, topics, the embedded
+ * broker. It refuses to consume or produce: that is ingest/ and emit/.
+ *
+ * Files, in reading order: kafka.h (for everyone), client.h (for ingest/ and emit/, names librdkafka's types), config.c
+ * (settings: ours, the user's, refused ones), error.c (librdkafka's codes as class, exit code and advice), client.c
+ * (a client's life and its log), topics.c, embedded.c, tsan.c (only for ThreadSanitizer).
+ *
+ * Invariants
+ * - Every client is made by kafka_client_conf and kafka_client_new: no other place sets a property.
+ * - No request of ours creates a topic by asking for it.
+ * - Ending a client is bounded in time; one that hangs is left to the end of the process.
+ *
+ * Words: bootstrap, the addresses a client starts from. Broker, one Kafka server. Embedded broker, librdkafka's mock.
+ * All functions: any thread, not two at a time with the same broker handle. */
 
 struct kafka_setting {
     const char *key; /* librdkafka's name, prefix taken off */
@@ -50,6 +62,8 @@ struct kafka_topic_info {
 /* cluster_id: caller's buffer of 64 bytes. Errors: ERR_FATAL exit 4 unreachable, with what was tried. */
 MUST_USE bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64],
                                int timeout_ms, struct err *err);
+/* info (n): what is there of names (n); a topic that does not exist is no error. Errors: ERR_FATAL exit 4 unreachable, exit
+ * 2 no rights. */
 MUST_USE bool kafka_topic_describe(const struct kafka_config *config, const char *const *names,
                                    int n, struct kafka_topic_info *info, int timeout_ms,
                                    struct err *err);
@@ -60,11 +74,16 @@ MUST_USE bool kafka_topics_create(const struct kafka_config *config,
 
 /* ---- the embedded broker: librdkafka's in-process mock cluster; nothing is durable ---- */
 
+/* One broker in this process on a free port of 127.0.0.1; other processes can connect while it runs. A partition keeps
+ * 5 MiB, then its oldest records go. No admin calls, no static membership. */
 struct kafka_embedded;
+
+/* Starts it with the topics specs (n). Errors: ERR_FATAL exit 4. */
 MUST_USE bool kafka_embedded_start(struct kafka_embedded **broker,
                                    const struct kafka_topic_spec *specs, int n, struct err *err);
 const char *
 kafka_embedded_bootstrap(const struct kafka_embedded *broker); /* lives as long as the broker */
+/* Clients that still run lose their connection. NULL is fine. */
 void kafka_embedded_stop(struct kafka_embedded *broker);
 
 #endif
