@@ -7,9 +7,11 @@
  *   |u.e + b - ((p.q) t s + b)|  <=  |w| |q s| + |u| |r|
  *
  * p.q is an exact integer (at most 1024 * 127 * 127 < 2^24, so exact as a float too). The scan computes
- * a = fma(p.q * s, t, b), two roundings: off by at most 3.1 eps (|u| |e| + |b|), eps = 2^-24, for |w| and |r|
- * are under a fifth of |u| and |e|. The score of the definition is a chain of D/16 fma, four additions and
- * the bias: off by at most 1.01 (D/16 + 6) eps (|u| |e| + |b|). Together
+ * a = fma(p.q * s, t, b), two roundings: off by at most 2.1 eps (|p t| |q s| + |b|), eps = 2^-24; as |w| is
+ * at most a quarter of |u| and |r| an eighth of |e|, that is 3.1 eps (|u| |e| + |b|). (For vectors so small
+ * that catalog.c lifts their scale, the factor 1.0001 on |u| |r| below covers it.) The score of the
+ * definition is a chain of D/16 fma, four additions and the bias: off by at most
+ * 1.01 (D/16 + 6) eps (|u| |e| + |b|). Together
  *
  *   |score - a|  <=  margin = |w| |q s| + |u| |r| + (D/16 + 16) 2^-23 (|u| |e| + |b|) + 1e-35
  *
