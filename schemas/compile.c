@@ -35,6 +35,7 @@ struct compiler {
 
 /* ---- building blocks ---- */
 
+/* At the limit it marks the schema as too large and gives node 0, so that callers need not look at each step. */
 static uint32_t new_node(struct compiler *c, enum op op, enum wire wire)
 {
     struct program *p = c->program;
@@ -60,6 +61,7 @@ static uint32_t new_edges(struct compiler *c, size_t n)
     return first;
 }
 
+/* A name for error messages, cut at 64 bytes: the schema's own memory goes away. */
 static const char *keep_name(struct compiler *c, const char *name)
 {
     struct str s = str_of(name);
@@ -67,16 +69,19 @@ static const char *keep_name(struct compiler *c, const char *name)
     return arena_str(c->program->arena, s).ptr;
 }
 
+/* Saturates. */
 static uint32_t add_least(uint32_t a, uint32_t b)
 {
     return a + b < a ? UINT32_MAX : a + b;
 }
 
+/* A link is how Avro C shows a type's name used again. */
 static avro_schema_t unlink_schema(avro_schema_t schema)
 {
     return is_avro_link(schema) ? avro_schema_link_target(schema) : schema;
 }
 
+/* Bytes on the wire, and the fewest of them: what block counts are held against. */
 static void set_size(struct node *node, avro_schema_t schema)
 {
     switch (node->wire) {
@@ -105,8 +110,11 @@ static void set_size(struct node *node, avro_schema_t schema)
 
 /* ---- skipping ---- */
 
+/* Any type, without storing anything. */
 static uint32_t compile_skip(struct compiler *c, avro_schema_t schema);
 
+/* Published in `seen` before its fields are walked: that is what makes recursion a cycle of nodes and not of calls.
+ * While it is walked its `least` is 0, which only makes the check of block counts weaker. */
 static uint32_t skip_record(struct compiler *c, avro_schema_t schema)
 {
     for (uint32_t i = 0; i < c->n_seen; i++)
@@ -132,6 +140,7 @@ static uint32_t skip_record(struct compiler *c, avro_schema_t schema)
     return at;
 }
 
+/* Counts as one byte, the branch: a branch may be null. */
 static uint32_t skip_union(struct compiler *c, avro_schema_t schema)
 {
     uint32_t at = new_node(c, OP_UNION, WIRE_NESTED);
@@ -147,6 +156,7 @@ static uint32_t skip_union(struct compiler *c, avro_schema_t schema)
     return at;
 }
 
+/* Arrays and maps: at least the 0 that ends them. */
 static uint32_t skip_blocks(struct compiler *c, avro_schema_t element, bool is_map)
 {
     uint32_t at = new_node(c, OP_SKIP_BLOCKS, WIRE_NESTED);
@@ -196,6 +206,7 @@ static uint32_t compile_skip(struct compiler *c, avro_schema_t schema)
 
 /* ---- storing scalars ---- */
 
+/* Symbols become values of our enum here, once, so that decoding is one look into a table. */
 static uint32_t store_enum(struct compiler *c, avro_schema_t schema, uint32_t at)
 {
     struct program *p = c->program;
@@ -236,6 +247,7 @@ static enum op direct_op(enum wire wire, enum store store, bool exact_time)
     return OP_CONVERT;
 }
 
+/* What schemas__store can convert. A no here refuses or skips the field for all messages of the schema. */
 static bool can_store(enum wire wire, enum store store)
 {
     bool number = wire == WIRE_INT || wire == WIRE_LONG || wire == WIRE_FLOAT ||
@@ -260,6 +272,7 @@ static bool can_store(enum wire wire, enum store store)
     }
 }
 
+/* The field cannot be stored; its bytes still have to be walked over. */
 static uint32_t mismatch(struct compiler *c, avro_schema_t schema)
 {
     c->mismatch = true;
@@ -289,9 +302,12 @@ static uint32_t store_scalar(struct compiler *c, avro_schema_t schema, const jso
 
 /* ---- storing what is made of parts ---- */
 
+/* Any type into one field of ours: the heart of the walk. json is the part of the text that belongs to the schema, or NULL
+ * where only a name stands; without it a logical type is not seen. */
 static uint32_t compile_into(struct compiler *c, avro_schema_t schema, const json_t *json,
                              const struct target_field *field);
 
+/* Every branch is compiled for the same field; those that cannot be stored are skipped when they come. */
 static uint32_t store_union(struct compiler *c, avro_schema_t schema, const json_t *json,
                             const struct target_field *field)
 {
@@ -346,6 +362,7 @@ static const struct target_field element_value = {.name = "value",
 static uint32_t store_record(struct compiler *c, avro_schema_t schema, const json_t *json,
                              const struct target *target, size_t offset);
 
+/* A list of records; elements that are plain values stand for the record's field 0. */
 static uint32_t store_records(struct compiler *c, enum op op, avro_schema_t schema,
                               const json_t *json, const struct target_field *field)
 {
@@ -355,6 +372,7 @@ static uint32_t store_records(struct compiler *c, enum op op, avro_schema_t sche
                         &element, field);
 }
 
+/* A list of texts, or a single one. */
 static uint32_t store_texts(struct compiler *c, avro_schema_t schema, const json_t *json,
                             const struct target_field *field)
 {
@@ -428,6 +446,7 @@ static void resolve(avro_schema_t record, const struct target *target, uint32_t 
     }
 }
 
+/* The field of ours that the writer's field i fills, or NULL. */
 static const struct target_field *filled_by(const struct target *target, const uint32_t *taken,
                                             size_t i)
 {
@@ -436,6 +455,7 @@ static const struct target_field *filled_by(const struct target *target, const u
     return NULL;
 }
 
+/* One field of a record, with the refusal or the warning when it does not fit. */
 static uint32_t compile_field(struct compiler *c, avro_schema_t schema, const json_t *json,
                               const struct target_field *field, const char *name)
 {
@@ -455,6 +475,7 @@ static uint32_t compile_field(struct compiler *c, avro_schema_t schema, const js
     return to;
 }
 
+/* The writer's fields in the writer's order, as the bytes come; each stored or skipped. */
 static uint32_t store_record(struct compiler *c, avro_schema_t schema, const json_t *json,
                              const struct target *target, size_t offset)
 {
@@ -499,6 +520,7 @@ static struct program *new_program(struct arena *scratch)
     return p;
 }
 
+/* Out of scratch into the program's own arena, at its true size. */
 static void *keep(struct program *p, const void *table, size_t bytes)
 {
     void *copy = arena_alloc(p->arena, bytes ? bytes : 1);

@@ -66,6 +66,7 @@ static int digits(const char **at, const char *end, int n)
     return v;
 }
 
+/* One byte of `any`. */
 static bool take(const char **at, const char *end, const char *any)
 {
     if (*at == end || !**at || !strchr(any, **at)) return false;
@@ -145,6 +146,7 @@ bool schemas__time_from_text(struct str text, int64_t *ms)
 
 #define PUT(base, offset, value) memcpy((base) + (offset), &(value), sizeof(value))
 
+/* A number, also out of a text (CSV habits: "12.50"). */
 static bool number_of(const struct scalar *value, double *out)
 {
     if (value->type == SCALAR_REAL) *out = value->d;
@@ -153,6 +155,7 @@ static bool number_of(const struct scalar *value, double *out)
            (value->type == SCALAR_TEXT && schemas__number_from_text(value->s, out));
 }
 
+/* Whole numbers only; a double holds them exactly up to 2^53. */
 static bool integer_of(const struct scalar *value, int64_t *out)
 {
     double number;
@@ -163,6 +166,7 @@ static bool integer_of(const struct scalar *value, int64_t *out)
     return true;
 }
 
+/* Numbers become texts: many shops have integer ids. */
 static bool store_text(struct decode *d, const struct target_field *field,
                        const struct scalar *value, char *base)
 {
@@ -183,6 +187,7 @@ static bool store_text(struct decode *d, const struct target_field *field,
     return true;
 }
 
+/* An empty text is no time, as null is. */
 static bool store_time(struct decode *d, const struct target_field *field,
                        const struct scalar *value, char *base)
 {
@@ -199,6 +204,7 @@ static bool store_time(struct decode *d, const struct target_field *field,
     return true;
 }
 
+/* Out of 32 bits is a fault, not a wrap. */
 static bool store_integer(struct decode *d, const struct target_field *field,
                           const struct scalar *value, char *base)
 {
@@ -214,6 +220,7 @@ static bool store_integer(struct decode *d, const struct target_field *field,
     return true;
 }
 
+/* Raises the field's flag, where it has one. */
 static bool store_number(struct decode *d, const struct target_field *field,
                          const struct scalar *value, char *base)
 {
@@ -244,6 +251,7 @@ static bool store_bool(struct decode *d, const struct target_field *field,
     return true;
 }
 
+/* Names that we do not know: `other`, or a reason that the list leaves out. */
 static bool store_name(struct decode *d, const struct target_field *field,
                        const struct scalar *value, char *base)
 {

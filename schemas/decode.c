@@ -22,6 +22,7 @@ static inline size_t left(const struct decode *d)
     return (size_t)(d->end - d->at);
 }
 
+/* Ten bytes carry 70 bits: the tenth may only hold the 64th. */
 static bool take_long_slow(struct decode *d, int64_t *v)
 {
     uint64_t bits = 0;
@@ -49,12 +50,14 @@ static inline bool take_long(struct decode *d, int64_t *v)
     return take_long_slow(d, v);
 }
 
+/* An int is a long on the wire, but for its range. */
 static bool take_int(struct decode *d, int64_t *v)
 {
     if (!take_long(d, v)) return false;
     return (*v >= INT32_MIN && *v <= INT32_MAX) || schemas__fault(d, "an int of more than 32 bits");
 }
 
+/* Borrowed from the message. */
 static inline bool take_bytes(struct decode *d, size_t n, const uint8_t **bytes)
 {
     if (n > left(d)) return ended(d);
@@ -63,6 +66,7 @@ static inline bool take_bytes(struct decode *d, size_t n, const uint8_t **bytes)
     return true;
 }
 
+/* Length and bytes: string and bytes look alike. */
 static inline bool take_text(struct decode *d, struct str *s)
 {
     int64_t n;
@@ -85,6 +89,7 @@ static inline bool take_index(struct decode *d, uint32_t n, uint32_t *index, con
     return true;
 }
 
+/* Anything but 0 and 1 says that the bytes are not what the schema says. */
 static bool take_bool(struct decode *d, bool *v)
 {
     const uint8_t *byte;
@@ -136,6 +141,7 @@ static uint32_t with_key(const struct node *element)
     return element->least == UINT32_MAX ? UINT32_MAX : element->least + 1;
 }
 
+/* The fields, in the writer's order. On failure the path of names grows from the inside out. */
 static bool run_record(struct decode *d, const struct program *p, const struct node *node,
                        char *base)
 {
@@ -146,6 +152,7 @@ static bool run_record(struct decode *d, const struct program *p, const struct n
     return true;
 }
 
+/* Walks over elements only where it must: a block that says its size is jumped over. base is passed on but not written to. */
 static bool skip_blocks(struct decode *d, const struct program *p, const struct node *node,
                         char *base)
 {
@@ -192,6 +199,7 @@ static bool run_array(struct decode *d, const struct program *p, const struct no
     return true;
 }
 
+/* Keys are texts of ours, values whatever the element converts. */
 static bool run_attributes(struct decode *d, const struct program *p, const struct node *node,
                            char *base)
 {
@@ -241,6 +249,7 @@ static bool run_reasons(struct decode *d, const struct program *p, const struct 
     return true;
 }
 
+/* A single text where we keep a list, as one category is. */
 static bool run_one_text(struct decode *d, const struct program *p, const struct node *node,
                          char *base)
 {
@@ -289,6 +298,7 @@ static bool take_fixed(struct decode *d, const struct node *node, struct scalar 
     return true;
 }
 
+/* Reads by the wire's type; what it means is schemas__store's matter. */
 static bool take_scalar(struct decode *d, const struct program *p, const struct node *node,
                         struct scalar *value)
 {
@@ -335,6 +345,7 @@ static bool take_scalar(struct decode *d, const struct program *p, const struct 
     }
 }
 
+/* All that is not the common case: other types, logical times, decimals. */
 static bool run_convert(struct decode *d, const struct program *p, const struct node *node,
                         char *base)
 {
@@ -393,6 +404,8 @@ static bool run_nested(struct decode *d, const struct program *p, const struct n
     return ok;
 }
 
+/* One value. The cases that events are made of come first and need no call; `steps` bounds the work where values take no
+ * bytes. */
 static bool run(struct decode *d, const struct program *p, const struct node *node, char *base)
 {
     const uint8_t *bytes;

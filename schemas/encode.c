@@ -17,6 +17,7 @@ enum { LONG_MAX_BYTES = 10, TEXT_HEAD = 11 };
 
 /* ---- values ---- */
 
+/* Zigzag, 7 bits a byte, lowest first. */
 static uint8_t *put_long(uint8_t *p, int64_t v)
 {
     uint64_t zigzag = ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
@@ -28,6 +29,7 @@ static uint8_t *put_long(uint8_t *p, int64_t v)
     return p;
 }
 
+/* Length and bytes. */
 static uint8_t *put_text(uint8_t *p, struct str s)
 {
     p = put_long(p, (int64_t)s.len);
@@ -59,18 +61,21 @@ static uint8_t *put_float(uint8_t *p, float v)
     return p + 4;
 }
 
+/* [null, double] */
 static uint8_t *put_optional_double(uint8_t *p, bool has, double v)
 {
     *p++ = has ? 2 : 0;
     return has ? put_double(p, v) : p;
 }
 
+/* [null, int], [null, long]: one form on the wire. */
 static uint8_t *put_optional_long(uint8_t *p, bool has, int64_t v)
 {
     *p++ = has ? 2 : 0;
     return has ? put_long(p, v) : p;
 }
 
+/* One block of n, then the 0 that ends the map; nothing but the 0 when it is empty. */
 static uint8_t *put_map(uint8_t *p, const struct attribute *attributes, size_t n)
 {
     if (n) p = put_long(p, (int64_t)n);
@@ -82,6 +87,7 @@ static uint8_t *put_map(uint8_t *p, const struct attribute *attributes, size_t n
     return p;
 }
 
+/* Most bytes of put_map. */
 static size_t map_room(const struct attribute *attributes, size_t n)
 {
     size_t room = LONG_MAX_BYTES + 1;
@@ -94,6 +100,7 @@ static size_t map_room(const struct attribute *attributes, size_t n)
 
 enum { FRAMING = 5 };
 
+/* The framing; NULL when the record does not fit the buf. */
 static uint8_t *begin(struct buf *out, int32_t id, size_t room)
 {
     uint8_t *p = buf_reserve(out, FRAMING + room);

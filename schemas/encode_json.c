@@ -82,6 +82,7 @@ static void push_number(struct buf *out, double v)
     buf_push_text(out, text);
 }
 
+/* As push_number, for float: 6 digits always survive, 9 always suffice. */
 static void push_float(struct buf *out, float v)
 {
     char text[40];
@@ -99,6 +100,7 @@ static void push_float(struct buf *out, float v)
 
 /* ---- members; each begins with a comma unless it is the first of its object ---- */
 
+/* The comma goes in unless something was just opened. A text cannot end in '{' or '[': it ends in a quote. */
 static void push_key(struct buf *out, const char *key)
 {
     uint8_t last = out->len ? out->data[out->len - 1] : 0;

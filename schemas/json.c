@@ -11,6 +11,7 @@ static bool store_value(struct decode *d, const struct target_field *field, cons
 
 /* ---- values ---- */
 
+/* Texts are copied: jansson's tree is freed before the struct is used. */
 static bool scalar_of(struct decode *d, const json_t *json, struct scalar *value)
 {
     *value = (struct scalar){.type = SCALAR_NULL};
@@ -78,6 +79,7 @@ static bool store_element(struct decode *d, const struct target *sub, const json
     return store_value(d, &sub->fields[0], json, base);
 }
 
+/* The count is known before the first element, so the array is made once. */
 static bool store_records(struct decode *d, const struct target_field *field, const json_t *json,
                           char *base)
 {
@@ -96,6 +98,7 @@ static bool store_records(struct decode *d, const struct target_field *field, co
     return true;
 }
 
+/* Values of any plain type become texts. */
 static bool store_attributes(struct decode *d, const struct target_field *field, const json_t *json,
                              char *base)
 {

@@ -73,6 +73,7 @@ static const char *const type_names[EVENT_TYPE_COUNT] = {
     "impression", "click", "view",    "add_to_cart", "remove_from_cart", "purchase", "refund",
     "search",     "like",  "dislike", "other"};
 
+/* In the order of enum event_type and of event.avsc. */
 const char *schemas_event_type_name(enum event_type type)
 {
     assert((unsigned)type < EVENT_TYPE_COUNT);

@@ -34,6 +34,7 @@ struct answer {
 
 /* ---- open and close ---- */
 
+/* One of a comma-separated list; blanks and a '/' at its end go. Over URLS_MAX are ignored. */
 static void add_url(struct registry *r, const char *text, size_t len)
 {
     while (len && (*text == ' ' || *text == '\t'))
@@ -90,6 +91,7 @@ void schemas__registry_free(struct registry *r)
 
 /* ---- requests ---- */
 
+/* curl's callback; returning less than it gave ends the transfer. */
 static size_t on_bytes(char *bytes, size_t one, size_t n, void *context)
 {
     struct registry *r = context;
@@ -97,6 +99,8 @@ static size_t on_bytes(char *bytes, size_t one, size_t n, void *context)
     return r->answer.failed ? 0 : one * n;
 }
 
+/* All of them for each request: nothing lingers from the one before. The timeouts are absolute, so that a registry that
+ * drips bytes cannot hold a shard's thread. */
 static void set_options(struct registry *r, const char *body)
 {
     CURL *curl = r->curl;
@@ -156,6 +160,7 @@ static const char *message_of(const struct answer *answer)
 
 /* ---- GET /schemas/ids/{id} ---- */
 
+/* The schema out of an answer with status 200. Only what the registry says of the schema itself is ERR_DATA. */
 static bool take_schema(const struct answer *answer, struct buf *out, struct err *err)
 {
     const json_t *text = json_object_get(answer->json, "schema");
@@ -246,6 +251,7 @@ static bool refused(const struct answer *answer, const char *subject, struct err
                      answer->where, answer->status, message_of(answer), hint);
 }
 
+/* At start nothing can go on without the registry, and a supervisor may try again later: exit 4. */
 static bool unreachable(const struct registry *r, const struct answer *answer, struct err *err)
 {
     return err_fatal(
@@ -254,6 +260,7 @@ static bool unreachable(const struct registry *r, const struct answer *answer, s
         answer->where, r->error);
 }
 
+/* Ids are 31 bits, as in the framing. */
 static bool take_id(const struct answer *answer, int32_t *id, struct err *err)
 {
     const json_t *json = json_object_get(answer->json, "id");

@@ -21,8 +21,7 @@ enum {
     /* How long a refusal is believed before the registry is asked again. */
     UNKNOWN_MS = 10000,    /* 404: somebody may register it */
     UNREACHABLE_MS = 1000, /* no answer: the caller retries */
-    UNUSABLE_MS =
-        60000, /* not a schema of ours: ids do not change, but the registry may have been replaced */
+    UNUSABLE_MS = 600000,  /* not a schema of ours; its text never changes */
 };
 
 struct known {
@@ -56,12 +55,14 @@ static struct mutex avro_lock = MUTEX_INIT;
 
 /* ---- the table ---- */
 
+/* Fibonacci hashing: the upper 11 bits of the product, as SLOTS has 2^11 places. */
 static size_t slot_of(int32_t id, const struct target *target)
 {
     uint64_t mixed = ((uint64_t)(uint32_t)id + (uint64_t)(uintptr_t)target) * 0x9e3779b97f4a7c15u;
     return (size_t)(mixed >> 53);
 }
 
+/* The reader's side: no lock. Ends at an empty place, of which there are always some. */
 static const struct program *find(const struct schemas *schemas, const struct target *target,
                                   int32_t id)
 {
@@ -72,6 +73,7 @@ static const struct program *find(const struct schemas *schemas, const struct ta
     }
 }
 
+/* The writer's side, under the lock: the struct is whole before the pointer to it is seen. */
 static void publish(struct schemas *schemas, const struct target *target, int32_t id,
                     struct program *program)
 {
@@ -86,6 +88,7 @@ static void publish(struct schemas *schemas, const struct target *target, int32_
 
 /* ---- learning a schema id (under the lock) ---- */
 
+/* The id failed a moment ago: the same error again, without asking. */
 static bool is_refused(struct schemas *schemas, const struct target *target, int32_t id,
                        struct err *err)
 {
@@ -99,6 +102,7 @@ static bool is_refused(struct schemas *schemas, const struct target *target, int
     return false;
 }
 
+/* The oldest refusal makes room. */
 static void refuse(struct schemas *schemas, const struct target *target, int32_t id,
                    const struct err *err)
 {
@@ -131,6 +135,7 @@ static struct program *fetch(struct schemas *schemas, const struct target *targe
     return ok ? program : NULL;
 }
 
+/* The slow path, once for each id. Another thread may have learned it while this one waited for the lock. */
 static const struct program *learn(struct schemas *schemas, const struct target *target, int32_t id,
                                    struct err *err)
 {
@@ -158,6 +163,7 @@ static const struct program *learn(struct schemas *schemas, const struct target 
 
 /* ---- decoding ---- */
 
+/* Before anything else looks at the bytes. */
 static bool check_size(struct str bytes, const char *what, struct err *err)
 {
     if (bytes.len == 0) return err_set(err, ERR_DATA, "%s: the value is empty", what);
@@ -167,6 +173,7 @@ static bool check_size(struct str bytes, const char *what, struct err *err)
     return true;
 }
 
+/* Takes the id out of the framing. Each other first byte that producers are known to write gets its own advice. */
 static bool unframe(struct str bytes, const char *what, int32_t *id, struct err *err)
 {
     const uint8_t *b = (const uint8_t *)bytes.ptr;
@@ -272,6 +279,7 @@ void schemas_recommendations_encode(const struct schemas *schemas,
 
 /* ---- open and close ---- */
 
+/* A record that we write: its file, and where a registry keeps it. */
 struct builtin {
     const struct target *target;
     const char *text;
