@@ -7,6 +7,8 @@
 #include "base/sync.h"
 #include "tests/emit/support.h"
 
+enum { START_TRIES = 10 };
+
 static char folder[64], bootstrap[64];
 
 static int script(const char *verb)
@@ -37,6 +39,16 @@ static void address_read(void)
     bootstrap[strcspn(bootstrap, "\n")] = '\0';
 }
 
+static void complaint_print(void)
+{
+    char path[128], line[256];
+    (void)snprintf(path, sizeof path, "%s/err", folder);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        (void)fprintf(stderr, "  scripts/kafka: %s", line);
+    if (file) (void)fclose(file);
+}
+
 struct order {
     int next;
 };
@@ -58,7 +70,14 @@ static void restart_run(void *context)
 {
     struct restarter *restarter = context;
     CHECK_INT(script(restarter->first), 0);
-    CHECK_INT(script(restarter->second), 0);
+    /* Its port may be taken for a moment by somebody's outgoing connection. */
+    int status = script(restarter->second);
+    for (int i = 0; i < START_TRIES && status != 0; i++) {
+        sync_sleep_ms(1000);
+        status = script(restarter->second);
+    }
+    if (status != 0) complaint_print();
+    CHECK_INT(status, 0);
     flag_raise(&restarter->done);
 }
 
