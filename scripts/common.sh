@@ -30,12 +30,13 @@ server_pid() {
     echo "$pid"
 }
 
-# server_wait_gone DIR SECONDS: true once the server of DIR is gone.
-server_wait_gone() {
-    local end=$((SECONDS + $2))
-    while server_pid "$1" >/dev/null; do
+# pid_wait_gone PID SECONDS: true once the process has ended. Its state is asked for, not its command line: that is
+# gone a moment before the kernel closes the sockets, and a start at that moment finds the port taken.
+pid_wait_gone() {
+    local end=$((SECONDS + $2)) state
+    while state=$(sed -nE 's/^State:[[:space:]]*(.).*/\1/p' "/proc/$1/status" 2>/dev/null) && [ "${state:-Z}" != Z ]; do
         [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.1
+        sleep 0.05
     done
 }
 
@@ -44,10 +45,10 @@ server_stop() {
     local pid
     pid=$(server_pid "$1") || { rm -f "$1/pid"; return 0; }
     kill -TERM "$pid" 2>/dev/null
-    if ! server_wait_gone "$1" "$2"; then
+    if ! pid_wait_gone "$pid" "$2"; then
         say "pid $pid did not stop within $2 s: killing it"
         kill -KILL "$pid" 2>/dev/null
-        server_wait_gone "$1" 5 || die "pid $pid survives SIGKILL"
+        pid_wait_gone "$pid" 5 || die "pid $pid survives SIGKILL"
     fi
     rm -f "$1/pid"
 }
@@ -57,7 +58,7 @@ server_kill() {
     local pid
     pid=$(server_pid "$1") || die "no server runs in $1"
     kill -KILL "$pid" 2>/dev/null
-    server_wait_gone "$1" 5 || die "pid $pid survives SIGKILL"
+    pid_wait_gone "$pid" 5 || die "pid $pid survives SIGKILL"
     rm -f "$1/pid"
 }
 
