@@ -1,6 +1,7 @@
 /* Rows as users' sequences, splits, and what is cut from them to learn from. */
 #include "tests/test.h"
 
+#include "base/mem.h"
 #include "schemas/schemas.h"
 #include "tests/train/support.h"
 #include "train/plan.h"
@@ -78,7 +79,7 @@ static void every_target_once(void)
 {
     char *text = support_ring(40, 7, 23, 0.3, TEST_SEED());
     struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
-    free(text);
+    mem_free(text);
     struct train_options options = train_options_default();
     static const int lengths[] = {1, 2, 5, 22, 200};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/mem.h"
 #include "train/train.h"
 
 static char folder[64];
@@ -219,12 +220,11 @@ static void long_record(void)
 {
     struct log_reader *r;
     size_t n = (1 << 20) + 10;
-    char *text = malloc(n + 16);
-    CHECK(text != NULL);
+    char *text = mem_alloc(n + 16);
     memset(text, 'a', n);
     memcpy(text + n, "\n1 2\n", 6);
     r = open_text(text, LOGFILE_PAIRS, NULL);
-    free(text);
+    mem_free(text);
     BAD(r, "in.txt:1: record of more than");
     ROW(r, "1", "2", "", 0);
     check_end(r);
@@ -233,14 +233,13 @@ static void long_record(void)
 /* An opening quote that is never closed costs what one record may be, not the file. */
 static void open_quote(void)
 {
-    size_t rows = 20000;
-    char *text = malloc(rows * 8 + 64);
-    CHECK(text != NULL);
-    size_t at = (size_t)sprintf(text, "user,item\n\"1,2\n");
+    size_t rows = 20000, room = rows * 8 + 64;
+    char *text = mem_alloc(room);
+    size_t at = (size_t)snprintf(text, room, "user,item\n\"1,2\n");
     for (size_t i = 0; i < rows; i++)
-        at += (size_t)sprintf(text + at, "3,4\n");
+        at += (size_t)snprintf(text + at, room - at, "3,4\n");
     struct log_reader *r = open_text(text, LOGFILE_EVENTS, NULL);
-    free(text);
+    mem_free(text);
     BAD(r, "is a quote not closed?");
     ROW(r, "3", "4", "", 0);
     log_reader_close(r);

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "tests/test.h"
 
@@ -32,8 +33,7 @@ char *support_ring(int users, int items, int length, double noise, uint64_t seed
     struct rng rng;
     rng_init(&rng, seed);
     size_t room = (size_t)(users * length) * 24 + 1, at = 0;
-    char *text = malloc(room);
-    CHECK(text != NULL);
+    char *text = mem_alloc(room);
     for (int u = 0; u < users; u++) {
         uint64_t item = rng_below(&rng, (uint64_t)items);
         for (int t = 0; t < length; t++) {

@@ -9,7 +9,7 @@
 struct train_data *support_data(const char *text, enum log_format_kind kind,
                                 const struct train_source *source);
 /* Users that walk along a ring of `items` items: each begins somewhere and takes `length` steps, to the next item or,
- * with `noise`, to any. pairs format. The caller frees it with free. */
+ * with `noise`, to any. pairs format. The caller frees it with mem_free. */
 char *support_ring(int users, int items, int length, double noise, uint64_t seed);
 
 #endif

@@ -35,7 +35,7 @@ static struct train_data *ring(uint64_t seed)
 {
     char *text = support_ring(300, ITEMS, 12, 0.1, seed);
     struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
-    free(text);
+    mem_free(text);
     return data;
 }
 
