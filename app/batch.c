@@ -213,12 +213,18 @@ static bool is_scored(enum event_type type)
            type == EVENT_PURCHASE;
 }
 
-/* Where each item of the event stood in the popular arm before it (rule 11): rank from 1, 0 = not in it. */
+/* Where each item of the event stood in the popular arm before it (rule 11): rank from 1, 0 = not in it. The item met last is
+ * left out, as it is from the list that the arm is compared with. */
 static void popular_ranks_note(struct batch *batch, struct work *work)
 {
-    struct skip skip = {.user = work->user};
+    const struct user *user = work->user;
+    struct skip skip = {.user = user};
     const struct ingest_record *record = work->record;
     uint64_t keys[USER_LIST_MAX];
+    if (user->n_window > 0) {
+        skip.trigger = &user->window[user->n_window - 1].item;
+        skip.n_trigger = 1;
+    }
     int n = state_popularity_top(batch->env.state, record->partition, record->event.tenant,
                                  QUALITY_K, keys, is_skipped, &skip);
     work->popular_rank =

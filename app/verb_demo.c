@@ -32,6 +32,7 @@ struct demo {
     char model[PATH_MAX_BYTES], state[PATH_MAX_BYTES], head[256];
     char title[256]; /* behind view_title */
     uint64_t started_us;
+    bool is_open; /* the shop's present has begun */
 };
 
 /* ---- the model: learnt once from the shop's past, then kept ---- */
@@ -156,6 +157,13 @@ static bool tick(void *context, struct err *err)
     struct clock clock = {0};
     struct stats stats;
     int64_t lag;
+    if (!demo->is_open) {
+        /* People come in when the shop is ready to serve them: a group takes seconds to form. */
+        if (pipeline_partitions(demo->pipeline) == 0) return true;
+        if (!demo_feed_start(demo->feed, &demo->settings, pipeline_schemas(demo->pipeline), err))
+            return false;
+        demo->is_open = true;
+    }
     pipeline_stats(demo->pipeline, &stats, &lag);
     view_update(demo->view, &stats, lag, clock_wall_ms(&clock));
     return demo_feed_is_running(demo->feed, err);
@@ -178,9 +186,7 @@ static bool config_finish(struct demo *demo, const char *work, struct err *err)
     if (!options_is_set(config, "model.dir") &&
         !options_set(config, "model.dir", demo->model, "demo", err))
         return false;
-    if (!options_is_set(config, "log.level") &&
-        !options_set(config, "log.level", "warn", "demo", err))
-        return false;
+    if (!options_is_set(config, "log.level")) log_init(LOG_LOGFMT, LOG_WARN, "");
     return settings_init(&demo->settings, config, err);
 }
 
@@ -191,8 +197,6 @@ static bool demo_run(struct demo *demo, struct err *err)
     int64_t lag;
     demo->tap = tap_new(TAP_CAPACITY);
     if (!pipeline_open(&demo->pipeline, &demo->settings, demo->tap, err)) return false;
-    if (!demo_feed_start(demo->feed, &demo->settings, pipeline_schemas(demo->pipeline), err))
-        return false;
     view_start(demo);
     demo->started_us = clock_mono_us(&clock);
     struct loop_options loop = {.pipeline = demo->pipeline,

@@ -149,9 +149,11 @@ static const char *did(enum event_type type)
 static void followed_put(struct view *view, const struct followed *followed, struct buf *out,
                          const char *end)
 {
+    bool colours = view->options.is_screen;
     const struct tap_list *list = &followed->list;
     if (list->user[0] == '\0') return;
-    buf_push_format(out, "%s  \x1b[1m%s\x1b[0m %s ", end, list->user, did(list->type));
+    buf_push_format(out, "%s  %s%s%s %s ", end, colours ? "\x1b[1m" : "", list->user,
+                    colours ? "\x1b[0m" : "", did(list->type));
     if (list->type == EVENT_SEARCH)
         buf_push_text(out, list->query);
     else
@@ -161,9 +163,9 @@ static void followed_put(struct view *view, const struct followed *followed, str
                     (long long)(list->published_ms - list->record_ms), end);
     for (int i = 0; i < list->n && i < SHOWN; i++) {
         bool fresh = is_new(followed, list->list[i]);
-        buf_push_format(out, "    %s%d  ", fresh ? "\x1b[32m+ " : "  ", i + 1);
+        buf_push_format(out, "    %s%d  ", fresh ? (colours ? "\x1b[32m+ " : "+ ") : "  ", i + 1);
         title_put(view, out, list->list[i]);
-        buf_push_format(out, "%s%s", fresh ? "\x1b[0m" : "", end);
+        buf_push_format(out, "%s%s", fresh && colours ? "\x1b[0m" : "", end);
     }
 }
 

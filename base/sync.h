@@ -196,4 +196,8 @@ void thread_join(struct thread *thread);
 /* Sleeps; a signal may end it early. */
 void sync_sleep_ms(int64_t ms);
 
+/* Does nothing: whoever starts a library that uses C11 threads calls it, so that the linker takes tsan.c along (which in builds
+ * with ThreadSanitizer makes those threads known to it). */
+void sync_tsan_link(void);
+
 #endif

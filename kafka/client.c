@@ -1,5 +1,5 @@
 /* Clients: made, watched and ended. librdkafka's log lines go through base/log. */
-#include "kafka/client.h"
+#include "base/sync.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +47,7 @@ rd_kafka_t *kafka_client_new(rd_kafka_conf_t *conf, enum kafka_role role, struct
                              struct err *err)
 {
     char why[256];
-    kafka__tsan_link();
+    sync_tsan_link();
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_opaque(conf, notes);
     /* The admin client is a consumer without a group: unlike a producer it never creates a topic by asking for it. */

@@ -51,7 +51,5 @@ bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason
 MUST_USE bool kafka_topics_partitions(const struct kafka_config *config, const char *const *topics,
                                       int n, int *partitions, int timeout_ms, struct err *err);
 
-/* tsan.c: brings that file into the program; does nothing. */
-void kafka__tsan_link(void);
 
 #endif

@@ -94,9 +94,9 @@ struct user {
     int n_disliked;
     uint64_t last_list[USER_LIST_MAX]; /* item keys of the list published last */
     int n_last_list;
-    float *encoder;  /* (S) */
-    uint64_t batch;  /* scratch of the caller, not stored: the micro-batch that last met the user */
-    int batch_row;   /* and the user's last encoder row there, from 1; 0 none */
+    float *encoder; /* (S) */
+    uint64_t batch; /* scratch of the caller, not stored: the micro-batch that last met the user */
+    int batch_row;  /* and the user's last encoder row there, from 1; 0 none */
 };
 
 /* Opens, or makes (folders 0700), the store in <folder>: the database in <folder>/db, the high-water file beside it.

@@ -115,7 +115,8 @@ static struct options *options_make(const char *name, const char *lists, const c
     set(options, "session.window", "30");
     set(options, "batch.max.events", batch);
     set(options, "commit.interval.ms", "50");
-    set(options, "session.timeout.ms", "6000"); /* the in-process broker waits for it at each restart */
+    set(options, "session.timeout.ms",
+        "6000"); /* the in-process broker waits for it at each restart */
     set(options, "log.level", "warn");
     return options;
 }

@@ -39,7 +39,7 @@ FOREIGN = {
 
 # C11 and POSIX; base/ includes nothing else.
 LIBC = set("""assert ctype errno float inttypes limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint
-stdio stdlib stdnoreturn string time dirent fcntl glob netdb poll pthread pwd regex sched semaphore spawn strings termios unistd
+stdio stdlib stdnoreturn string time dirent fcntl glob netdb poll pthread pwd regex sched semaphore spawn strings termios threads unistd
 arpa/inet netinet/in netinet/tcp sys/eventfd sys/file sys/ioctl sys/mman sys/prctl sys/random sys/resource sys/select
 sys/mount sys/socket sys/stat sys/statvfs sys/syscall sys/time sys/types sys/uio sys/un sys/utsname sys/wait""".split())
 

@@ -281,3 +281,51 @@ void fixture_user_free(struct user *user)
     mem_free(user->encoder);
     mem_free(user);
 }
+
+/* ---- a shard at work ---- */
+
+struct user *fixture_get(struct state_shard *shard, int32_t partition, int number)
+{
+    struct fixture_event e;
+    char key[SCHEMAS_USER_KEY_MAX];
+    struct user *user = NULL;
+    struct err err = ERR_INIT;
+    fixture_event(&e, EVENT_VIEW, number, 0, 0, NULL, 0);
+    CHECK_OK(state_user_get(shard, partition, fixture_user_key(&e, key), &user, &err), err);
+    return user;
+}
+
+void fixture_view(struct state_shard *shard, struct user *user, int item, int64_t time_ms,
+                  int64_t offset)
+{
+    struct fixture_event e;
+    struct err err = ERR_INIT;
+    fixture_event(&e, EVENT_VIEW, 0, time_ms, 0, &item, 1);
+    struct fold_result result = state_user_fold(shard, user, &e.event, 0, offset);
+    CHECK_INT(result.outcome, FOLD_APPLIED);
+    CHECK_OK(state_popularity_add(shard, 1, &e.event, &err), err);
+}
+
+struct state_shard *fixture_shard_of(struct state *state, int32_t partition)
+{
+    struct err err = ERR_INIT;
+    struct state_shard *shard = state_shard_new(state, 0);
+    CHECK_OK(state_partition_open(shard, partition, &err), err);
+    return shard;
+}
+
+void fixture_commit(struct state_shard *shard, int32_t partition, int64_t next)
+{
+    struct err err = ERR_INIT;
+    struct state_move move = {.topic = 0, .partition = partition, .next = next};
+    struct state_epoch *epoch = state_epoch_seal(shard, &move, 1);
+    CHECK_OK(state_epoch_write(shard, epoch, &err), err);
+}
+
+int64_t fixture_position(struct state *state, int topic, int32_t partition)
+{
+    int64_t next = -7;
+    struct err err = ERR_INIT;
+    CHECK_OK(state_position(state, topic, partition, &next, &err), err);
+    return next;
+}

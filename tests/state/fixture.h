@@ -63,4 +63,13 @@ void naive_compare(const struct naive_user *want, const struct user *got);
 struct user *fixture_user_new(int window_max, int state_floats);
 void fixture_user_free(struct user *user);
 
+/* User `number` of the partition; an applied view by him; a shard that has the partition open; seal and write with A_p = next;
+ * A_p as stored. Each fails the test on an error. */
+struct user *fixture_get(struct state_shard *shard, int32_t partition, int number);
+void fixture_view(struct state_shard *shard, struct user *user, int item, int64_t time_ms,
+                  int64_t offset);
+struct state_shard *fixture_shard_of(struct state *state, int32_t partition);
+void fixture_commit(struct state_shard *shard, int32_t partition, int64_t next);
+int64_t fixture_position(struct state *state, int topic, int32_t partition);
+
 #endif

@@ -3,21 +3,21 @@
  * The sanitizer does not know the C11 functions: a thread that thrd_create starts crashes in its first malloc, and what
  * mtx_lock orders looks like a race. glibc's mtx_t and cnd_t hold the POSIX objects, so the program's own functions stand
  * in for glibc's, and librdkafka finds them first. In other builds this file is empty. */
-#include "kafka/client.h"
+#include "base/sync.h"
 
 #if defined(__SANITIZE_THREAD__)
-#define KAFKA_TSAN 1
+#define SYNC_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define KAFKA_TSAN 1
+#define SYNC_TSAN 1
 #endif
 #endif
 
-void kafka__tsan_link(void)
+void sync_tsan_link(void)
 {
 }
 
-#ifdef KAFKA_TSAN
+#ifdef SYNC_TSAN
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
