@@ -51,5 +51,4 @@ bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason
 MUST_USE bool kafka_topics_partitions(const struct kafka_config *config, const char *const *topics,
                                       int n, int *partitions, int timeout_ms, struct err *err);
 
-
 #endif
