@@ -135,9 +135,9 @@ struct train_options {
     bool use_types; /* event type embedding */
     bool use_gaps;  /* time gap embedding */
     int epochs;     /* at most */
-    int patience;   /* epochs without a better validation before it stops */
-    int batch;      /* positions in one step; sequences are kept whole */
-    double rate;    /* AdamW's, after warm-up; falls to a tenth along a cosine */
+    int patience; /* epochs without a better validation before it stops, behind the first quarter */
+    int batch;    /* positions in one step; sequences are kept whole */
+    double rate;  /* AdamW's, after warm-up; falls to a tenth along a cosine */
     double dropout;
     double weight_decay;
     double clip; /* largest norm of a gradient; 0 none */

@@ -253,7 +253,9 @@ static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct tr
             result->mrr20 = p->mrr20;
         }
         if (report && !report(context, p)) go_on = false;
-        if (p->epoch - result->best_epoch >= t->options->patience) go_on = false;
+        /* Early on a model that only repeats the newest item may look good for a while: the first quarter is always run. */
+        int since = result->best_epoch > p->epochs / 4 ? result->best_epoch : p->epochs / 4;
+        if (p->epoch - since >= t->options->patience) go_on = false;
     }
     return true;
 }
