@@ -1,5 +1,5 @@
 /* Clients: made, watched and ended. librdkafka's log lines go through base/log. */
-#include "base/sync.h"
+#include "kafka/client.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sync.h"
 
 /* ---- notes ---- */
 
