@@ -24,6 +24,12 @@ static const struct eval_metrics *arm_metrics(const struct eval_result *result, 
                                       : &result->popular_recent;
 }
 
+/* With leave-one-out the targets are spread over all times: what is popular lately is no baseline there. */
+static int arm_count(const struct eval_options *options)
+{
+    return options->split.protocol == TRAIN_LEAVE_ONE_OUT ? ARM_OF_RECENT : ARMS;
+}
+
 /* "1,5,10,20" as ascending numbers. */
 static bool read_k(const struct options *flags, struct eval_options *options, struct err *err)
 {
@@ -79,7 +85,7 @@ static void print_table(const struct eval_options *o, const struct eval_result *
                   (unsigned long long)r->targets, (unsigned long long)r->unseen,
                   (unsigned long long)r->cold, (unsigned long long)r->first);
     (void)fprintf(stderr, "%-18s %5s %8s %8s %8s %9s\n", "", "k", "HR", "NDCG", "MRR", "coverage");
-    for (int arm = 0; arm < ARMS; arm++) {
+    for (int arm = 0; arm < arm_count(o); arm++) {
         const struct eval_metrics *m = arm_metrics(r, (enum arm)arm);
         for (int i = 0; i < o->n_k; i++)
             (void)fprintf(stderr, "%-18s %5d %8.4f %8.4f %8.4f %9.4f\n", i ? "" : arm_names[arm],
@@ -110,7 +116,7 @@ static void print_json(const struct options *flags, const struct eval_options *o
     buf_push_format(&out, "\"targets\":%llu,\"unseen\":%llu,\"cold\":%llu,\"first\":%llu",
                     (unsigned long long)r->targets, (unsigned long long)r->unseen,
                     (unsigned long long)r->cold, (unsigned long long)r->first);
-    for (int arm = 0; arm < ARMS; arm++) {
+    for (int arm = 0; arm < arm_count(o); arm++) {
         const struct eval_metrics *m = arm_metrics(r, (enum arm)arm);
         buf_push_format(&out, ",\"%s\":{", arm_names[arm]);
         push_metric(&out, o, "hr", m->hr);
