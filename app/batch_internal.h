@@ -28,9 +28,16 @@ struct work {
     const int32_t *top; /* (list_size) the encoder arm, -1 behind its end; NULL: empty */
 };
 
+/* Share of dead letters among the last records: counted over POISON_WINDOW records, then anew. */
+enum { POISON_WINDOW = 1000 };
+struct poison_window {
+    int records, poison;
+};
+
 struct batch {
     struct batch_env env;
-    struct model_info info; /* zeros without a model */
+    struct poison_window recent; /* what poison.max.share looks at */
+    struct model_info info;      /* zeros without a model */
     struct model_scratch *scratch;
     struct arena *arena;
     struct buf bytes;  /* the record being encoded */

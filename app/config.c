@@ -144,8 +144,8 @@ const struct option_spec app_config_specs[] = {
      "What to do with a record that cannot be used: dlq keeps it aside and goes on; stop ends the process before it "
      "(exit 9).", group_errors},
     {"poison.max.share", OPTION_NUMBER, "0.5", 0, 1, "", NULL,
-     "The process ends (exit 9) when a larger share of at least 1,000 records was dead-lettered: more likely a wrong "
-     "topic or format than bad records. 1: never.", group_errors},
+     "The process ends (exit 9) when a larger share of a thread's last 1,000 records was dead-lettered: more likely a "
+     "wrong topic or format than bad records. Looked at after each 1,000. 1: never.", group_errors},
 
     {"log.format", OPTION_ENUM, "logfmt", 0, 0, "", "logfmt|json", "Form of the lines on stderr.", group_logs},
     {"log.level", OPTION_ENUM, "info", 0, 0, "", "debug|info|warn|error", "The least level that is written.",

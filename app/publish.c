@@ -20,7 +20,28 @@ static struct emit_source source_of(const struct batch *batch, const struct inge
 
 /* ---- dead letters ---- */
 
-/* Errors: ERR_FATAL exit 9 by poison.policy=stop, or when dead letters exceed poison.max.share of the last records. */
+/* Counts one record. At the end of each window of POISON_WINDOW records: ERR_FATAL exit 9 when more than poison.max.share
+ * of them were dead-lettered. The batch is then not sealed, so the store's position stays before the record. */
+static bool poison_share_check(struct batch *batch, const struct work *work, struct err *err)
+{
+    const struct settings *settings = batch->env.settings;
+    struct poison_window window = batch->recent;
+    window.records++;
+    window.poison += work->reason != REASON_NONE;
+    batch->recent = window.records < POISON_WINDOW ? window : (struct poison_window){0};
+    if (window.records < POISON_WINDOW ||
+        window.poison <= settings->poison_max_share * POISON_WINDOW)
+        return true;
+    return err_fatal(
+        err, ERR_EXIT_DATA,
+        "%d of the last %d records of topic %s were no events and went to %s, more than "
+        "poison.max.share=%g: likely a wrong topic or value.format; read the headers there, then "
+        "correct it, or set poison.max.share=1 to go on",
+        window.poison, POISON_WINDOW, settings->topics[work->record->topic], settings->dlq_topic,
+        settings->poison_max_share);
+}
+
+/* Errors: ERR_FATAL exit 9 by poison.policy=stop. */
 static bool dead_letter_send(struct batch *batch, struct emit_epoch *epoch, const struct work *work,
                              struct err *err)
 {
@@ -197,10 +218,9 @@ bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *e
     int64_t now_ms = clock_wall_ms(&clock);
     for (int i = 0; i < batch->n_work; i++) {
         struct work *work = &batch->work[i];
-        if (work->reason != REASON_NONE) {
-            if (!dead_letter_send(batch, epoch, work, err)) return false;
-            continue;
-        }
+        if (work->reason != REASON_NONE && !dead_letter_send(batch, epoch, work, err)) return false;
+        if (!poison_share_check(batch, work, err)) return false;
+        if (work->reason != REASON_NONE) continue;
         if (work->is_scored) quality_count(batch, work);
         if (work->has_list && !list_send(batch, epoch, work, now_ms, err)) return false;
         if (i == batch->n_work / 2) fault_point("some_produced");
