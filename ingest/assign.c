@@ -62,14 +62,15 @@ static bool start_find(struct ingest *ingest, int topic, int32_t partition, int6
         return err_fatal(err, ERR_EXIT_TOPIC,
                          "%s/%d: the store's position is %" PRId64
                          ", but the log begins at %" PRId64 ": %" PRId64
-                         " records are gone by retention: `freshet reset` starts over, "
-                         "on.offset.gap=accept goes on behind the hole",
+                         " records are gone by retention: move the state folder aside to "
+                         "start over, on.offset.gap=accept goes on behind the hole",
                          name, (int)partition, *next, low, low - *next);
-    return err_fatal(err, ERR_EXIT_TOPIC,
-                     "%s/%d: the store's position is %" PRId64 ", but the log ends at %" PRId64
-                     ": the topic was created again, or lost records: `freshet reset` starts over, "
-                     "on.offset.gap=accept reads it from the beginning",
-                     name, (int)partition, *next, high);
+    return err_fatal(
+        err, ERR_EXIT_TOPIC,
+        "%s/%d: the store's position is %" PRId64 ", but the log ends at %" PRId64
+        ": the topic was created again, or lost records: move the state folder aside to "
+        "start over, on.offset.gap=accept reads it from the beginning",
+        name, (int)partition, *next, high);
 }
 
 /* ---- assigning ---- */

@@ -74,10 +74,10 @@ static const struct mapping mappings[] = {
      "a batch does not decompress; set on.offset.gap=accept to pass it"},
     {E(_AUTO_OFFSET_RESET), TOPIC,
      "records before the program's position are gone (retention), or the topic was made anew; "
-     "`freshet reset` starts over, on.offset.gap=accept goes on behind the hole"},
+     "move the state folder aside to start over, on.offset.gap=accept goes on behind the hole"},
     {E(OFFSET_OUT_OF_RANGE), TOPIC,
      "records before the program's position are gone (retention), or the topic was made anew; "
-     "`freshet reset` starts over, on.offset.gap=accept goes on behind the hole"},
+     "move the state folder aside to start over, on.offset.gap=accept goes on behind the hole"},
     {E(OUT_OF_ORDER_SEQUENCE_NUMBER), UNREACHABLE,
      "the producer lost its place; start again, nothing is lost"},
     {E(UNKNOWN_PRODUCER_ID), UNREACHABLE,
