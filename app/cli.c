@@ -1,6 +1,7 @@
 /* The command line: parsing, suggestions, help. The contract is in cli.h. */
 #include "app/cli.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static bool take_value(struct walk *walk, const char *name, const char *inlined,
 /* key=value of --set. */
 static bool set_config(struct walk *walk, const char *pair, struct err *err)
 {
+    assert(pair);
     const char *equals = strchr(pair, '=');
     if (!equals || equals == pair) {
         return err_fatal(err, ERR_EXIT_USAGE, "--set takes key=value, not '%.80s'", pair);

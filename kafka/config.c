@@ -157,7 +157,7 @@ static const struct kafka_setting forced_producer[] = {
 };
 
 #define PUT(conf, table, err)                                                                      \
-    conf_put_all(conf, "", table, sizeof table / sizeof table[0], false, err)
+    conf_put_all(conf, "", (table), sizeof(table) / sizeof((table)[0]), false, err)
 
 static bool conf_fill(rd_kafka_conf_t *conf, const struct kafka_config *config,
                       enum kafka_role role, struct err *err)

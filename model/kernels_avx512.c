@@ -1,7 +1,7 @@
 /* The kernels in AVX-512: a group of 16 floats is one register. And the scan in AMX, where one
  * instruction multiplies 16 users by 16 items: it takes about a third of the time (bench/model_bench.c). */
 
-#define _DEFAULT_SOURCE /* syscall */
+#define _DEFAULT_SOURCE /* syscall; NOLINT(bugprone-reserved-identifier): the name is libc's */
 
 #include "model/internal.h"
 

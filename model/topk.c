@@ -299,7 +299,8 @@ static void queue_hits(const struct job *job, int seeker, int tile, const uint16
 static float margin_of(const struct job *job, const struct seeker *seeker,
                        const struct model__tile_bound *bound)
 {
-    float rounding = (float)(job->model->config.D / 16 + 16) * 0x1p-23f;
+    int chain = job->model->config.D / 16 + 16; /* additions behind one another */
+    float rounding = (float)chain * 0x1p-23f;
     return 1.0001f * (seeker->residual * bound->quantised + seeker->length * bound->residual) +
            rounding * (seeker->length * bound->norm + bound->bias_size) + 1e-35f;
 }

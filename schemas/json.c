@@ -2,6 +2,7 @@
  * kept is copied into the arena, because jansson's tree goes away. Fields that we do not know are ignored. */
 #include "schemas/internal.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,7 @@ static bool store_attributes(struct decode *d, const struct target_field *field,
         if (json_is_object(value) || json_is_array(value)) continue;
         attribute.key = arena_str(d->arena, key);
         if (!store_scalar(d, &slot, value, (char *)&attribute)) return false;
+        assert(grown.data);
         memcpy(grown.data + grown.n++ * sizeof attribute, &attribute, sizeof attribute);
     }
     schemas__store_array(field, &grown, base);
