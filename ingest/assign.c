@@ -133,8 +133,8 @@ static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
         if (topic < 0 || part->partition < 0 || part->partition >= ingest->partitions)
             return err_fatal(err, ERR_EXIT_TOPIC,
                              "topic '%s' has a partition %d now and had %d partitions at start: "
-                             "partitions were added, "
-                             "which moves users to other partitions; `freshet reset` starts over",
+                             "partitions were added, which moves users to other partitions; move "
+                             "the state folder aside to start over",
                              part->topic, (int)part->partition, ingest->partitions);
     }
     for (int i = 0; i < list->cnt; i++) {
