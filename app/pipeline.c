@@ -154,7 +154,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
     if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
     (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);
     if (settings->model_folder[0] && !model_load(&pipeline->model, settings->model_folder, err))
-        return false;
+        return err_wrap(err, "model.dir is of no use, `freshet train` makes one anew");
     if (!topics_check(pipeline, err)) return false;
     if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
     if (!store_open(pipeline, err)) return false;

@@ -70,6 +70,11 @@ static bool check(const struct settings *settings, struct err *err)
     if (settings->n_topics < 1 || settings->n_topics > USER_TOPICS_MAX)
         return err_fatal(err, ERR_EXIT_USAGE, "events.topics names %d topics: 1 to %d are possible",
                          settings->n_topics, USER_TOPICS_MAX);
+    const char *url = settings->schemas.registry_url;
+    if (url[0] && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        return err_fatal(
+            err, ERR_EXIT_USAGE,
+            "schema.registry.url=%.200s: give a URL that begins with http:// or https://", url);
     return kafka_config_check(&settings->kafka, err);
 }
 

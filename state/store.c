@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -15,6 +16,7 @@ enum {
     READONLY_BYTES = 32 * 1024 * 1024, /* for RocksDB in a read-only store */
     TOPIC_MAX = 249,                   /* Kafka's bound on a topic's name */
     PATH_BYTES_MAX = 4096,
+    ROOM_MIN_MIB = 4, /* RocksDB opens with less only to fail, on some versions by an assertion */
 };
 
 static const char identity_key[] = "identity";
@@ -107,11 +109,26 @@ static bool make_folders(const char *folder, struct err *err)
         path[i] = '\0';
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return err_fatal(err, errno == ENOSPC ? ERR_EXIT_DISK : ERR_EXIT_STORE,
-                             "state store %s cannot be made: %s: %s", folder, path,
-                             strerror(errno));
+                             "state store %s cannot be made: %s: %s; set state.dir to a folder "
+                             "that this user can write",
+                             folder, path, strerror(errno));
         path[i] = kept;
     }
     return true;
+}
+
+/* The folder's disk has room to begin with. */
+static bool check_room(const char *folder, struct err *err)
+{
+    struct statvfs disk;
+    if (statvfs(folder, &disk) != 0) return true; /* what follows says why */
+    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
+    if (room >= (uint64_t)ROOM_MIN_MIB << 20) return true;
+    return err_fatal(
+        err, ERR_EXIT_DISK,
+        "state store %s: the disk is full, %llu KiB are left and a start needs %d MiB: "
+        "make room and start again; nothing is lost",
+        folder, (unsigned long long)(room >> 10), ROOM_MIN_MIB);
 }
 
 static bool db_path(const struct state *state, char *path, struct err *err)
@@ -226,7 +243,7 @@ bool state_open(struct state **out, const char *folder, const struct state_ident
         return err_fatal(err, ERR_EXIT_USAGE,
                          "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
                          USER_TOPICS_MAX);
-    if (!make_folders(folder, err)) return false;
+    if (!make_folders(folder, err) || !check_room(folder, err)) return false;
     struct state *state = state_new(folder, options->rocksdb_bytes, false);
     state->options = *options;
     take_identity(state, identity);
