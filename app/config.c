@@ -61,7 +61,8 @@ const struct option_spec app_config_specs[] = {
      "Threads that apply events. A partition belongs to one; more than partitions or cores is no use.",
      group_processing},
     {"commit.interval.ms", OPTION_INT, "1000", 10, 600000, "ms", NULL,
-     "How often state and positions are written. Longer: less writing, more to replay after a crash.",
+     "State and positions are written at least so often; sooner when there is little to do. Longer: less "
+     "writing under load, more to replay after a crash.",
      group_processing},
     {"batch.max.events", OPTION_INT, "256", 1, 4096, "events", NULL,
      "Events computed together when they wait in the queue. An idle stream is served one by one whatever this says.",

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "base/sync.h"
 
+/* A batch below batch_max / LIGHT_SHARE is a light load; then an epoch stays open for LIGHT_MS at most. */
+enum { LIGHT_SHARE = 8, LIGHT_MS = 50 };
 enum { PARTITIONS_MAX = 4096, MOVES_FIRST = 64, DISK_RETRY_MS = 500, POLL_FINISH_MS = 20 };
 
 /* Moves of an epoch: the partitions it touched, each once. */
@@ -36,6 +38,7 @@ struct epochs {
     struct clock clock;
     struct epoch *ring; /* (capacity): [first, first + n_sealed) sealed, the one behind is open */
     int capacity, first, n_sealed;
+    int64_t interval_ms;   /* how long the open epoch may stay open */
     int64_t opened_ms;     /* when the open epoch got its first record; 0 empty */
     int64_t disk_full_ms;  /* since when; 0 it is not */
     struct sync_int *next; /* (n_topics, PARTITIONS_MAX): offset + 1, 0 unknown */
@@ -119,6 +122,11 @@ void epochs_moved(struct epochs *epochs, const struct ingest_batch *in)
         move_set(moves, record->topic, record->partition, record->offset + 1);
         sync_int_set(next_of(epochs, record->topic, record->partition), record->offset + 2);
     }
+    /* Under load a user who comes back within the interval is written once; else nothing is gained by waiting, and short writes
+     * stall the next events less. */
+    bool is_busy = in->n >= epochs->settings->batch_max / LIGHT_SHARE;
+    epochs->interval_ms = epochs->settings->commit_interval_ms;
+    if (!is_busy && epochs->interval_ms > LIGHT_MS) epochs->interval_ms = LIGHT_MS;
     if (!epochs->opened_ms) epochs->opened_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);
 }
 
@@ -216,8 +224,7 @@ static bool oldest_write(struct epochs *epochs, struct err *err)
 bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err)
 {
     int64_t now_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);
-    bool due =
-        epochs->opened_ms && now_ms - epochs->opened_ms >= epochs->settings->commit_interval_ms;
+    bool due = epochs->opened_ms && now_ms - epochs->opened_ms >= epochs->interval_ms;
     bool full = epochs->opened_ms &&
                 state_pending_bytes(epochs->state) >= epochs->settings->pending_bytes / 2;
     if ((due || full) && epochs->n_sealed < epochs->capacity - 1) seal(epochs);
