@@ -108,8 +108,9 @@ const struct option_spec app_config_specs[] = {
     {"list.size", OPTION_INT, "20", 1, 64, "items", NULL, "Items in a list.", group_lists},
     {"blend.encoder.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
      "Weight of the model's list when the lists are merged by rank.", group_lists},
-    {"blend.popularity.weight", OPTION_NUMBER, "0.1", 0, 1000, "", NULL,
-     "Weight of the popular items when the lists are merged by rank.", group_lists},
+    {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,
+     "Weight of the popular items when the lists are merged by rank. Under three quarters of the model's weight they "
+     "reorder its list and fill a short one, and displace nothing (docs/RESULTS.md).", group_lists},
 
     {"popularity.half.life.ms", OPTION_INT, "7d", 1000, MS_MAX, "ms", NULL,
      "After this time an event counts half as much.", group_popularity},

@@ -102,7 +102,7 @@ static void test_values(void)
     CHECK_INT(options_int(options, "commit.interval.ms"), 1000);
     CHECK_INT(options_int(options, "popularity.half.life.ms"), 604800000);
     CHECK_INT(options_int(options, "session.timeout.ms"), 45000);
-    CHECK_NEAR(options_number(options, "blend.popularity.weight"), 0.1, 0);
+    CHECK_NEAR(options_number(options, "blend.popularity.weight"), 0.03, 0);
     CHECK_OK(options_set(options, "ssl.ca.location", "/ca.pem", "test", &err), err);
     CHECK_OK(options_set(options, "consumer.fetch.wait.max.ms", "10", "test", &err), err);
     CHECK_FAIL(options_set(options, "group.id", "x", "test", &err), err, ERR_FATAL);
