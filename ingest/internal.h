@@ -19,6 +19,7 @@ struct ingest__slot {
     int64_t committed;      /* last one sent; main thread */
     int64_t seen;           /* generation that `expected` belongs to; shard thread */
     int64_t expected;       /* next offset (I3); shard thread */
+    int64_t passing; /* where the way behind a damaged batch is sought; 0: not; shard thread */
 };
 
 /* What one shard thread reads. Partition p belongs to shard p % shards. */
