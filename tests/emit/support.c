@@ -31,6 +31,7 @@ void cluster_read(struct cluster *cluster, const char *topic, int32_t partition,
                             sizeof why);
     (void)rd_kafka_conf_set(conf, "group.id", "reader", why, sizeof why);
     (void)rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", why, sizeof why);
+    (void)rd_kafka_conf_set(conf, "enable.partition.eof", "true", why, sizeof why);
     rd_kafka_t *reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
     CHECK(reader);
     (void)rd_kafka_poll_set_consumer(reader);
@@ -39,10 +40,12 @@ void cluster_read(struct cluster *cluster, const char *topic, int32_t partition,
     (void)rd_kafka_assign(reader, list);
     rd_kafka_topic_partition_list_destroy(list);
     uint64_t until = clock_mono_ns() + 10000000000u;
-    for (int got = 0; got < n;) {
+    bool at_end = false;
+    for (int got = 0; n < 0 ? !at_end : got < n;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 100);
         if (clock_mono_ns() > until) test_fail(__FILE__, __LINE__, "read %d of %d records", got, n);
         if (!message) continue;
+        at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (!message->err) {
             visit(context, message);
             got++;

@@ -18,6 +18,7 @@ void cluster_start(struct cluster *cluster, int partitions);
 void cluster_stop(struct cluster *cluster);
 
 /* Reads n records of a partition from its beginning; each goes to visit. Fails the test after 10 s. */
+/* n < 0: to the end. */
 void cluster_read(struct cluster *cluster, const char *topic, int32_t partition, int n,
                   void (*visit)(void *context, rd_kafka_message_t *message), void *context);
 

@@ -7,6 +7,11 @@
 
 static struct cluster cluster;
 
+static int held(const struct app *app)
+{
+    return app->assigned - app->revoked;
+}
+
 static void two_members_share_and_take_over(void)
 {
     struct err err = ERR_INIT;
@@ -20,13 +25,15 @@ static void two_members_share_and_take_over(void)
     memcpy(second.next, first.next, sizeof first.next);
     CHECK_OK(app_try_open(&second, &cluster, &err), err);
     uint64_t until = clock_mono_ns() + 30000000000u;
-    while ((second.assigned == 0 || first.assigned == PARTITIONS) && clock_mono_ns() < until) {
+    /* On a busy machine the group may need more than one rebalance to settle. */
+    while ((held(&first) != PARTITIONS / 2 || held(&second) != PARTITIONS / 2) &&
+           clock_mono_ns() < until) {
         CHECK_OK(ingest_serve(first.ingest, 20, &err), err);
         CHECK_OK(ingest_serve(second.ingest, 20, &err), err);
     }
-    CHECK_INT(first.revoked, PARTITIONS);
-    CHECK_INT(first.assigned - PARTITIONS + second.assigned, PARTITIONS);
-    CHECK_INT(second.assigned, PARTITIONS / 2);
+    CHECK(first.revoked >= PARTITIONS);
+    CHECK_INT(held(&first), PARTITIONS / 2);
+    CHECK_INT(held(&second), PARTITIONS / 2);
     for (int p = 0; p < PARTITIONS; p++)
         produce_clicks(&cluster, first.names[0], p, 5);
     CHECK_INT(app_take(&second, PARTITIONS / 2 * 5),
@@ -35,11 +42,10 @@ static void two_members_share_and_take_over(void)
     app_close(&second);
     for (int p = 0; p < PARTITIONS; p++)
         if (second.next[0][p] > first.next[0][p]) first.next[0][p] = second.next[0][p];
-    int before = first.assigned;
     until = clock_mono_ns() + 30000000000u;
-    while (first.assigned - before < PARTITIONS && clock_mono_ns() < until)
+    while (held(&first) < PARTITIONS && clock_mono_ns() < until)
         CHECK_OK(ingest_serve(first.ingest, 20, &err), err);
-    CHECK_INT(first.assigned - before, PARTITIONS);
+    CHECK_INT(held(&first), PARTITIONS);
     for (int p = 0; p < PARTITIONS; p++)
         produce_clicks(&cluster, first.names[0], p, 5);
     CHECK_INT(app_take(&first, PARTITIONS * 5), PARTITIONS * 5);
