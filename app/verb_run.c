@@ -1,6 +1,7 @@
 /* freshet run: the pipeline, until a signal. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "app/app.h"
 #include "app/loop.h"
@@ -52,13 +53,23 @@ static bool tick(void *context, struct err *err)
 }
 
 /* One JSON object on stdout: everything that was counted, for scripts. */
-static void report_print(const struct stats *stats)
+static double cpu_seconds(void)
+{
+    struct rusage used;
+    (void)getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+/* cpu_s: of all threads since the pipeline was open. */
+static void report_print(const struct stats *stats, double cpu_s)
 {
     printf("{\"records\":%llu,\"events\":%llu,\"lists\":%llu,\"replayed\":%llu,\"duplicates\":%llu,"
            "\"quiet\":%llu,"
            "\"late\":%llu,\"too_late\":%llu,\"dead_letters\":%llu,\"epochs\":%llu,\"batches\":%llu,"
            "\"steps\":%llu,"
-           "\"prefills\":%llu,\"allocations\":%llu,\"records_per_s\":%.0f,\"reasons\":{",
+           "\"prefills\":%llu,\"allocations\":%llu,\"records_per_s\":%.0f,\"cpu_us_per_record\":%."
+           "2f,\"reasons\":{",
            (unsigned long long)stats->records, (unsigned long long)stats->events,
            (unsigned long long)stats->lists, (unsigned long long)stats->replayed,
            (unsigned long long)stats->duplicates, (unsigned long long)stats->quiet,
@@ -68,7 +79,8 @@ static void report_print(const struct stats *stats)
            (unsigned long long)stats->prefills, (unsigned long long)stats->allocations,
            stats->last_ns > stats->first_ns
                ? (double)stats->records * 1e9 / (double)(stats->last_ns - stats->first_ns)
-               : 0.0);
+               : 0.0,
+           stats->records ? cpu_s * 1e6 / (double)stats->records : 0.0);
     for (int i = 1; i < INGEST_REASON_COUNT; i++)
         printf("%s\"%s\":%llu", i > 1 ? "," : "", ingest_reason_name((enum ingest_reason)i),
                (unsigned long long)stats->reasons[i]);
@@ -99,6 +111,7 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
                             .until_events = options_int(app->flags, "events"),
                             .idle_limit_ms = options_int(app->flags, "idle")};
     if (!pipeline_open(&runner.pipeline, settings, NULL, err)) return false;
+    double opened_s = cpu_seconds();
     struct loop_options loop = {.pipeline = runner.pipeline,
                                 .limit_ms = options_int(app->flags, "seconds") * 1000,
                                 .tick_ms = TICK_MS,
@@ -110,7 +123,7 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
     if (ok) ok = pipeline_finish(runner.pipeline, err);
     pipeline_stats(runner.pipeline, &stats, &lag);
     summary_log(&runner, &stats, lag);
-    if (options_bool(app->flags, "report")) report_print(&stats);
+    if (options_bool(app->flags, "report")) report_print(&stats, cpu_seconds() - opened_s);
     pipeline_close(runner.pipeline);
     return ok;
 }

@@ -221,28 +221,14 @@ enum emit_epoch_state emit_epoch_poll(const struct emit_epoch *epoch, struct err
 
 /* ---- sending ---- */
 
-static size_t put_number(char *out, int64_t number)
-{
-    char digits[20];
-    size_t n = 0, len = 0;
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    do
-        digits[n++] = (char)('0' + left % 10);
-    while ((left /= 10) > 0);
-    if (number < 0) out[len++] = '-';
-    while (n > 0)
-        out[len++] = digits[--n];
-    return len;
-}
-
 size_t emit__source_text(struct emit_source source, char out[EMIT__SOURCE_MAX])
 {
     size_t len = strnlen(source.topic, 249);
     memcpy(out, source.topic, len);
     out[len++] = '/';
-    len += put_number(out + len, source.partition);
+    len += str_put_number(out + len, source.partition);
     out[len++] = '/';
-    len += put_number(out + len, source.offset);
+    len += str_put_number(out + len, source.offset);
     return len;
 }
 

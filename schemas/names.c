@@ -2,7 +2,6 @@
 #include "schemas/schemas.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -55,11 +54,15 @@ void schemas_recommendation_id(struct str topic, int32_t partition, int64_t offs
 {
     static const char digits[] = "0123456789abcdef";
     char text[320]; /* Kafka's topic names have at most 249 bytes */
-    int len = snprintf(text, sizeof text, "%.*s/%d/%lld", STR_ARG(topic), (int)partition,
-                       (long long)offset);
-    assert(len > 0 && (size_t)len < sizeof text);
+    size_t len = topic.len;
+    assert(len <= 249);
+    memcpy(text, topic.ptr, len);
+    text[len++] = '/';
+    len += str_put_number(text + len, partition);
+    text[len++] = '/';
+    len += str_put_number(text + len, offset);
     XXH128_canonical_t bytes;
-    XXH128_canonicalFromHash(&bytes, XXH3_128bits(text, (size_t)len));
+    XXH128_canonicalFromHash(&bytes, XXH3_128bits(text, len));
     for (size_t i = 0; i < 16; i++) {
         out[2 * i] = digits[bytes.digest[i] >> 4];
         out[2 * i + 1] = digits[bytes.digest[i] & 15];
