@@ -300,7 +300,7 @@ static void follow_open(struct follow *follow, uint64_t seed)
 int main(void)
 {
     struct follow follow = {0};
-    char log[128];
+    char log[128], command[128];
     follow_open(&follow, TEST_SEED());
     (void)snprintf(log, sizeof log, "%s/past.tsv", follow.folder);
     past_write(&follow, log);
@@ -311,5 +311,7 @@ int main(void)
     kafka_embedded_stop(follow.broker);
     shop_free(follow.shop);
     mem_free(follow.seen);
+    (void)snprintf(command, sizeof command, "rm -r %s", follow.folder);
+    CHECK_INT(system(command), 0);
     return 0;
 }

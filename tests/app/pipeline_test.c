@@ -268,6 +268,7 @@ static void no_allocation_per_event(void)
 
 int main(void)
 {
+    char command[128];
     shop_open();
     restart_goes_on(TEST_SEED());
     CASE(lists_do_not_depend_on_batches);
@@ -275,5 +276,7 @@ int main(void)
     CASE(no_allocation_per_event);
     schemas_close(shop.schemas);
     kafka_embedded_stop(shop.broker);
+    (void)snprintf(command, sizeof command, "rm -r %s", shop.folder);
+    CHECK_INT(system(command), 0);
     return 0;
 }
