@@ -372,6 +372,7 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
         if (err->class != ERR_DATA) return false;
         work->reason = POISON_KEY_COLLISION;
         work->text = arena_str(batch->arena, str_of(err->text)).ptr;
+        err->class = ERR_NONE; /* handled: it becomes a dead letter */
     }
     stage_add(batch, STAGE_FOLD, &since);
     if (batch->env.model) {

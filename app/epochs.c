@@ -193,6 +193,7 @@ static bool disk_full_wait(struct epochs *epochs, struct err *err)
             err, ERR_EXIT_DISK,
             "the disk of %s has been full for %lld s: make room and start again; nothing is lost",
             epochs->settings->state_folder, (long long)(now_ms - epochs->disk_full_ms) / 1000);
+    err->class = ERR_NONE; /* handled: the epoch is tried again */
     sync_sleep_ms(DISK_RETRY_MS);
     return true;
 }

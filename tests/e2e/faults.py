@@ -237,16 +237,17 @@ class Bench:
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True).returncode:
             return "SKIP", "cannot mount a tmpfs here"
         ballast = os.path.join(folder, "ballast")
-        process = self.start(settings, idle=4000)
+        # A small store writes into new files all the time; a large one has room set aside in its log.
+        process = self.start(dict(settings, **{"rocksdb.memory.max.bytes": "8MiB"}), idle=4000)
         time.sleep(3.0)
         with self.more_coming(6000, rate=1500):
+            end = time.time() + 3.0  # what the store frees meanwhile is taken as well
             with open(ballast, "wb", buffering=0) as f:
-                try:
-                    while True:
-                        f.write(b"\0" * 65536)
-                except OSError:
-                    pass
-            time.sleep(3.0)
+                while time.time() < end:
+                    try:
+                        f.write(b"\0" * 4096)
+                    except OSError:
+                        time.sleep(0.005)
             ended = process.poll()
             os.unlink(ballast)
         if ended is not None:
