@@ -208,6 +208,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     struct state *state = shard->state;
     char *error = NULL;
     assert(epoch == shard->first);
+    if (!state__check_room(state, epoch->bytes.len, err)) return false;
     fill_batch(shard, epoch);
     fault_point("state.write.before");
     fault_point_within("in_write");

@@ -48,6 +48,9 @@ struct state {
 /* Makes the error of a RocksDB call: class by its text, `doing` says what failed. Frees error. Returns false. */
 bool state__rocksdb_error(const struct state *state, char *error, const char *doing,
                           struct err *err);
+/* The disk has room for a batch of so many bytes, a memtable of each kind, and some to spare. Errors: ERR_RETRY.
+ * Thread: any. */
+MUST_USE bool state__check_room(const struct state *state, size_t bytes, struct err *err);
 /* A stored value that does not decode: ERR_FATAL, exit 3. hash names the row without naming a user. Returns false. */
 bool state__corrupt(const struct state *state, const char *table, uint64_t hash, const char *why,
                     struct err *err);

@@ -16,8 +16,11 @@ enum {
     READONLY_BYTES = 32 * 1024 * 1024, /* for RocksDB in a read-only store */
     TOPIC_MAX = 249,                   /* Kafka's bound on a topic's name */
     PATH_BYTES_MAX = 4096,
-    ROOM_MIN_MIB = 4, /* RocksDB opens with less only to fail, on some versions by an assertion */
 };
+
+/* Below this RocksDB opens only to fail, and a write that fails within its log ends the process: Debian's 7.8.3 has its
+ * assertions on, and one of them forbids to append to a log that failed once, which its own recovery allows in a race. */
+#define ROOM_MIN_BYTES ((uint64_t)4 << 20)
 
 static const char identity_key[] = "identity";
 
@@ -117,18 +120,38 @@ static bool make_folders(const char *folder, struct err *err)
     return true;
 }
 
+/* ---- room ---- */
+
+/* Bytes that this user may still write to the folder's disk; UINT64_MAX when the system does not say. */
+static uint64_t room_left(const char *folder)
+{
+    struct statvfs disk;
+    if (statvfs(folder, &disk) != 0) return UINT64_MAX; /* what follows says why */
+    return (uint64_t)disk.f_bavail * disk.f_frsize;
+}
+
 /* The folder's disk has room to begin with. */
 static bool check_room(const char *folder, struct err *err)
 {
-    struct statvfs disk;
-    if (statvfs(folder, &disk) != 0) return true; /* what follows says why */
-    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
-    if (room >= (uint64_t)ROOM_MIN_MIB << 20) return true;
-    return err_fatal(
-        err, ERR_EXIT_DISK,
-        "state store %s: the disk is full, %llu KiB are left and a start needs %d MiB: "
-        "make room and start again; nothing is lost",
-        folder, (unsigned long long)(room >> 10), ROOM_MIN_MIB);
+    uint64_t room = room_left(folder);
+    if (room >= ROOM_MIN_BYTES) return true;
+    return err_fatal(err, ERR_EXIT_DISK,
+                     "state store %s: the disk is full, %llu KiB are left and a start needs %llu: "
+                     "make room and start again; nothing is lost",
+                     folder, (unsigned long long)(room >> 10),
+                     (unsigned long long)(ROOM_MIN_BYTES >> 10));
+}
+
+bool state__check_room(const struct state *state, size_t bytes, struct err *err)
+{
+    uint64_t room = room_left(state->folder), flush = state->options.rocksdb_bytes / 8 * 3,
+             wanted = ROOM_MIN_BYTES + flush + 2 * (uint64_t)bytes;
+    if (room >= wanted) return true;
+    return err_set(err, ERR_RETRY,
+                   "state store %s: the disk is full, %llu KiB are left and a write needs %llu: "
+                   "make room, freshet goes on by itself",
+                   state->folder, (unsigned long long)(room >> 10),
+                   (unsigned long long)(wanted >> 10));
 }
 
 static bool db_path(const struct state *state, char *path, struct err *err)
