@@ -12,7 +12,7 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), topk.c and catalog.c (lists), blend.c; kernels.c and kernels_*.c (the inner
+ * (step and prefill), topk.c and catalog.c (lists), neighbours.c, blend.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H complex width of a
@@ -217,6 +217,57 @@ void model_topk_naive(const struct model *model, int B, const float *const *vect
                       float *out_score);
 /* All scores of one user vector, to the same bits. vector (D), score (N) written. */
 void model_score(const struct model *model, const float *vector, float *score);
+
+/* ---- session neighbours ---- */
+
+/* VMIS-kNN (Kersbergen, Sprangers, Schelter: "Serenade", SIGMOD 2022) over an index kept click by click.
+ *
+ *   sample      the m sessions with the newest last click among those that hold one of the query's last_n items
+ *   sim(s)      sum over the query's distinct items that s holds of (their place from the oldest, from 1) / (places)
+ *   neighbours  the k samples with the largest sim; of equals the newer
+ *   score(i)    (1 + idf_weight log(sessions / sessions with i))
+ *               * sum over neighbours that hold i of sim(s) max(0, 1 - 0.1 steps(s))
+ *               steps(s) = 1 when s holds the query's newest item, 2 for the one before it, ...
+ *
+ * An item twice in a query counts at its newest place. Departures: the idf is session-rec's (1 + weight idf), counted over
+ * what the index holds now; the query's own session is left out.
+ * Invariant: the index is a function of the sequence of adds alone. Thread: one owner (a query writes scratch). */
+struct model_neighbours;
+
+enum { MODEL_NEIGHBOURS_LAST_MAX = 16 };
+
+struct model_neighbours_options {
+    int sessions_max; /* at least 1; the session not clicked for longest leaves first */
+    int clicks_max;   /* at least 1: pairs of session and item, bounded likewise */
+    int items_max;    /* at least 1, of one session: its oldest item leaves */
+    int64_t
+        max_age_ms; /* a session whose last click is older than the newest add by more leaves; 0: none */
+    int m, k;       /* at least 1 */
+    int last_n;        /* 1..MODEL_NEIGHBOURS_LAST_MAX */
+    double idf_weight; /* at least 0; 0: none */
+};
+
+struct model_neighbour {
+    uint64_t key; /* item */
+    double score;
+};
+
+struct model_neighbours *model_neighbours_new(const struct model_neighbours_options *options);
+void model_neighbours_free(struct model_neighbours *index);
+/* One click. The order of calls is the order of recency; time_ms serves expiry only. No heap call once the maps have
+ * grown to what the bounds allow. */
+void model_neighbours_add(struct model_neighbours *index, uint64_t session, uint64_t item,
+                          int64_t time_ms);
+/* The K best items for a session with these items (n, newest last) that skip does not refuse (NULL refuses none), best
+ * first, ties by smaller key; returns how many. session: whose neighbours are asked for; itself it is none. K at least 1. */
+int model_neighbours_query(struct model_neighbours *index, uint64_t session, const uint64_t *items,
+                           int n, int K, bool (*skip)(void *context, uint64_t key), void *context,
+                           struct model_neighbour *out);
+/* Sessions and clicks held now. */
+int model_neighbours_sessions(const struct model_neighbours *index);
+int model_neighbours_clicks(const struct model_neighbours *index);
+/* Heap held, in bytes. */
+size_t model_neighbours_bytes(const struct model_neighbours *index);
 
 /* ---- blend ---- */
 
