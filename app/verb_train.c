@@ -61,6 +61,9 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->patience = (int)options_int(flags, "patience");
     o->batch = (int)options_int(flags, "batch");
     o->rate = options_number(flags, "lr");
+    o->schedule = (enum train_schedule)options_enum(flags, "schedule");
+    o->warmup = options_number(flags, "warmup");
+    o->min_rate = options_number(flags, "min-lr");
     o->dropout = options_number(flags, "dropout");
     o->weight_decay = options_number(flags, "weight-decay");
     o->clip = options_number(flags, "clip");
@@ -69,6 +72,8 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->max_len = (int)options_int(flags, "max-len");
     o->min_item_count = (int)options_int(flags, "min-item-count");
     o->validation = (int)options_int(flags, "validation");
+    o->mask = (enum eval_mask)options_enum(flags, "mask");
+    o->watch = (enum train_watch)options_enum(flags, "watch");
     o->threads = (int)options_int(flags, "threads");
     o->seed = (uint64_t)options_int(flags, "seed");
     o->tenant = options_text(flags, "tenant");
@@ -125,12 +130,20 @@ static const struct option_spec flags[] = {
      "Items with fewer events are not learnt; they are served by popularity.", group_log},
     {"epochs", OPTION_INT, "20", 1, 10000, "", NULL, "Passes over the data at most; the learning rate falls along them.", group_learn},
     {"patience", OPTION_INT, "5", 1, 10000, "epochs", NULL,
-     "Stop after so many epochs without a better NDCG@10 on the validation users.", group_learn},
+     "Stop after so many epochs without a better --watch on the validation users.", group_learn},
     {"validation", OPTION_INT, "-1", -1, 1e9, "users", NULL,
      "From so many users the last fifth of the events is held out to pick the best epoch; 0: none; -1: from a fifth of the "
      "users, at most 1000. With leave-one-out one event each, from all.", group_learn},
+    {"mask", OPTION_ENUM, "none", 0, 0, "", "none|current|window|history",
+     "What may not stand in the validation's lists: the newest item, those of the last --max-len events, all that the user ever "
+     "met. Take what `freshet eval` will be asked: another mask picks another epoch.", group_learn},
+    {"watch", OPTION_ENUM, "ndcg10", 0, 0, "", "hr10|ndcg10|mrr20", "The validation metric that picks the best epoch.", group_learn},
     {"batch", OPTION_INT, "512", 1, 1e7, "positions", NULL, "Positions in one step; sequences are kept whole.", group_learn},
     {"lr", OPTION_NUMBER, "0.001", 1e-7, 1, "", NULL, "Learning rate of AdamW.", group_learn},
+    {"schedule", OPTION_ENUM, "cosine", 0, 0, "", "cosine|constant|linear",
+     "How the rate falls from --lr to --min-lr over --epochs, once warm.", group_learn},
+    {"warmup", OPTION_NUMBER, "0.05", 0, 0.9, "", NULL, "The share of all steps over which the rate rises to --lr.", group_learn},
+    {"min-lr", OPTION_NUMBER, "0.1", 0, 1, "", NULL, "Where the rate ends, as a share of --lr.", group_learn},
     {"dropout", OPTION_NUMBER, "0.2", 0, 0.95, "", NULL, "More for small or noisy data.", group_learn},
     {"weight-decay", OPTION_NUMBER, "0.01", 0, 10, "", NULL, "Of AdamW, on matrices.", group_learn},
     {"clip", OPTION_NUMBER, "5", 0, 1e9, "", NULL, "Largest norm of a gradient; 0: none.", group_learn},

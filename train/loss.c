@@ -118,21 +118,30 @@ double train__loss_softmax(struct train__loss *loss, const struct train__softmax
     return total;
 }
 
-void train__loss_ranks(struct train__loss *loss, const struct train__softmax *args, int32_t *rank)
+/* The rank of a row's target; what is masked is below everything. */
+static int32_t rank_of(int C, float *row, int32_t target, const struct train__masked *masked)
+{
+    for (int m = 0; masked && m < masked->n; m++)
+        row[masked->events[m].item] = -INFINITY;
+    if (row[target] == -INFINITY) return C + 1;
+    int32_t above = 0;
+    for (int c = 0; c < C; c++)
+        above += row[c] > row[target] || (c < target && !(row[c] < row[target]));
+    return 1 + above;
+}
+
+void train__loss_ranks(struct train__loss *loss, const struct train__softmax *args,
+                       const struct train__masked *masked, int32_t *rank)
 {
     int tile = prepare(loss, args);
     int stride = stride_of(args);
     for (int first = 0; first < args->P; first += tile) {
         int rows = args->P - first < tile ? args->P - first : tile;
         tile_logits(loss, args, first, rows);
-        for (int r = 0; r < rows; r++) {
-            float *row = loss->logits + (size_t)r * (size_t)stride;
+        for (int p = first; p < first + rows; p++) {
+            float *row = loss->logits + (size_t)(p - first) * (size_t)stride;
             (void)loss->kernels->bias_max((size_t)stride, row, loss->bias);
-            int32_t target = args->target[first + r];
-            int32_t above = 0;
-            for (int c = 0; c < args->C; c++)
-                above += row[c] > row[target] || (c < target && !(row[c] < row[target]));
-            rank[first + r] = 1 + above;
+            rank[p] = rank_of(args->C, row, args->target[p], masked ? &masked[p] : NULL);
         }
     }
 }

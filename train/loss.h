@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "train/train.h"
+
 /* Softmax cross-entropy over a set of candidates, forward and backward in one go. (loss.c)
  *
  *   logit[p,c] = dot(x[p], W[c]) + bias[c] (+ boost[c] when c is the target of p)
@@ -17,6 +19,12 @@ struct train__loss;
 /* memory_max: bytes for logits; at least one row of C is taken. Thread: one owner. */
 struct train__loss *train__loss_new(size_t memory_max);
 void train__loss_free(struct train__loss *loss);
+
+/* Items that a position's ranks leave out: those of events [0, n). */
+struct train__masked {
+    const struct train_event *events;
+    int n;
+};
 
 struct train__softmax {
     int P, C, D;
@@ -34,7 +42,9 @@ struct train__softmax {
 /* Returns the loss summed over positions, not scaled. */
 double train__loss_softmax(struct train__loss *loss, const struct train__softmax *args);
 /* Ranks only, no gradient (dx, dweight, dbias unused): rank[p] = 1 + how many candidates score above the target, ties that
- * have a smaller index counted. */
-void train__loss_ranks(struct train__loss *loss, const struct train__softmax *args, int32_t *rank);
+ * have a smaller index counted. masked (P), or NULL for none: its items, which are candidates' indices, do not count; a target
+ * among them has the rank C + 1. */
+void train__loss_ranks(struct train__loss *loss, const struct train__softmax *args,
+                       const struct train__masked *masked, int32_t *rank);
 
 #endif

@@ -124,7 +124,19 @@ size_t train_split_end(const struct train_data *data, struct train_split split, 
 
 /* ---- training ---- */
 
+/* What may not stand in a list. */
+enum eval_mask {
+    EVAL_MASK_NONE,
+    EVAL_MASK_CURRENT, /* the newest item */
+    EVAL_MASK_WINDOW,  /* the items of the window */
+    EVAL_MASK_HISTORY, /* all items of the user so far */
+};
+
 enum train_loss { TRAIN_FULL, TRAIN_SAMPLED };
+/* What an epoch is judged by. */
+enum train_watch { WATCH_HR10, WATCH_NDCG10, WATCH_MRR20 };
+/* How the learning rate falls after warm-up, along the epochs. */
+enum train_schedule { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 
 struct train_options {
     struct train_split split;
@@ -137,7 +149,10 @@ struct train_options {
     int epochs;     /* at most */
     int patience; /* epochs without a better validation before it stops, behind the first quarter */
     int batch;    /* positions in one step; sequences are kept whole */
-    double rate;  /* AdamW's, after warm-up; falls to a tenth along a cosine */
+    double rate;  /* AdamW's, after warm-up */
+    enum train_schedule schedule;
+    double warmup;   /* share of the way over which the rate rises from a fiftieth, [0,1) */
+    double min_rate; /* what it falls to, as a share of rate, [0,1] */
     double dropout;
     double weight_decay;
     double clip; /* largest norm of a gradient; 0 none */
@@ -146,6 +161,8 @@ struct train_options {
     int max_len; /* positions of a sequence; longer histories are cut into several */
     int min_item_count;
     int validation; /* at most so many users' last training events are held out; 0 none; -1: plan.c's choice */
+    enum eval_mask mask; /* of the validation's lists; the window is max_len */
+    enum train_watch watch;
     int threads; /* 1 or 2 */
     uint64_t seed;
     const char *tenant;
@@ -185,14 +202,6 @@ MUST_USE bool train_lru(const struct train_data *data, const struct train_option
 /* ---- evaluation ---- */
 
 enum { EVAL_K_MAX = 8 };
-
-/* What may not stand in a list. */
-enum eval_mask {
-    EVAL_MASK_NONE,
-    EVAL_MASK_CURRENT, /* the newest item */
-    EVAL_MASK_WINDOW,  /* the items of the window */
-    EVAL_MASK_HISTORY, /* all items of the user so far */
-};
 
 struct eval_options {
     struct train_split split; /* LEAVE_ONE_OUT or NEXT_ITEM; TRAIN_ALL with a test file */

@@ -51,6 +51,9 @@ struct train_options train_options_default(void)
         .patience = 5,
         .batch = 512,
         .rate = 1e-3,
+        .schedule = SCHEDULE_COSINE,
+        .warmup = 0.05,
+        .min_rate = 0.1,
         .dropout = 0.2,
         .weight_decay = 0.01,
         .clip = 5,
@@ -59,6 +62,8 @@ struct train_options train_options_default(void)
         .max_len = 200,
         .min_item_count = 1,
         .validation = -1,
+        .mask = EVAL_MASK_NONE,
+        .watch = WATCH_NDCG10,
         .threads = 2,
         .seed = 1,
         .tenant = "",
@@ -112,14 +117,16 @@ static uint64_t share_out(struct trainer *t, const struct train__span *spans, in
     return total;
 }
 
-/* Linear warm-up over the first twentieth of the way, then half a cosine down to a tenth. along: positions done of
- * those to come, 0..1. */
-static double rate_at(const struct trainer *t, double along)
+/* Linear warm-up, then down to min_rate as the schedule says. along: positions done of those to come, 0..1. */
+static double rate_at(const struct train_options *options, double along)
 {
-    const double warm = 0.05;
-    if (along < warm) return t->options->rate * (0.02 + 0.98 * along / warm);
+    double warm = options->warmup, low = options->min_rate;
+    if (along < warm) return options->rate * (0.02 + 0.98 * along / warm);
     double rest = (along - warm) / (1 - warm);
-    return t->options->rate * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979 * rest)));
+    double share = 1;
+    if (options->schedule == SCHEDULE_COSINE) share = 0.5 * (1 + cos(3.14159265358979 * rest));
+    if (options->schedule == SCHEDULE_LINEAR) share = 1 - rest;
+    return options->rate * (low + (1 - low) * share);
 }
 
 /* One step; the loss summed over positions is added to *loss, the positions to *positions. */
@@ -140,8 +147,8 @@ static bool step(struct trainer *t, const struct train__span *spans, int n, doub
             first->touched[i] |= second->touched[i];
     }
     train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
-    train__adamw_step(&t->adamw, t->params, first->grads, first->touched, rate_at(t, along),
-                      t->options->weight_decay, t->options->clip);
+    train__adamw_step(&t->adamw, t->params, first->grads, first->touched,
+                      rate_at(t->options, along), t->options->weight_decay, t->options->clip);
     t->positions_done += P;
     if (t->options->loss == TRAIN_SAMPLED) {
         memset(first->touched, 0, (size_t)t->plan.N);
@@ -226,8 +233,11 @@ static bool run_epoch(struct trainer *t, bool (*report)(void *, const struct tra
 /* What an epoch is judged by: the validation, or the loss when nothing is held out. Larger is better. */
 static double quality(const struct trainer *t)
 {
-    return t->plan.n_held_targets > 0 ? t->progress.ndcg10 + 1e-3 * t->progress.mrr20
-                                      : -t->progress.loss;
+    const struct train_progress *p = &t->progress;
+    if (t->plan.n_held_targets == 0) return -p->loss;
+    const double watched[] = {
+        [WATCH_HR10] = p->hr10, [WATCH_NDCG10] = p->ndcg10, [WATCH_MRR20] = p->mrr20};
+    return watched[t->options->watch] + 1e-3 * p->mrr20;
 }
 
 static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct train_progress *),

@@ -57,6 +57,7 @@ void train__worker_init(struct train__worker *worker, const struct model_config 
                                      .gap = w->columns + 2 * P,
                                      .target = w->columns + 3 * P};
     w->dx = mem_aligned(64, P * (size_t)config->D * sizeof(float));
+    w->masked = mem_alloc(P * sizeof *w->masked);
     if (!is_full) init_candidates(w);
 }
 
@@ -67,7 +68,7 @@ void train__worker_fini(struct train__worker *worker)
     train__loss_free(w->loss);
     void *const arrays[] = {w->grads,     w->touched, w->start, w->columns, w->dx,
                             w->candidate, w->target,  w->place, w->weight,  w->dweight,
-                            w->bias,      w->boost,   w->dbias};
+                            w->bias,      w->boost,   w->dbias, w->masked};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         mem_free(arrays[i]);
 }
@@ -226,8 +227,21 @@ void train__worker_run(struct train__worker *worker, const float *params,
     }
 }
 
-/* Moves the vectors and targets of the spans' tails to the front of dx and batch.target; returns how many. */
-static int gather_tails(struct train__worker *w, const struct train__span *spans, const float *x)
+/* What the list after event `last` leaves out. begin: the user's first event; window: the first that is an input. */
+static struct train__masked mask_of(const struct train__worker *w, size_t begin, size_t window,
+                                    size_t last)
+{
+    size_t from = last + 1;
+    if (w->options->mask == EVAL_MASK_CURRENT) from = last;
+    if (w->options->mask == EVAL_MASK_WINDOW) from = window;
+    if (w->options->mask == EVAL_MASK_HISTORY) from = begin;
+    return (struct train__masked){w->plan->events + from, (int)(last + 1 - from)};
+}
+
+/* Moves the vectors and targets of the tails of spans to the front of dx and batch.target and writes masked; returns how many.
+ * whole: the same spans before they were cut. */
+static int gather_tails(struct train__worker *w, const struct train__span *spans,
+                        const struct train__span *whole, const float *x)
 {
     size_t D = (size_t)w->config->D;
     int n = 0;
@@ -235,6 +249,8 @@ static int gather_tails(struct train__worker *w, const struct train__span *spans
         for (int p = w->start[s + 1] - spans[s].tail; p < w->start[s + 1]; p++, n++) {
             memcpy(w->dx + (size_t)n * D, x + (size_t)p * D, D * sizeof(float));
             w->batch.target[n] = w->batch.target[p]; /* n <= p: not read again */
+            size_t last = spans[s].begin + (size_t)(p - w->start[s]);
+            w->masked[n] = mask_of(w, whole[s].begin, spans[s].begin, last);
         }
     }
     return n;
@@ -256,8 +272,8 @@ int train__worker_ranks(struct train__worker *worker, const float *params,
         fill(w, cut, n, &at);
         const float *x = train__encoder_forward(w->encoder, params, &w->batch, 0, 0);
         struct train__softmax args = softmax_of_all(w, params, w->dx, 1);
-        args.P = gather_tails(w, cut + first, x);
-        train__loss_ranks(w->loss, &args, rank + ranked);
+        args.P = gather_tails(w, cut + first, spans + first, x);
+        train__loss_ranks(w->loss, &args, w->masked, rank + ranked);
         ranked += args.P;
     }
     mem_free(cut);

@@ -24,7 +24,8 @@ struct train__worker {
     int *start;       /* (positions_max + 1) */
     int32_t *columns; /* what item, type, gap and target of `batch` point into */
     struct train__batch batch;
-    float *dx; /* (positions_max,D) */
+    float *dx;                    /* (positions_max,D) */
+    struct train__masked *masked; /* (positions_max) of the ranks */
     /* Sampled softmax: the candidates. */
     int candidates_max;
     int n_candidates;
@@ -42,7 +43,7 @@ void train__worker_fini(struct train__worker *worker);
  * Thread: one a worker. */
 void train__worker_run(struct train__worker *worker, const float *params,
                        const struct train__span *sequences, int n, float scale, uint64_t seed);
-/* Ranks of the tails of n spans, after at most max_len inputs in all. rank (sum of the tails) written; returns how many. */
+/* Ranks of the tails of n spans, after at most max_len inputs in all, less what options->mask leaves out. rank (sum of the tails) written; returns how many. */
 int train__worker_ranks(struct train__worker *worker, const float *params,
                         const struct train__span *spans, int n, int32_t *rank);
 

@@ -291,9 +291,14 @@ static void ranks(void)
                                   .dweight = unused,
                                   .dbias = unused};
     struct train__loss *loss = train__loss_new(1);
-    train__loss_ranks(loss, &args, rank);
+    train__loss_ranks(loss, &args, NULL, rank);
     CHECK_INT(rank[0], 13); /* 3, 8, 9, and 10 .. 18 */
     CHECK_INT(rank[1], 10); /* 10 .. 18 */
+    const struct train_event seen[] = {{.item = 18}, {.item = 0}, {.item = 18}, {.item = 3}};
+    const struct train__masked masked[2] = {{seen, 3}, {seen, 4}};
+    train__loss_ranks(loss, &args, masked, rank);
+    CHECK_INT(rank[0], 12);
+    CHECK_INT(rank[1], C + 1); /* the target itself is masked */
     train__loss_free(loss);
 }
 

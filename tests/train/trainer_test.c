@@ -133,6 +133,31 @@ static void forward_is_prefill(void)
     train_data_free(data);
 }
 
+/* Each mask takes its items out of the validation's lists, and no more: whoever walks round a ring meets old items again. */
+static void validation_masks(void)
+{
+    char *text = support_ring(200, 20, 30, 0.3, TEST_SEED());
+    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
+    mem_free(text);
+    struct train_options options = small_options();
+    options.split.protocol = TRAIN_LEAVE_ONE_OUT;
+    options.epochs = 3;
+    options.max_len = 8;
+    double hr[EVAL_MASK_HISTORY + 1];
+    for (int mask = EVAL_MASK_NONE; mask <= EVAL_MASK_HISTORY; mask++) {
+        options.mask = (enum eval_mask)mask;
+        struct train_result result;
+        model_free(learn(data, &options, &result));
+        hr[mask] = result.hr10;
+        printf("  mask %d: HR@10 %.3f\n", mask, hr[mask]);
+    }
+    /* 30 steps on 20 items: most targets were met before, fewer of them in the last 8. */
+    CHECK(hr[EVAL_MASK_HISTORY] < hr[EVAL_MASK_WINDOW]);
+    CHECK(hr[EVAL_MASK_WINDOW] <= hr[EVAL_MASK_CURRENT] + 0.1);
+    CHECK(hr[EVAL_MASK_HISTORY] < 0.7 * hr[EVAL_MASK_NONE]);
+    train_data_free(data);
+}
+
 static bool stop_in_second_epoch(void *context, const struct train_progress *progress)
 {
     int *calls = context;
@@ -186,6 +211,7 @@ int main(void)
     CASE(learns_a_ring);
     CASE(same_twice);
     CASE(forward_is_prefill);
+    CASE(validation_masks);
     CASE(stops_when_asked);
     CASE(odd_data);
     return 0;
