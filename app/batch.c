@@ -196,8 +196,10 @@ static void encode_note(struct batch *batch, struct user *user, const struct fol
     }
     for (int i = 0; i < n; i++)
         row_push(batch, user,
-                 (struct model_row){
-                     .state = user->encoder, .input = inputs[i], .fresh = whole && i == 0});
+                 (struct model_row){.state = user->encoder,
+                                    .input = inputs[i],
+                                    .fresh = whole && i == 0,
+                                    .passing = i < n - 1});
 }
 
 static bool has_known_item(const struct batch *batch, const struct user *user)

@@ -156,23 +156,46 @@ static void recur_rows(const struct model *model, struct model_scratch *scratch,
     }
 }
 
+/* Behind the last recurrence only vectors are left to make: moves the rows that need one together, to the front of x and h.
+ * kept (n): where each came from. Returns how many. */
+static int keep_rows(const struct model *model, struct model_scratch *scratch, int n,
+                     const struct model_row *rows, int *kept)
+{
+    size_t D = (size_t)model->config.D, width = 2 * (size_t)model->config.H;
+    int m = 0;
+    for (int r = 0; r < n; r++) {
+        if (rows[r].passing) continue;
+        if (m < r) {
+            memcpy(scratch->x + (size_t)m * D, scratch->x + (size_t)r * D, D * sizeof(float));
+            memcpy(scratch->h + (size_t)m * width, scratch->h + (size_t)r * width,
+                   width * sizeof(float));
+        }
+        kept[m++] = r;
+    }
+    return m;
+}
+
 void model_advance(const struct model *model, struct model_scratch *scratch, int n,
                    const struct model_row *rows, float *vectors)
 {
     size_t D = (size_t)model->config.D;
+    int kept[MODEL_MAX_BATCH], m = n, last = model->config.L - 1;
     assert(n <= MODEL_MAX_BATCH);
     model__scratch_rows(model, scratch, n);
     for (int r = 0; r < n; r++)
         embed(model, &rows[r].input, scratch->z + (size_t)r * D);
     embed_norm(model, scratch, n);
-    for (int block = 0; block < model->config.L; block++) {
+    for (int block = 0; block <= last; block++) {
         block_in(model, scratch, block, n);
         recur_rows(model, scratch, block, n, rows);
-        block_out(model, scratch, block, n);
+        if (block == last) m = keep_rows(model, scratch, n, rows, kept);
+        block_out(model, scratch, block, m);
     }
-    for (int r = 0; r < n; r++)
-        memcpy(state_vector(model, rows[r].state), scratch->x + (size_t)r * D, D * sizeof(float));
-    if (vectors) memcpy(vectors, scratch->x, (size_t)n * D * sizeof(float));
+    for (int i = 0; i < m; i++) {
+        const float *vector = scratch->x + (size_t)i * D;
+        memcpy(state_vector(model, rows[kept[i]].state), vector, D * sizeof(float));
+        if (vectors) memcpy(vectors + (size_t)kept[i] * D, vector, D * sizeof(float));
+    }
 }
 
 void model_step(const struct model *model, struct model_scratch *scratch, int B,
@@ -193,7 +216,8 @@ void model_prefill(const struct model *model, struct model_scratch *scratch, int
     for (int t = 0; t < T; t += PREFILL_ROWS) {
         int n = T - t < PREFILL_ROWS ? T - t : PREFILL_ROWS;
         for (int r = 0; r < n; r++)
-            rows[r] = (struct model_row){.state = state, .input = input[t + r]};
+            rows[r] =
+                (struct model_row){.state = state, .input = input[t + r], .passing = t + r + 1 < T};
         model_advance(model, scratch, n, rows, NULL);
     }
 }

@@ -178,10 +178,13 @@ struct model_row {
     float *state; /* (S) of the user, updated in place */
     struct model_input input;
     bool fresh; /* the step is taken from the state of nobody, whatever `state` holds */
+    /* Nobody reads the vector behind this row, since another of the same state follows: it is not made, and the one in
+     * `state` stays as it was. */
+    bool passing;
 };
 
 /* n steps in order, any users: rows with the same state are consecutive steps of one user. vectors (n,D): the user vector after
- * each row, or NULL. n at most MODEL_MAX_BATCH. A type or gap that the model has no row for takes the last. Same bits however
+ * each row that is not passing, or NULL. n at most MODEL_MAX_BATCH. A type or gap that the model has no row for takes the last. Same bits however
  * steps are cut into calls; a call with many rows reads the weights once for all. */
 void model_advance(const struct model *model, struct model_scratch *scratch, int n,
                    const struct model_row *rows, float *vectors);

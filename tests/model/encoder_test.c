@@ -227,6 +227,40 @@ static void case_instruction_sets_agree(void)
     }
 }
 
+/* Passing rows change no other row and no state, only that their own vector is not made. */
+static void case_passing_rows(void)
+{
+    enum { USERS = 3, STEPS = 7, ROWS = USERS * STEPS, D = 32 };
+    struct model *m = model_random(50, D, 16, 2, seed);
+    struct model_scratch *scratch = model_scratch_new(m);
+    size_t S = (size_t)model_info(m).S;
+    float *state[2] = {mem_zalloc(USERS * S * sizeof(float)),
+                       mem_zalloc(USERS * S * sizeof(float))};
+    float vectors[2][ROWS * D] = {{0}};
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct model_row rows[ROWS];
+    for (int r = 0; r < ROWS; r++)
+        rows[r].input = (struct model_input){.item = (int32_t)rng_below(&rng, 50)};
+    for (int with = 0; with < 2; with++) {
+        for (int r = 0; r < ROWS; r++) {
+            rows[r].state = state[with] + (size_t)(r % USERS) * S;
+            rows[r].fresh = r < USERS;
+            rows[r].passing = with && r < ROWS - USERS && r % 2 == 1;
+        }
+        model_advance(m, scratch, ROWS, rows, vectors[with]);
+    }
+    CHECK(memcmp(state[0], state[1], USERS * S * sizeof(float)) == 0);
+    for (int r = 0; r < ROWS; r++) {
+        bool is_same = memcmp(vectors[0] + r * D, vectors[1] + r * D, D * sizeof(float)) == 0;
+        CHECK_INT(is_same, !rows[r].passing);
+    }
+    mem_free(state[0]);
+    mem_free(state[1]);
+    model_scratch_free(scratch);
+    model_free(m);
+}
+
 static void case_empty_window_is_nobody(void)
 {
     struct model *m = model_random(10, 16, 16, 1, seed);
@@ -282,6 +316,7 @@ int main(void)
     CASE(case_against_reference);
     CASE(case_step_is_prefill);
     CASE(case_instruction_sets_agree);
+    CASE(case_passing_rows);
     CASE(case_empty_window_is_nobody);
     CASE(case_no_allocation_once_warm);
     CASE(case_gap_buckets);
