@@ -247,3 +247,19 @@ void schemas__encode_list(int32_t id, const struct recommendations *list, struct
     p = put_long(p, trigger->event_time_ms);
     end(out, p);
 }
+
+void schemas__encode_erasure(int32_t id, const struct erasure *erasure, struct buf *out)
+{
+    size_t room = 5 * TEXT_HEAD + 1 + LONG_MAX_BYTES + erasure->request_id.len +
+                  erasure->tenant.len + erasure->user_id.len + erasure->anonymous_id.len +
+                  erasure->source.len;
+    uint8_t *p = begin(out, id, room);
+    if (!p) return;
+    p = put_optional(p, erasure->request_id);
+    p = put_text(p, erasure->tenant);
+    p = put_optional(p, erasure->user_id);
+    p = put_optional(p, erasure->anonymous_id);
+    p = put_optional_long(p, erasure->requested_at_ms != 0, erasure->requested_at_ms);
+    p = put_optional(p, erasure->source);
+    end(out, p);
+}

@@ -262,3 +262,15 @@ void schemas_recommendations_encode_json(const struct recommendations *list, str
     member_integer(out, "event_time", true, trigger->event_time_ms);
     buf_push_text(out, "}}");
 }
+
+void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "request_id", erasure->request_id);
+    member_text(out, "tenant", erasure->tenant);
+    member_text(out, "user_id", erasure->user_id);
+    member_text(out, "anonymous_id", erasure->anonymous_id);
+    member_integer(out, "requested_at", erasure->requested_at_ms != 0, erasure->requested_at_ms);
+    member_text(out, "source", erasure->source);
+    buf_push_byte(out, '}');
+}

@@ -85,6 +85,7 @@ struct event_slots {
 extern const struct target schemas__target_event; /* struct event_slots */
 extern const struct target schemas__target_item;
 extern const struct target schemas__target_list;
+extern const struct target schemas__target_erasure;
 
 /* The field that a writer's name means, or NULL. */
 const struct target_field *schemas__target_find(const struct target *target, struct str name);
@@ -175,6 +176,7 @@ MUST_USE bool schemas__json_decode(const struct target *target, struct str bytes
 void schemas__encode_event(int32_t id, const struct event *event, struct buf *out);
 void schemas__encode_item(int32_t id, const struct item *item, struct buf *out);
 void schemas__encode_list(int32_t id, const struct recommendations *list, struct buf *out);
+void schemas__encode_erasure(int32_t id, const struct erasure *erasure, struct buf *out);
 
 /* ---- registry.c: HTTP ---- */
 

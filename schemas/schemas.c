@@ -39,8 +39,8 @@ struct refusal {
 
 struct schemas {
     enum value_format events_format;
-    int32_t event_id, item_id, list_id; /* what we write; -1: not registered */
-    struct sync_ptr slots[SLOTS];       /* struct known */
+    int32_t ids[SCHEMAS_BUILTIN_END]; /* by enum schemas_builtin: what we write; -1: no id */
+    struct sync_ptr slots[SLOTS];     /* struct known */
     /* Under the lock. */
     struct mutex lock;
     struct registry *registry; /* NULL: none */
@@ -142,8 +142,8 @@ static const struct program *learn(struct schemas *schemas, const struct target 
     if (!schemas->registry) {
         (void)err_set(err, ERR_DATA,
                       SCHEMAS_UNKNOWN_ID
-                      " %d: without schema.registry.url an %s has the id of the "
-                      "built-in file; set schema.registry.url to the registry of its producer",
+                      " %d for the %s: without schema.registry.url only the id of the built-in "
+                      "file is known; set schema.registry.url to the registry of its producer",
                       (int)id, target->name);
         return NULL;
     }
@@ -250,43 +250,75 @@ bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes, s
     return decode_avro(schemas, &schemas__target_list, bytes, arena, list, err);
 }
 
+bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                            struct erasure *erasure, struct err *err)
+{
+    return decode_avro(schemas, &schemas__target_erasure, bytes, arena, erasure, err);
+}
+
 /* ---- encoding ---- */
+
+/* The id that the record is written with; without one the buf fails. */
+static bool id_for(const struct schemas *schemas, enum schemas_builtin record, struct buf *out,
+                   int32_t *id)
+{
+    *id = schemas->ids[record];
+    if (*id < 0) out->failed = true;
+    return *id >= 0;
+}
 
 void schemas_event_encode(const struct schemas *schemas, const struct event *event, struct buf *out)
 {
-    if (schemas->event_id < 0)
-        out->failed = true;
-    else
-        schemas__encode_event(schemas->event_id, event, out);
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_EVENT, out, &id)) schemas__encode_event(id, event, out);
 }
 
 void schemas_item_encode(const struct schemas *schemas, const struct item *item, struct buf *out)
 {
-    if (schemas->item_id < 0)
-        out->failed = true;
-    else
-        schemas__encode_item(schemas->item_id, item, out);
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_ITEM, out, &id)) schemas__encode_item(id, item, out);
 }
 
 void schemas_recommendations_encode(const struct schemas *schemas,
                                     const struct recommendations *list, struct buf *out)
 {
-    if (schemas->list_id < 0)
-        out->failed = true;
-    else
-        schemas__encode_list(schemas->list_id, list, out);
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_RECOMMENDATIONS, out, &id)) schemas__encode_list(id, list, out);
+}
+
+void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
+                            struct buf *out)
+{
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_ERASURE, out, &id)) schemas__encode_erasure(id, erasure, out);
 }
 
 /* ---- open and close ---- */
 
 /* A record that we write: its file, and where a registry keeps it. */
 struct builtin {
+    enum schemas_builtin id;
     const struct target *target;
     const char *text;
-    size_t len;
+    const size_t *len;
     const char *full_name;
-    enum schemas_builtin id;
+    size_t topic; /* offset in struct schemas_options of the topic's name, which may be NULL */
+    bool without_topic; /* auto_register registers it under its full name when no topic is named */
 };
+
+#define BUILTIN(id, target, stem, name, topic, without)                                            \
+    {                                                                                              \
+        id, &schemas__target_##target, schemas__avsc_##stem, &schemas__avsc_##stem##_len,          \
+            "freshet." name, offsetof(struct schemas_options, topic), without                      \
+    }
+static const struct builtin builtins[] = {
+    BUILTIN(SCHEMAS_EVENT, event, event, "Event", events_topic, true),
+    BUILTIN(SCHEMAS_ITEM, item, item, "Item", items_topic, true),
+    BUILTIN(SCHEMAS_RECOMMENDATIONS, list, recommendations, "Recommendations",
+            recommendations_topic, true),
+    BUILTIN(SCHEMAS_ERASURE, erasure, erasure, "Erasure", erasures_topic, false),
+};
+#undef BUILTIN
 
 /* Compiles a built-in file and publishes it under the id that we write with. */
 static bool add_builtin(struct schemas *schemas, const struct builtin *b, int32_t id,
@@ -294,7 +326,7 @@ static bool add_builtin(struct schemas *schemas, const struct builtin *b, int32_
 {
     struct program *program = NULL;
     mutex_lock(&avro_lock);
-    bool ok = schemas__compile(b->text, b->len, b->target, b->full_name, &program, err);
+    bool ok = schemas__compile(b->text, *b->len, b->target, b->full_name, &program, err);
     mutex_unlock(&avro_lock);
     if (ok) publish(schemas, b->target, id, program);
     return ok;
@@ -315,7 +347,7 @@ static bool look_up(struct schemas *schemas, const struct builtin *b, const char
                          subject, b->full_name);
     mutex_lock(&avro_lock);
     bool same =
-        schemas__same_schema((const char *)schemas->text.data, schemas->text.len, b->text, b->len);
+        schemas__same_schema((const char *)schemas->text.data, schemas->text.len, b->text, *b->len);
     mutex_unlock(&avro_lock);
     if (same) return true;
     /* In a rolling upgrade a newer program's schema is the newest: an older version of the subject will do. */
@@ -327,15 +359,18 @@ static bool look_up(struct schemas *schemas, const struct builtin *b, const char
                      subject, b->full_name);
 }
 
-/* The id to write a record with: the built-in one, or what the registry says. topic may be NULL. */
+/* Settles the id to write a record with: the built-in one, or what the registry says; -1 for none. */
 static bool settle_id(struct schemas *schemas, const struct schemas_options *options,
-                      const struct builtin *b, const char *topic, int32_t *id, struct err *err)
+                      const struct builtin *b, struct err *err)
 {
     char subject[300];
+    const char *topic;
+    int32_t *id = &schemas->ids[b->id];
     *id = (int32_t)b->id;
     if (!schemas->registry) return add_builtin(schemas, b, *id, err);
     *id = -1;
-    if (!topic && !options->auto_register) return true;
+    memcpy(&topic, (const char *)options + b->topic, sizeof topic);
+    if (!topic && !(options->auto_register && b->without_topic)) return true;
     (void)snprintf(subject, sizeof subject, "%s%s", topic ? topic : b->full_name,
                    topic ? "-value" : "");
     bool ok = options->auto_register
@@ -346,13 +381,6 @@ static bool settle_id(struct schemas *schemas, const struct schemas_options *opt
 
 bool schemas_open(struct schemas **schemas, const struct schemas_options *options, struct err *err)
 {
-    const struct builtin event = {&schemas__target_event, schemas__avsc_event,
-                                  schemas__avsc_event_len, "freshet.Event", SCHEMAS_EVENT};
-    const struct builtin item = {&schemas__target_item, schemas__avsc_item, schemas__avsc_item_len,
-                                 "freshet.Item", SCHEMAS_ITEM};
-    const struct builtin list = {&schemas__target_list, schemas__avsc_recommendations,
-                                 schemas__avsc_recommendations_len, "freshet.Recommendations",
-                                 SCHEMAS_RECOMMENDATIONS};
     struct schemas *s = mem_zalloc(sizeof *s);
     s->events_format = options->events_format;
     mutex_init(&s->lock);
@@ -360,9 +388,8 @@ bool schemas_open(struct schemas **schemas, const struct schemas_options *option
     if (options->registry_url && options->registry_url[0])
         s->registry = schemas__registry_new(options->registry_url, options->registry_user,
                                             options->registry_timeout_ms);
-    if (!settle_id(s, options, &event, options->events_topic, &s->event_id, err)) goto fail;
-    if (!settle_id(s, options, &item, options->items_topic, &s->item_id, err)) goto fail;
-    if (!settle_id(s, options, &list, options->recommendations_topic, &s->list_id, err)) goto fail;
+    for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++)
+        if (!settle_id(s, options, &builtins[i], err)) goto fail;
     *schemas = s;
     return true;
 fail:

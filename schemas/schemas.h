@@ -172,6 +172,16 @@ struct recommendations {
     struct trigger trigger;
 };
 
+/* A request to forget a user, of freshet.erasures. One of user_id and anonymous_id is there, or it names nobody. */
+struct erasure {
+    struct str request_id;
+    struct str tenant;
+    struct str user_id;
+    struct str anonymous_id;
+    int64_t requested_at_ms; /* 0 when absent */
+    struct str source;       /* who asked */
+};
+
 /* ---- names ---- */
 
 /* XXH3-64 of tenant, 0x00, item id. Thread: any. */
@@ -206,6 +216,9 @@ struct schemas_options {
      * has no id, and encoding it fails the buf. */
     const char *events_topic;
     const char *items_topic;
+    /* NULL: the record is not written here, so with a registry nothing is registered or looked up, it has no id, and
+     * encoding it fails the buf. Without a registry it has the built-in id like all others. */
+    const char *erasures_topic;
 };
 
 /* The ids of the built-in files: what the framing carries when there is no registry. They never change. */
@@ -217,6 +230,7 @@ enum schemas_builtin {
     SCHEMAS_TRENDING,
     SCHEMAS_TRAINING_EXAMPLE,
     SCHEMAS_ERASURE,
+    SCHEMAS_BUILTIN_END,
 };
 
 /* Limits of one message; what goes over one is poison. */
@@ -247,12 +261,14 @@ void schemas_close(struct schemas *schemas);
  * Limits: message 64 KiB, string 4 KiB, 1,000 items, 256 map entries, depth 16; trailing bytes are poison. */
 MUST_USE bool schemas_event_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                                    struct event *event, struct err *err);
-/* The same for catalogue records and for lists (tests, serve, query, the terminal view). */
+/* The same for catalogue records, and for what freshet itself writes and reads again: always Avro. */
 MUST_USE bool schemas_item_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                                   struct item *item, struct err *err);
 MUST_USE bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes,
                                              struct arena *arena, struct recommendations *list,
                                              struct err *err);
+MUST_USE bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                     struct erasure *erasure, struct err *err);
 
 /* Appends the framed Avro record. No allocation beyond the buf. out->failed: it does not fit the buf's maximum (which
  * must leave room for the longest form of each number), or there is a registry and no subject for this record (see
@@ -262,9 +278,12 @@ void schemas_event_encode(const struct schemas *schemas, const struct event *eve
 void schemas_item_encode(const struct schemas *schemas, const struct item *item, struct buf *out);
 void schemas_recommendations_encode(const struct schemas *schemas,
                                     const struct recommendations *list, struct buf *out);
+void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
+                            struct buf *out);
 /* One line of JSON, no line end, the same field names as the Avro schema. */
 void schemas_event_encode_json(const struct event *event, struct buf *out);
 void schemas_item_encode_json(const struct item *item, struct buf *out);
 void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out);
+void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out);
 
 #endif

@@ -144,6 +144,24 @@ static const struct recommendations blank_list;
 const struct target schemas__target_list = {
     "list", list_fields, COUNT(list_fields), sizeof(struct recommendations), &blank_list, 1};
 
+/* ---- erasure ---- */
+
+static const struct target_field erasure_fields[] = {
+    {FIELD("request_id", STORE_TEXT, erasure, request_id), .aliases = {"id", "message_id"}},
+    {FIELD("tenant", STORE_TEXT, erasure, tenant), .essential = true, .aliases = {"tenant_id"}},
+    {FIELD("user_id", STORE_TEXT, erasure, user_id), .essential = true,
+     .aliases = {"user", "customer_id", "account_id"}},
+    {FIELD("anonymous_id", STORE_TEXT, erasure, anonymous_id), .essential = true,
+     .aliases = {"visitor_id", "client_id", "device_id", "cookie_id"}},
+    {FIELD("requested_at", STORE_TIME, erasure, requested_at_ms),
+     .aliases = {"timestamp", "time", "ts"}},
+    {FIELD("source", STORE_TEXT, erasure, source), .aliases = {"requested_by"}},
+};
+static const struct erasure blank_erasure;
+
+const struct target schemas__target_erasure = {
+    "erasure", erasure_fields, COUNT(erasure_fields), sizeof(struct erasure), &blank_erasure, 1};
+
 /* ---- finding a field ---- */
 
 size_t schemas__fold_name(struct str name, char *out, size_t cap)

@@ -63,18 +63,33 @@ static void again(const struct event *event)
     if (back.n_items != event->n_items || back.type != event->type) abort();
 }
 
+static void erasure_again(const struct erasure *erasure)
+{
+    struct err err = ERR_INIT;
+    struct erasure back;
+    buf_reset(&out);
+    schemas_erasure_encode_json(erasure, &out);
+    buf_reset(&out);
+    schemas_erasure_encode(schemas, erasure, &out);
+    struct str bytes = {(const char *)out.data, out.len};
+    if (out.len > SCHEMAS_MESSAGE_MAX) return;
+    if (!schemas_erasure_decode(schemas, bytes, arena, &back, &err)) abort();
+    if (!str_equal(back.user_id, erasure->user_id)) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err err = ERR_INIT;
     struct event_slots slots;
     struct item item;
     struct recommendations list;
+    struct erasure erasure;
     start();
     arena_reset(arena);
     if (size == 0) return 0;
     struct str bytes = {(const char *)data + 1, size - 1};
     bool ok = false;
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         ok = schemas_event_decode(schemas, bytes, arena, &slots.event, &err);
         if (ok) again(&slots.event);
@@ -84,6 +99,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         ok = schemas_recommendations_decode(schemas, bytes, arena, &list, &err);
+        break;
+    case 3:
+        ok = schemas_erasure_decode(schemas, bytes, arena, &erasure, &err);
+        if (ok) erasure_again(&erasure);
         break;
     default:
         ok = schemas__run(program, &schemas__target_event, bytes, arena, &slots, &err);

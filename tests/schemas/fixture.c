@@ -164,6 +164,16 @@ void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                                      .event_time_ms = random_time(rng)};
 }
 
+void fixture_erasure(struct rng *rng, struct arena *arena, struct erasure *erasure)
+{
+    *erasure = (struct erasure){.request_id = maybe_text(rng, arena),
+                                .tenant = maybe_text(rng, arena),
+                                .user_id = maybe_text(rng, arena),
+                                .anonymous_id = maybe_text(rng, arena),
+                                .source = maybe_text(rng, arena)};
+    if (rng_below(rng, 2)) erasure->requested_at_ms = random_time(rng);
+}
+
 /* ---- comparisons ---- */
 
 #define SAME_TEXT(field) CHECK_BYTES(a->field.ptr, a->field.len, b->field.ptr, b->field.len)
@@ -252,4 +262,14 @@ void fixture_same_list(const struct recommendations *a, const struct recommendat
     CHECK_INT(a->trigger.offset, b->trigger.offset);
     SAME_TEXT(trigger.event_id);
     CHECK_INT(a->trigger.event_time_ms, b->trigger.event_time_ms);
+}
+
+void fixture_same_erasure(const struct erasure *a, const struct erasure *b)
+{
+    SAME_TEXT(request_id);
+    SAME_TEXT(tenant);
+    SAME_TEXT(user_id);
+    SAME_TEXT(anonymous_id);
+    CHECK_INT(a->requested_at_ms, b->requested_at_ms);
+    SAME_TEXT(source);
 }

@@ -1,0 +1,147 @@
+/* Every record type: damaged bytes, the ids without a registry, the subjects with one. */
+#include "tests/schemas/fake_registry.h"
+#include "tests/schemas/kinds.h"
+
+/* Decodes from a heap block of its own size, so that AddressSanitizer sees a read behind its end. */
+static bool decode_exact(const struct kind *kind, struct schemas *schemas, const uint8_t *bytes,
+                         size_t len, struct arena *arena, struct err *err)
+{
+    union kind_record back;
+    char *exact = mem_alloc(len ? len : 1);
+    memcpy(exact, bytes, len);
+    bool ok = kind->decode(schemas, (struct str){exact, len}, arena, &back, err);
+    mem_free(exact);
+    return ok;
+}
+
+/* Shorter or longer is always poison; a flipped bit is poison or another record, never a crash. */
+static void damage(struct rng *rng, const struct kind *kind, struct schemas *schemas,
+                   struct buf *whole, struct arena *arena)
+{
+    struct err err = ERR_INIT;
+    size_t len = whole->len;
+    for (size_t cut = 0; cut < len; cut++) {
+        if (decode_exact(kind, schemas, whole->data, cut, arena, &err))
+            test_fail(__FILE__, __LINE__, "%s: %zu of %zu bytes decode", kind->name, cut, len);
+        CHECK_INT(err.class, ERR_DATA);
+        arena_reset(arena);
+    }
+    buf_push_byte(whole, 0);
+    CHECK_FAIL(decode_exact(kind, schemas, whole->data, len + 1, arena, &err), err, ERR_DATA);
+    for (int i = 0; i < 200; i++) {
+        size_t bit = (size_t)rng_below(rng, len * 8);
+        uint8_t *byte = &whole->data[bit / 8], mask = (uint8_t)(1u << (bit % 8));
+        *byte ^= mask;
+        if (!decode_exact(kind, schemas, whole->data, len, arena, &err))
+            CHECK_INT(err.class, ERR_DATA);
+        *byte ^= mask;
+        CHECK(arena_used(arena) <= SCHEMAS_ARENA_MAX);
+        arena_reset(arena);
+    }
+}
+
+static void test_damage(void)
+{
+    struct schemas *schemas = fixture_open(FORMAT_AVRO);
+    struct arena *arena = fixture_arena(), *scratch = fixture_arena();
+    struct buf out;
+    struct rng rng;
+    buf_init(&out, 256 * 1024);
+    rng_init(&rng, TEST_SEED());
+    for (int i = 0; i < 40; i++) {
+        const struct kind *kind = &kinds[(size_t)i % n_kinds];
+        union kind_record record;
+        arena_reset(arena);
+        buf_reset(&out);
+        kind->make(&rng, arena, &record);
+        kind->encode(schemas, &record, &out);
+        damage(&rng, kind, schemas, &out, scratch);
+    }
+    buf_fini(&out);
+    arena_free(arena);
+    arena_free(scratch);
+    schemas_close(schemas);
+}
+
+/* A record is not another one: an id belongs to one file. */
+static void test_ids(void)
+{
+    struct schemas *schemas = fixture_open(FORMAT_AVRO);
+    struct arena *arena = fixture_arena();
+    struct err err = ERR_INIT;
+    struct buf out;
+    struct rng rng;
+    buf_init(&out, 256 * 1024);
+    rng_init(&rng, TEST_SEED());
+    for (size_t i = 0; i < n_kinds * n_kinds; i++) {
+        const struct kind *writer = &kinds[i / n_kinds], *reader = &kinds[i % n_kinds];
+        union kind_record record, back;
+        buf_reset(&out);
+        writer->make(&rng, arena, &record);
+        writer->encode(schemas, &record, &out);
+        CHECK_INT(out.data[4], writer->id);
+        bool ok = reader->decode(schemas, fixture_bytes(&out), arena, &back, &err);
+        CHECK_INT(ok, writer == reader);
+        if (!ok) CHECK_CONTAINS(err.text, SCHEMAS_UNKNOWN_ID);
+    }
+    buf_fini(&out);
+    arena_free(arena);
+    schemas_close(schemas);
+}
+
+/* Whether each record has an id to be written with, as bits by enum schemas_builtin. */
+static unsigned writable(const struct schemas *schemas)
+{
+    struct arena *arena = fixture_arena();
+    unsigned bits = 0;
+    struct rng rng;
+    rng_init(&rng, 1);
+    for (size_t i = 0; i < n_kinds; i++) {
+        union kind_record record;
+        struct buf out;
+        buf_init(&out, 256 * 1024);
+        kinds[i].make(&rng, arena, &record);
+        kinds[i].encode(schemas, &record, &out);
+        if (!out.failed) bits |= 1u << kinds[i].id;
+        buf_fini(&out);
+    }
+    arena_free(arena);
+    return bits;
+}
+
+/* A record whose topic nobody named costs no request and has no id; a named one is registered, once. */
+static void test_subjects(void)
+{
+    static struct fake_registry fake;
+    const unsigned always =
+        1u << SCHEMAS_EVENT | 1u << SCHEMAS_ITEM | 1u << SCHEMAS_RECOMMENDATIONS;
+    const unsigned named = 1u << SCHEMAS_ERASURE;
+    struct schemas *schemas = NULL;
+    struct err err = ERR_INIT;
+    fake_registry_start(&fake);
+    struct schemas_options options = {
+        .registry_url = fake.url, .registry_timeout_ms = 5000, .auto_register = true};
+    CHECK_OK(schemas_open(&schemas, &options, &err), err);
+    CHECK_INT(sync_int_get(&fake.requests), 3);
+    CHECK_HEX(writable(schemas), always);
+    schemas_close(schemas);
+    options.erasures_topic = "freshet.erasures";
+    CHECK_OK(schemas_open(&schemas, &options, &err), err);
+    CHECK_INT(sync_int_get(&fake.requests), 3 + 4);
+    CHECK_HEX(writable(schemas), always | named);
+    schemas_close(schemas);
+    options.auto_register = false;
+    sync_int_set(&fake.latest_is_ours, -1);
+    CHECK_FAIL(schemas_open(&schemas, &options, &err), err, ERR_FATAL);
+    CHECK_CONTAINS(err.text,
+                   "there is no subject freshet.erasures-value; register freshet.Erasure");
+    fake_registry_stop(&fake);
+}
+
+int main(void)
+{
+    CASE(test_damage);
+    CASE(test_ids);
+    CASE(test_subjects);
+    return 0;
+}
