@@ -212,8 +212,7 @@ static uint32_t store_enum(struct compiler *c, avro_schema_t schema, uint32_t at
     struct program *p = c->program;
     struct node *node = &p->nodes[at];
     int n = avro_schema_enum_number_of_symbols(schema);
-    bool to_name =
-        node->field->store == STORE_EVENT_TYPE || node->field->store == STORE_REASON_KIND;
+    bool to_name = schemas__is_enum(node->field->store);
     if ((uint32_t)n > SCHEMAS__NODES_MAX - (to_name ? p->n_values : p->n_symbols)) {
         c->too_large = true;
         return 0;
@@ -226,7 +225,7 @@ static uint32_t store_enum(struct compiler *c, avro_schema_t schema, uint32_t at
         struct scalar value = {.type = SCALAR_TEXT, .s = symbol};
         struct target_field slot = {.store = node->field->store, .extra = TARGET_NO_EXTRA};
         struct decode d = {0};
-        int stored = 0; /* both enums have its size */
+        int stored = 0; /* all our enums have its size */
         if (!to_name) p->symbols[p->n_symbols++] = symbol;
         if (to_name && schemas__store(&d, &slot, &value, (char *)&stored))
             p->values[p->n_values++] = (uint8_t)stored;
@@ -266,6 +265,7 @@ static bool can_store(enum wire wire, enum store store)
         return text || wire == WIRE_BOOL || wire == WIRE_INT || wire == WIRE_LONG;
     case STORE_EVENT_TYPE:
     case STORE_REASON_KIND:
+    case STORE_RELATED_KIND:
         return text;
     default:
         return false;

@@ -262,6 +262,12 @@ static bool store_name(struct decode *d, const struct target_field *field,
         PUT(base, field->offset, type);
         return true;
     }
+    if (field->store == STORE_RELATED_KIND) {
+        enum related_kind related = RELATED_OTHER;
+        (void)schemas_related_parse(value->s, &related);
+        PUT(base, field->offset, related);
+        return true;
+    }
     enum reason_kind kind = 0;
     while (kind < REASON_KIND_COUNT && !str_equal(value->s, str_of(schemas_reason_name(kind))))
         kind++;
@@ -288,6 +294,7 @@ bool schemas__store(struct decode *d, const struct target_field *field, const st
         return store_bool(d, field, value, base);
     case STORE_EVENT_TYPE:
     case STORE_REASON_KIND:
+    case STORE_RELATED_KIND:
         return store_name(d, field, value, base);
     default:
         return schemas__fault(d, "not a record, list or map");

@@ -368,7 +368,7 @@ static bool run_enum(struct decode *d, const struct program *p, const struct nod
     if (!take_index(d, node->n, &index, "an enum symbol that the schema does not have"))
         return false;
     index = p->values[node->first + index];
-    PUT(base, node->offset, index); /* both enums are as wide as an int */
+    PUT(base, node->offset, index); /* all our enums are as wide as an int */
     return true;
 }
 

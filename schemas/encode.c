@@ -248,6 +248,63 @@ void schemas__encode_list(int32_t id, const struct recommendations *list, struct
     end(out, p);
 }
 
+/* ---- related and trending ---- */
+
+static size_t counted_room(const struct counted_item *items, size_t n)
+{
+    size_t room = LONG_MAX_BYTES + 1;
+    for (size_t i = 0; i < n; i++)
+        room += TEXT_HEAD + items[i].item_id.len + 4 + 8;
+    return room;
+}
+
+static uint8_t *put_counted(uint8_t *p, const struct counted_item *items, size_t n)
+{
+    if (n) p = put_long(p, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        p = put_text(p, items[i].item_id);
+        p = put_float(p, items[i].score);
+        p = put_double(p, items[i].count);
+    }
+    *p++ = 0;
+    return p;
+}
+
+void schemas__encode_related(int32_t id, const struct related *related, struct buf *out)
+{
+    size_t room = 2 * TEXT_HEAD + 4 * LONG_MAX_BYTES + 8 + related->item_id.len +
+                  related->tenant.len + counted_room(related->items, related->n_items);
+    uint8_t *p = begin(out, id, room);
+    if (!p) return;
+    p = put_text(p, related->item_id);
+    p = put_text(p, related->tenant);
+    p = put_long(p, (int64_t)related->kind);
+    p = put_counted(p, related->items, related->n_items);
+    p = put_double(p, related->count);
+    p = put_long(p, related->decay.half_life_ms);
+    p = put_long(p, related->decay.window_ms);
+    p = put_long(p, related->event_time_ms);
+    end(out, p);
+}
+
+void schemas__encode_trending(int32_t id, const struct trending *trending, struct buf *out)
+{
+    size_t room = 2 * TEXT_HEAD + 3 * LONG_MAX_BYTES + 8 + trending->tenant.len +
+                  trending->category.len + counted_room(trending->items, trending->n_items);
+    uint8_t *p = begin(out, id, room);
+    if (!p) return;
+    p = put_text(p, trending->tenant);
+    p = put_text(p, trending->category);
+    p = put_counted(p, trending->items, trending->n_items);
+    p = put_double(p, trending->count);
+    p = put_long(p, trending->decay.half_life_ms);
+    p = put_long(p, trending->decay.window_ms);
+    p = put_long(p, trending->event_time_ms);
+    end(out, p);
+}
+
+/* ---- erasure ---- */
+
 void schemas__encode_erasure(int32_t id, const struct erasure *erasure, struct buf *out)
 {
     size_t room = 5 * TEXT_HEAD + 1 + LONG_MAX_BYTES + erasure->request_id.len +

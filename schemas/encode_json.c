@@ -263,6 +263,48 @@ void schemas_recommendations_encode_json(const struct recommendations *list, str
     buf_push_text(out, "}}");
 }
 
+/* What related and trending records have in common. */
+static void member_counted(struct buf *out, const struct counted_item *items, size_t n,
+                           double count, const struct decay *decay, int64_t event_time_ms)
+{
+    push_key(out, "items");
+    buf_push_byte(out, '[');
+    for (size_t i = 0; i < n; i++) {
+        buf_push_text(out, i ? ",{" : "{");
+        member_text(out, "item_id", items[i].item_id);
+        push_key(out, "score");
+        push_float(out, items[i].score);
+        member_number(out, "count", true, items[i].count);
+        buf_push_byte(out, '}');
+    }
+    buf_push_byte(out, ']');
+    member_number(out, "count", true, count);
+    member_integer(out, "half_life_ms", decay->half_life_ms != 0, decay->half_life_ms);
+    member_integer(out, "window_ms", decay->window_ms != 0, decay->window_ms);
+    member_integer(out, "event_time", true, event_time_ms);
+}
+
+void schemas_related_encode_json(const struct related *related, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "item_id", related->item_id);
+    member_text(out, "tenant", related->tenant);
+    member_text(out, "kind", str_of(schemas_related_name(related->kind)));
+    member_counted(out, related->items, related->n_items, related->count, &related->decay,
+                   related->event_time_ms);
+    buf_push_byte(out, '}');
+}
+
+void schemas_trending_encode_json(const struct trending *trending, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "tenant", trending->tenant);
+    member_text(out, "category", trending->category);
+    member_counted(out, trending->items, trending->n_items, trending->count, &trending->decay,
+                   trending->event_time_ms);
+    buf_push_byte(out, '}');
+}
+
 void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out)
 {
     buf_push_byte(out, '{');

@@ -37,16 +37,17 @@ enum {
  * do not matter) or by alias, and learn from it how to store the value and where. */
 
 enum store {
-    STORE_TEXT,        /* struct str */
-    STORE_TIME,        /* int64_t, ms since 1970 */
-    STORE_I64,         /* int64_t */
-    STORE_I32,         /* int32_t */
-    STORE_DOUBLE,      /* double; extra: a bool that says it is there */
-    STORE_FLOAT,       /* float */
-    STORE_BOOL,        /* bool */
-    STORE_EVENT_TYPE,  /* enum event_type */
-    STORE_REASON_KIND, /* enum reason_kind; REASON_KIND_COUNT for one that we do not know */
-    STORE_RECORD,      /* a struct of `sub`, in place */
+    STORE_TEXT,         /* struct str */
+    STORE_TIME,         /* int64_t, ms since 1970 */
+    STORE_I64,          /* int64_t */
+    STORE_I32,          /* int32_t */
+    STORE_DOUBLE,       /* double; extra: a bool that says it is there */
+    STORE_FLOAT,        /* float */
+    STORE_BOOL,         /* bool */
+    STORE_EVENT_TYPE,   /* enum event_type */
+    STORE_REASON_KIND,  /* enum reason_kind; REASON_KIND_COUNT for one that we do not know */
+    STORE_RELATED_KIND, /* enum related_kind */
+    STORE_RECORD,       /* a struct of `sub`, in place */
     STORE_RECORDS, /* pointer to an array of `sub`; extra: its size_t count. Plain texts fill the sub's field 0 */
     STORE_ELEMENT, /* one element of STORE_RECORDS or STORE_REASONS (inside the compiler only) */
     STORE_REASONS, /* LIST_REASONS_MAX structs of `sub` in place; extra: its int count; more are dropped */
@@ -54,6 +55,12 @@ enum store {
     STORE_TEXTS, /* pointer to an array of struct str; extra: its size_t count. A plain text makes one */
     STORE_FLOATS, /* pointer to an array of float; extra: its size_t count */
 };
+
+/* The stores of our enums: texts and a writer's symbols become one of ours by name. */
+static inline bool schemas__is_enum(enum store store)
+{
+    return store == STORE_EVENT_TYPE || store == STORE_REASON_KIND || store == STORE_RELATED_KIND;
+}
 
 enum { TARGET_NO_EXTRA = 0xffff, TARGET_ALIASES_MAX = 6, TARGET_FIELDS_MAX = 24 };
 
@@ -85,6 +92,8 @@ struct event_slots {
 extern const struct target schemas__target_event; /* struct event_slots */
 extern const struct target schemas__target_item;
 extern const struct target schemas__target_list;
+extern const struct target schemas__target_related;
+extern const struct target schemas__target_trending;
 extern const struct target schemas__target_erasure;
 
 /* The field that a writer's name means, or NULL. */
@@ -176,6 +185,8 @@ MUST_USE bool schemas__json_decode(const struct target *target, struct str bytes
 void schemas__encode_event(int32_t id, const struct event *event, struct buf *out);
 void schemas__encode_item(int32_t id, const struct item *item, struct buf *out);
 void schemas__encode_list(int32_t id, const struct recommendations *list, struct buf *out);
+void schemas__encode_related(int32_t id, const struct related *related, struct buf *out);
+void schemas__encode_trending(int32_t id, const struct trending *trending, struct buf *out);
 void schemas__encode_erasure(int32_t id, const struct erasure *erasure, struct buf *out);
 
 /* ---- registry.c: HTTP ---- */

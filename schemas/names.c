@@ -150,3 +150,22 @@ const char *schemas_reason_name(enum reason_kind kind)
     assert((unsigned)kind < REASON_KIND_COUNT);
     return reason_names[kind];
 }
+
+static const char *const related_names[RELATED_KIND_COUNT] = {
+    "bought_together", "also_bought", "also_viewed", "viewed_then_bought", "other"};
+
+const char *schemas_related_name(enum related_kind kind)
+{
+    assert((unsigned)kind < RELATED_KIND_COUNT);
+    return related_names[kind];
+}
+
+bool schemas_related_parse(struct str name, enum related_kind *kind)
+{
+    for (enum related_kind k = 0; k < RELATED_KIND_COUNT; k++) {
+        if (!str_equal(name, str_of(related_names[k]))) continue;
+        *kind = k;
+        return true;
+    }
+    return false;
+}

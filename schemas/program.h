@@ -23,7 +23,7 @@ enum op {
     OP_DOUBLE,  /* double to STORE_DOUBLE */
     OP_FLOAT,   /* float to STORE_FLOAT */
     OP_BOOL,    /* boolean to STORE_BOOL */
-    OP_ENUM,    /* n symbols to STORE_EVENT_TYPE, STORE_REASON_KIND: values[first + symbol] */
+    OP_ENUM,    /* n symbols to one of our enums: values[first + symbol] */
     OP_CONVERT, /* any other scalar to any other field, by schemas__store */
     OP_RECORDS, /* array to STORE_RECORDS; first edge is the element, stored into one struct of field->sub */
     OP_REASONS, /* array to STORE_REASONS */

@@ -250,6 +250,18 @@ bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes, s
     return decode_avro(schemas, &schemas__target_list, bytes, arena, list, err);
 }
 
+bool schemas_related_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                            struct related *related, struct err *err)
+{
+    return decode_avro(schemas, &schemas__target_related, bytes, arena, related, err);
+}
+
+bool schemas_trending_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                             struct trending *trending, struct err *err)
+{
+    return decode_avro(schemas, &schemas__target_trending, bytes, arena, trending, err);
+}
+
 bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                             struct erasure *erasure, struct err *err)
 {
@@ -286,6 +298,20 @@ void schemas_recommendations_encode(const struct schemas *schemas,
     if (id_for(schemas, SCHEMAS_RECOMMENDATIONS, out, &id)) schemas__encode_list(id, list, out);
 }
 
+void schemas_related_encode(const struct schemas *schemas, const struct related *related,
+                            struct buf *out)
+{
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_RELATED, out, &id)) schemas__encode_related(id, related, out);
+}
+
+void schemas_trending_encode(const struct schemas *schemas, const struct trending *trending,
+                             struct buf *out)
+{
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_TRENDING, out, &id)) schemas__encode_trending(id, trending, out);
+}
+
 void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
                             struct buf *out)
 {
@@ -316,6 +342,8 @@ static const struct builtin builtins[] = {
     BUILTIN(SCHEMAS_ITEM, item, item, "Item", items_topic, true),
     BUILTIN(SCHEMAS_RECOMMENDATIONS, list, recommendations, "Recommendations",
             recommendations_topic, true),
+    BUILTIN(SCHEMAS_RELATED, related, related, "Related", related_topic, false),
+    BUILTIN(SCHEMAS_TRENDING, trending, trending, "Trending", trending_topic, false),
     BUILTIN(SCHEMAS_ERASURE, erasure, erasure, "Erasure", erasures_topic, false),
 };
 #undef BUILTIN

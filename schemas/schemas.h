@@ -172,6 +172,52 @@ struct recommendations {
     struct trigger trigger;
 };
 
+/* In the order of related.avsc. */
+enum related_kind {
+    RELATED_BOUGHT_TOGETHER,    /* in one order */
+    RELATED_ALSO_BOUGHT,        /* by the same user, in other orders */
+    RELATED_ALSO_VIEWED,        /* by the same user, in one session */
+    RELATED_VIEWED_THEN_BOUGHT, /* who viewed this item bought that one */
+    RELATED_OTHER,
+    RELATED_KIND_COUNT,
+};
+
+struct counted_item {
+    struct str item_id;
+    float score;  /* no unit; descending along the list */
+    double count; /* of pairs or events, decayed to the record's event_time */
+};
+
+/* How counts grow old; in event time, so that a replay counts the same. */
+struct decay {
+    int64_t half_life_ms; /* 0: counts do not decay */
+    int64_t
+        window_ms; /* what is older than this before event_time does not count; 0: everything does */
+};
+
+/* What goes with an item, of freshet.related-items: one record for each item and kind. */
+struct related {
+    struct str item_id;
+    struct str tenant;
+    enum related_kind kind;
+    const struct counted_item *items; /* (n_items), best first */
+    size_t n_items;
+    double count; /* all pairs of the item and kind, listed or not */
+    struct decay decay;
+    int64_t event_time_ms; /* of the newest event that counts in it */
+};
+
+/* What rises in a category, of freshet.trending. */
+struct trending {
+    struct str tenant;
+    struct str category;              /* len 0: the whole shop */
+    const struct counted_item *items; /* (n_items), best first */
+    size_t n_items;
+    double count; /* all events of the category, listed or not */
+    struct decay decay;
+    int64_t event_time_ms; /* of the newest event that counts in it */
+};
+
 /* A request to forget a user, of freshet.erasures. One of user_id and anonymous_id is there, or it names nobody. */
 struct erasure {
     struct str request_id;
@@ -199,6 +245,10 @@ const char *schemas_event_type_name(enum event_type type);
 /* Our names and the aliases of CONVENTIONS 1 (case and '-', ' ', '_' do not matter); false when unknown. */
 bool schemas_event_type_parse(struct str name, enum event_type *type);
 const char *schemas_reason_name(enum reason_kind kind);
+/* "also_bought"; static. */
+const char *schemas_related_name(enum related_kind kind);
+/* The names above, exactly; false when unknown. */
+bool schemas_related_parse(struct str name, enum related_kind *kind);
 
 /* ---- the codec ---- */
 
@@ -216,8 +266,10 @@ struct schemas_options {
      * has no id, and encoding it fails the buf. */
     const char *events_topic;
     const char *items_topic;
-    /* NULL: the record is not written here, so with a registry nothing is registered or looked up, it has no id, and
+    /* Of each of these, NULL: the record is not written here, so with a registry nothing is registered or looked up, it has no id, and
      * encoding it fails the buf. Without a registry it has the built-in id like all others. */
+    const char *related_topic;
+    const char *trending_topic;
     const char *erasures_topic;
 };
 
@@ -267,6 +319,11 @@ MUST_USE bool schemas_item_decode(struct schemas *schemas, struct str bytes, str
 MUST_USE bool schemas_recommendations_decode(struct schemas *schemas, struct str bytes,
                                              struct arena *arena, struct recommendations *list,
                                              struct err *err);
+MUST_USE bool schemas_related_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                     struct related *related, struct err *err);
+MUST_USE bool schemas_trending_decode(struct schemas *schemas, struct str bytes,
+                                      struct arena *arena, struct trending *trending,
+                                      struct err *err);
 MUST_USE bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                                      struct erasure *erasure, struct err *err);
 
@@ -278,12 +335,18 @@ void schemas_event_encode(const struct schemas *schemas, const struct event *eve
 void schemas_item_encode(const struct schemas *schemas, const struct item *item, struct buf *out);
 void schemas_recommendations_encode(const struct schemas *schemas,
                                     const struct recommendations *list, struct buf *out);
+void schemas_related_encode(const struct schemas *schemas, const struct related *related,
+                            struct buf *out);
+void schemas_trending_encode(const struct schemas *schemas, const struct trending *trending,
+                             struct buf *out);
 void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
                             struct buf *out);
 /* One line of JSON, no line end, the same field names as the Avro schema. */
 void schemas_event_encode_json(const struct event *event, struct buf *out);
 void schemas_item_encode_json(const struct item *item, struct buf *out);
 void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out);
+void schemas_related_encode_json(const struct related *related, struct buf *out);
+void schemas_trending_encode_json(const struct trending *trending, struct buf *out);
 void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out);
 
 #endif

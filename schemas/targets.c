@@ -144,6 +144,54 @@ static const struct recommendations blank_list;
 const struct target schemas__target_list = {
     "list", list_fields, COUNT(list_fields), sizeof(struct recommendations), &blank_list, 1};
 
+/* ---- related and trending ---- */
+
+static const struct target_field counted_item_fields[] = {
+    {FIELD("item_id", STORE_TEXT, counted_item, item_id), .essential = true},
+    {FIELD("score", STORE_FLOAT, counted_item, score)},
+    {FIELD("count", STORE_DOUBLE, counted_item, count)},
+};
+static const struct counted_item blank_counted_item;
+static const struct target target_counted_item = {"item",
+                                                  counted_item_fields,
+                                                  COUNT(counted_item_fields),
+                                                  sizeof(struct counted_item),
+                                                  &blank_counted_item,
+                                                  SCHEMAS_ITEMS_MAX};
+
+static const struct target_field related_fields[] = {
+    {FIELD("item_id", STORE_TEXT, related, item_id), .essential = true},
+    {FIELD("tenant", STORE_TEXT, related, tenant)},
+    {FIELD("kind", STORE_RELATED_KIND, related, kind), .essential = true},
+    {FIELD_AND("items", STORE_RECORDS, related, items, n_items), .essential = true,
+     .sub = &target_counted_item},
+    {FIELD("count", STORE_DOUBLE, related, count)},
+    {FIELD("half_life_ms", STORE_I64, related, decay.half_life_ms)},
+    {FIELD("window_ms", STORE_I64, related, decay.window_ms)},
+    {FIELD("event_time", STORE_TIME, related, event_time_ms)},
+};
+static const struct related blank_related = {.kind = RELATED_OTHER};
+
+const struct target schemas__target_related = {"related record",      related_fields,
+                                               COUNT(related_fields), sizeof(struct related),
+                                               &blank_related,        1};
+
+static const struct target_field trending_fields[] = {
+    {FIELD("tenant", STORE_TEXT, trending, tenant)},
+    {FIELD("category", STORE_TEXT, trending, category), .essential = true},
+    {FIELD_AND("items", STORE_RECORDS, trending, items, n_items), .essential = true,
+     .sub = &target_counted_item},
+    {FIELD("count", STORE_DOUBLE, trending, count)},
+    {FIELD("half_life_ms", STORE_I64, trending, decay.half_life_ms)},
+    {FIELD("window_ms", STORE_I64, trending, decay.window_ms)},
+    {FIELD("event_time", STORE_TIME, trending, event_time_ms)},
+};
+static const struct trending blank_trending;
+
+const struct target schemas__target_trending = {"trending record",      trending_fields,
+                                                COUNT(trending_fields), sizeof(struct trending),
+                                                &blank_trending,        1};
+
 /* ---- erasure ---- */
 
 static const struct target_field erasure_fields[] = {

@@ -63,16 +63,51 @@ static void again(const struct event *event)
     if (back.n_items != event->n_items || back.type != event->type) abort();
 }
 
+/* What was just encoded; false when it is longer than a message may be. */
+static bool encoded(struct str *bytes)
+{
+    *bytes = (struct str){(const char *)out.data, out.len};
+    return out.len <= SCHEMAS_MESSAGE_MAX;
+}
+
+static void related_again(const struct related *related)
+{
+    struct err err = ERR_INIT;
+    struct related back;
+    struct str bytes;
+    buf_reset(&out);
+    schemas_related_encode_json(related, &out);
+    buf_reset(&out);
+    schemas_related_encode(schemas, related, &out);
+    if (!encoded(&bytes)) return;
+    if (!schemas_related_decode(schemas, bytes, arena, &back, &err)) abort();
+    if (back.kind != related->kind || back.n_items != related->n_items) abort();
+}
+
+static void trending_again(const struct trending *trending)
+{
+    struct err err = ERR_INIT;
+    struct trending back;
+    struct str bytes;
+    buf_reset(&out);
+    schemas_trending_encode_json(trending, &out);
+    buf_reset(&out);
+    schemas_trending_encode(schemas, trending, &out);
+    if (!encoded(&bytes)) return;
+    if (!schemas_trending_decode(schemas, bytes, arena, &back, &err)) abort();
+    if (back.n_items != trending->n_items) abort();
+}
+
 static void erasure_again(const struct erasure *erasure)
 {
     struct err err = ERR_INIT;
     struct erasure back;
+    struct str bytes;
     buf_reset(&out);
     schemas_erasure_encode_json(erasure, &out);
     buf_reset(&out);
     schemas_erasure_encode(schemas, erasure, &out);
-    struct str bytes = {(const char *)out.data, out.len};
-    if (out.len > SCHEMAS_MESSAGE_MAX) return;
+    if (!encoded(&bytes)) return;
     if (!schemas_erasure_decode(schemas, bytes, arena, &back, &err)) abort();
     if (!str_equal(back.user_id, erasure->user_id)) abort();
 }
@@ -83,13 +118,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct event_slots slots;
     struct item item;
     struct recommendations list;
+    struct related related;
+    struct trending trending;
     struct erasure erasure;
     start();
     arena_reset(arena);
     if (size == 0) return 0;
     struct str bytes = {(const char *)data + 1, size - 1};
     bool ok = false;
-    switch (data[0] % 5) {
+    switch (data[0] % 7) {
     case 0:
         ok = schemas_event_decode(schemas, bytes, arena, &slots.event, &err);
         if (ok) again(&slots.event);
@@ -101,6 +138,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ok = schemas_recommendations_decode(schemas, bytes, arena, &list, &err);
         break;
     case 3:
+        ok = schemas_related_decode(schemas, bytes, arena, &related, &err);
+        if (ok) related_again(&related);
+        break;
+    case 4:
+        ok = schemas_trending_decode(schemas, bytes, arena, &trending, &err);
+        if (ok) trending_again(&trending);
+        break;
+    case 5:
         ok = schemas_erasure_decode(schemas, bytes, arena, &erasure, &err);
         if (ok) erasure_again(&erasure);
         break;

@@ -164,6 +164,44 @@ void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                                      .event_time_ms = random_time(rng)};
 }
 
+static const struct counted_item *random_counted(struct rng *rng, struct arena *arena, size_t *n)
+{
+    *n = (size_t)rng_below(rng, 20);
+    struct counted_item *items = arena_alloc(arena, (*n + 1) * sizeof *items);
+    for (size_t i = 0; i < *n; i++)
+        items[i] = (struct counted_item){some_text(rng, arena), (float)rng_normal(rng),
+                                         rng_unit(rng) * 1000};
+    return items;
+}
+
+/* Durations, 0 at times. */
+static struct decay random_decay(struct rng *rng)
+{
+    return (struct decay){(int64_t)(rng_below(rng, 3) * rng_below(rng, 4000000000)),
+                          (int64_t)(rng_below(rng, 3) * rng_below(rng, 4000000000))};
+}
+
+void fixture_related(struct rng *rng, struct arena *arena, struct related *related)
+{
+    *related = (struct related){.item_id = some_text(rng, arena),
+                                .tenant = maybe_text(rng, arena),
+                                .kind = (enum related_kind)rng_below(rng, RELATED_KIND_COUNT),
+                                .count = rng_unit(rng) * 10000,
+                                .decay = random_decay(rng),
+                                .event_time_ms = random_time(rng)};
+    related->items = random_counted(rng, arena, &related->n_items);
+}
+
+void fixture_trending(struct rng *rng, struct arena *arena, struct trending *trending)
+{
+    *trending = (struct trending){.tenant = maybe_text(rng, arena),
+                                  .category = maybe_text(rng, arena),
+                                  .count = rng_unit(rng) * 10000,
+                                  .decay = random_decay(rng),
+                                  .event_time_ms = random_time(rng)};
+    trending->items = random_counted(rng, arena, &trending->n_items);
+}
+
 void fixture_erasure(struct rng *rng, struct arena *arena, struct erasure *erasure)
 {
     *erasure = (struct erasure){.request_id = maybe_text(rng, arena),
@@ -262,6 +300,40 @@ void fixture_same_list(const struct recommendations *a, const struct recommendat
     CHECK_INT(a->trigger.offset, b->trigger.offset);
     SAME_TEXT(trigger.event_id);
     CHECK_INT(a->trigger.event_time_ms, b->trigger.event_time_ms);
+}
+
+static void same_counted(const struct counted_item *a, size_t n_a, const struct counted_item *b,
+                         size_t n_b)
+{
+    CHECK_INT(n_a, n_b);
+    for (size_t i = 0; i < n_a; i++) {
+        CHECK_BYTES(a[i].item_id.ptr, a[i].item_id.len, b[i].item_id.ptr, b[i].item_id.len);
+        SAME_BITS(a[i].score, b[i].score);
+        SAME_BITS(a[i].count, b[i].count);
+    }
+}
+
+void fixture_same_related(const struct related *a, const struct related *b)
+{
+    SAME_TEXT(item_id);
+    SAME_TEXT(tenant);
+    CHECK_INT(a->kind, b->kind);
+    same_counted(a->items, a->n_items, b->items, b->n_items);
+    SAME_BITS(a->count, b->count);
+    CHECK_INT(a->decay.half_life_ms, b->decay.half_life_ms);
+    CHECK_INT(a->decay.window_ms, b->decay.window_ms);
+    CHECK_INT(a->event_time_ms, b->event_time_ms);
+}
+
+void fixture_same_trending(const struct trending *a, const struct trending *b)
+{
+    SAME_TEXT(tenant);
+    SAME_TEXT(category);
+    same_counted(a->items, a->n_items, b->items, b->n_items);
+    SAME_BITS(a->count, b->count);
+    CHECK_INT(a->decay.half_life_ms, b->decay.half_life_ms);
+    CHECK_INT(a->decay.window_ms, b->decay.window_ms);
+    CHECK_INT(a->event_time_ms, b->event_time_ms);
 }
 
 void fixture_same_erasure(const struct erasure *a, const struct erasure *b)

@@ -17,11 +17,15 @@ void fixture_event(struct rng *rng, struct arena *arena, struct event *event);
 void fixture_item(struct rng *rng, struct arena *arena, struct item *item);
 void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                   struct recommendations *list);
+void fixture_related(struct rng *rng, struct arena *arena, struct related *related);
+void fixture_trending(struct rng *rng, struct arena *arena, struct trending *trending);
 void fixture_erasure(struct rng *rng, struct arena *arena, struct erasure *erasure);
 
 void fixture_same_event(const struct event *a, const struct event *b);
 void fixture_same_item(const struct item *a, const struct item *b);
 void fixture_same_list(const struct recommendations *a, const struct recommendations *b);
+void fixture_same_related(const struct related *a, const struct related *b);
+void fixture_same_trending(const struct trending *a, const struct trending *b);
 void fixture_same_erasure(const struct erasure *a, const struct erasure *b);
 
 /* A schema in short: "user_id 'string'; items {'type':'array',...}" becomes a record E with these fields; what begins

@@ -24,6 +24,8 @@
 CALLS(event, event, event)
 CALLS(item, item, item)
 CALLS(list, recommendations, list)
+CALLS(related, related, related)
+CALLS(trending, trending, trending)
 CALLS(erasure, erasure, erasure)
 
 static void make_event(struct rng *rng, struct arena *arena, union kind_record *record)
@@ -41,6 +43,16 @@ static void make_list(struct rng *rng, struct arena *arena, union kind_record *r
     fixture_list(rng, arena, (size_t)rng_below(rng, 30), &record->list);
 }
 
+static void make_related(struct rng *rng, struct arena *arena, union kind_record *record)
+{
+    fixture_related(rng, arena, &record->related);
+}
+
+static void make_trending(struct rng *rng, struct arena *arena, union kind_record *record)
+{
+    fixture_trending(rng, arena, &record->trending);
+}
+
 static void make_erasure(struct rng *rng, struct arena *arena, union kind_record *record)
 {
     fixture_erasure(rng, arena, &record->erasure);
@@ -56,6 +68,8 @@ const struct kind kinds[] = {
     KIND("Event", SCHEMAS_EVENT, event, event, true),
     KIND("Item", SCHEMAS_ITEM, item, item, true),
     KIND("Recommendations", SCHEMAS_RECOMMENDATIONS, recommendations, list, false),
+    KIND("Related", SCHEMAS_RELATED, related, related, true),
+    KIND("Trending", SCHEMAS_TRENDING, trending, trending, true),
     KIND("Erasure", SCHEMAS_ERASURE, erasure, erasure, true),
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;

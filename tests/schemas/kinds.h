@@ -10,6 +10,8 @@ union kind_record {
     struct event event;
     struct item item;
     struct recommendations list;
+    struct related related;
+    struct trending trending;
     struct erasure erasure;
 };
 

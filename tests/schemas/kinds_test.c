@@ -63,6 +63,32 @@ static void test_damage(void)
     schemas_close(schemas);
 }
 
+/* A kind that only a newer writer has is `other`; a symbol that the writer does not have is poison. */
+static void test_new_kind(void)
+{
+    static const char schema[] =
+        "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"kind\",\"type\":{\"type\":"
+        "\"enum\",\"name\":\"K\",\"symbols\":[\"from_the_future\",\"also_viewed\"]}},"
+        "{\"name\":\"item_id\",\"type\":\"string\"}]}";
+    static const char *const messages[] = {"\0\2i", "\2\2i", "\4\2i"};
+    struct program *program = NULL;
+    struct arena *arena = fixture_arena();
+    struct err err = ERR_INIT;
+    struct related related;
+    CHECK_OK(
+        schemas__compile(schema, strlen(schema), &schemas__target_related, "test", &program, &err),
+        err);
+    for (int i = 0; i < 3; i++) {
+        struct str bytes = {messages[i], 3};
+        bool ok = schemas__run(program, &schemas__target_related, bytes, arena, &related, &err);
+        CHECK_INT(ok, i < 2);
+        if (ok) CHECK_INT(related.kind, i == 0 ? RELATED_OTHER : RELATED_ALSO_VIEWED);
+    }
+    CHECK_CONTAINS(err.text, "field kind: an enum symbol");
+    schemas__program_free(program);
+    arena_free(arena);
+}
+
 /* A record is not another one: an id belongs to one file. */
 static void test_ids(void)
 {
@@ -115,7 +141,7 @@ static void test_subjects(void)
     static struct fake_registry fake;
     const unsigned always =
         1u << SCHEMAS_EVENT | 1u << SCHEMAS_ITEM | 1u << SCHEMAS_RECOMMENDATIONS;
-    const unsigned named = 1u << SCHEMAS_ERASURE;
+    const unsigned named = 1u << SCHEMAS_RELATED | 1u << SCHEMAS_TRENDING | 1u << SCHEMAS_ERASURE;
     struct schemas *schemas = NULL;
     struct err err = ERR_INIT;
     fake_registry_start(&fake);
@@ -125,22 +151,25 @@ static void test_subjects(void)
     CHECK_INT(sync_int_get(&fake.requests), 3);
     CHECK_HEX(writable(schemas), always);
     schemas_close(schemas);
+    options.related_topic = "freshet.related-items";
+    options.trending_topic = "freshet.trending";
     options.erasures_topic = "freshet.erasures";
     CHECK_OK(schemas_open(&schemas, &options, &err), err);
-    CHECK_INT(sync_int_get(&fake.requests), 3 + 4);
+    CHECK_INT(sync_int_get(&fake.requests), 3 + 6);
     CHECK_HEX(writable(schemas), always | named);
     schemas_close(schemas);
     options.auto_register = false;
     sync_int_set(&fake.latest_is_ours, -1);
     CHECK_FAIL(schemas_open(&schemas, &options, &err), err, ERR_FATAL);
     CHECK_CONTAINS(err.text,
-                   "there is no subject freshet.erasures-value; register freshet.Erasure");
+                   "there is no subject freshet.related-items-value; register freshet.Related");
     fake_registry_stop(&fake);
 }
 
 int main(void)
 {
     CASE(test_damage);
+    CASE(test_new_kind);
     CASE(test_ids);
     CASE(test_subjects);
     return 0;

@@ -66,6 +66,15 @@ static void test_symbols(void)
         if (!at)
             test_fail(__FILE__, __LINE__, "%s is not in its place in recommendations.avsc", quoted);
     }
+    at = strstr(schemas__avsc_related, "\"symbols\"");
+    for (int k = 0; k < RELATED_KIND_COUNT; k++) {
+        enum related_kind back = RELATED_KIND_COUNT, kind = (enum related_kind)k;
+        (void)snprintf(quoted, sizeof quoted, "\"%s\"", schemas_related_name(kind));
+        at = at ? strstr(at, quoted) : NULL;
+        if (!at) test_fail(__FILE__, __LINE__, "%s is not in its place in related.avsc", quoted);
+        CHECK(schemas_related_parse(str_of(schemas_related_name(kind)), &back));
+        CHECK_INT(back, kind);
+    }
 }
 
 static void test_item_key(void)
