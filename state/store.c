@@ -130,22 +130,26 @@ static uint64_t room_left(const char *folder)
     return (uint64_t)disk.f_bavail * disk.f_frsize;
 }
 
-/* The folder's disk has room to begin with. */
-static bool check_room(const char *folder, struct err *err)
+/* What a write of so many bytes wants to see: itself in the log and in a file, and memtables that are written out. */
+static uint64_t room_wanted(const struct state_options *options, size_t bytes)
 {
-    uint64_t room = room_left(folder);
-    if (room >= ROOM_MIN_BYTES) return true;
+    return ROOM_MIN_BYTES + options->rocksdb_bytes / 8 * 3 + 2 * (uint64_t)bytes;
+}
+
+/* The folder's disk has room to begin with. */
+static bool check_room(const char *folder, const struct state_options *options, struct err *err)
+{
+    uint64_t room = room_left(folder), wanted = room_wanted(options, 0);
+    if (room >= wanted) return true;
     return err_fatal(err, ERR_EXIT_DISK,
                      "state store %s: the disk is full, %llu KiB are left and a start needs %llu: "
                      "make room and start again; nothing is lost",
-                     folder, (unsigned long long)(room >> 10),
-                     (unsigned long long)(ROOM_MIN_BYTES >> 10));
+                     folder, (unsigned long long)(room >> 10), (unsigned long long)(wanted >> 10));
 }
 
 bool state__check_room(const struct state *state, size_t bytes, struct err *err)
 {
-    uint64_t room = room_left(state->folder), flush = state->options.rocksdb_bytes / 8 * 3,
-             wanted = ROOM_MIN_BYTES + flush + 2 * (uint64_t)bytes;
+    uint64_t room = room_left(state->folder), wanted = room_wanted(&state->options, bytes);
     if (room >= wanted) return true;
     return err_set(err, ERR_RETRY,
                    "state store %s: the disk is full, %llu KiB are left and a write needs %llu: "
@@ -266,7 +270,7 @@ bool state_open(struct state **out, const char *folder, const struct state_ident
         return err_fatal(err, ERR_EXIT_USAGE,
                          "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
                          USER_TOPICS_MAX);
-    if (!make_folders(folder, err) || !check_room(folder, err)) return false;
+    if (!make_folders(folder, err) || !check_room(folder, options, err)) return false;
     struct state *state = state_new(folder, options->rocksdb_bytes, false);
     state->options = *options;
     take_identity(state, identity);

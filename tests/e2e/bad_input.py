@@ -458,7 +458,7 @@ def disk_full_at_start(case):
     case.topics()
     folder = case.settings["state.dir"]
     os.makedirs(folder)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", folder], capture_output=True).returncode:
         raise Skip("cannot mount a tmpfs here")
     try:
         ballast = os.path.join(folder, "ballast")
