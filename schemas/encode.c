@@ -75,6 +75,34 @@ static uint8_t *put_optional_long(uint8_t *p, bool has, int64_t v)
     return has ? put_long(p, v) : p;
 }
 
+/* Arrays, like maps: one block of n, then the 0 that ends them; nothing but the 0 when they are empty. */
+static uint8_t *put_texts(uint8_t *p, const struct str *texts, size_t n)
+{
+    if (n) p = put_long(p, (int64_t)n);
+    for (size_t i = 0; i < n; i++)
+        p = put_text(p, texts[i]);
+    *p++ = 0;
+    return p;
+}
+
+static uint8_t *put_floats(uint8_t *p, const float *floats, size_t n)
+{
+    if (n) p = put_long(p, (int64_t)n);
+    if (n) memcpy(p, floats, 4 * n);
+    p += 4 * n;
+    *p++ = 0;
+    return p;
+}
+
+/* Most bytes of put_texts. */
+static size_t texts_room(const struct str *texts, size_t n)
+{
+    size_t room = LONG_MAX_BYTES + 1;
+    for (size_t i = 0; i < n; i++)
+        room += TEXT_HEAD + texts[i].len;
+    return room;
+}
+
 /* One block of n, then the 0 that ends the map; nothing but the 0 when it is empty. */
 static uint8_t *put_map(uint8_t *p, const struct attribute *attributes, size_t n)
 {
@@ -171,18 +199,14 @@ void schemas__encode_item(int32_t id, const struct item *item, struct buf *out)
 {
     size_t room = 4 * TEXT_HEAD + 9 * LONG_MAX_BYTES + 32 + item->item_id.len + item->tenant.len +
                   item->title.len + item->brand.len + 4 * item->n_vector +
+                  texts_room(item->categories, item->n_categories) +
                   map_room(item->attributes, item->n_attributes);
-    for (size_t i = 0; i < item->n_categories; i++)
-        room += TEXT_HEAD + item->categories[i].len;
     uint8_t *p = begin(out, id, room);
     if (!p) return;
     p = put_text(p, item->item_id);
     p = put_text(p, item->tenant);
     p = put_optional(p, item->title);
-    if (item->n_categories) p = put_long(p, (int64_t)item->n_categories);
-    for (size_t i = 0; i < item->n_categories; i++)
-        p = put_text(p, item->categories[i]);
-    *p++ = 0;
+    p = put_texts(p, item->categories, item->n_categories);
     p = put_optional(p, item->brand);
     p = put_optional_double(p, item->has_price, item->price);
     p = put_optional_long(p, item->stock >= 0, item->stock);
@@ -190,19 +214,29 @@ void schemas__encode_item(int32_t id, const struct item *item, struct buf *out)
     p = put_optional_long(p, item->available_until_ms != 0, item->available_until_ms);
     *p++ = item->hidden;
     p = put_map(p, item->attributes, item->n_attributes);
-    if (item->n_vector) p = put_long(p, (int64_t)item->n_vector);
-    for (size_t i = 0; i < item->n_vector; i++)
-        p = put_float(p, item->vector[i]);
-    *p++ = 0;
+    p = put_floats(p, item->vector, item->n_vector);
     end(out, p);
+}
+
+static size_t trigger_room(const struct trigger *trigger)
+{
+    return 2 * TEXT_HEAD + 3 * LONG_MAX_BYTES + trigger->topic.len + trigger->event_id.len;
+}
+
+static uint8_t *put_trigger(uint8_t *p, const struct trigger *trigger)
+{
+    p = put_text(p, trigger->topic);
+    p = put_long(p, trigger->partition);
+    p = put_long(p, trigger->offset);
+    p = put_optional(p, trigger->event_id);
+    return put_long(p, trigger->event_time_ms);
 }
 
 static size_t list_room(const struct recommendations *list)
 {
-    size_t room = 8 * TEXT_HEAD + 4 * LONG_MAX_BYTES + list->recommendation_id.len +
+    size_t room = 6 * TEXT_HEAD + LONG_MAX_BYTES + 1 + list->recommendation_id.len +
                   list->tenant.len + list->user_id.len + list->scenario.len +
-                  list->model_version.len + list->variant.len + list->trigger.topic.len +
-                  list->trigger.event_id.len;
+                  list->model_version.len + list->variant.len + trigger_room(&list->trigger);
     for (size_t i = 0; i < list->n_items; i++) {
         const struct list_item *item = &list->items[i];
         room += TEXT_HEAD + item->item_id.len + 4 + 2;
@@ -227,7 +261,6 @@ static uint8_t *put_list_item(uint8_t *p, const struct list_item *item)
 
 void schemas__encode_list(int32_t id, const struct recommendations *list, struct buf *out)
 {
-    const struct trigger *trigger = &list->trigger;
     uint8_t *p = begin(out, id, list_room(list));
     if (!p) return;
     p = put_text(p, list->recommendation_id);
@@ -240,11 +273,7 @@ void schemas__encode_list(int32_t id, const struct recommendations *list, struct
     *p++ = 0;
     p = put_text(p, list->model_version);
     p = put_text(p, list->variant);
-    p = put_text(p, trigger->topic);
-    p = put_long(p, trigger->partition);
-    p = put_long(p, trigger->offset);
-    p = put_optional(p, trigger->event_id);
-    p = put_long(p, trigger->event_time_ms);
+    p = put_trigger(p, &list->trigger);
     end(out, p);
 }
 
@@ -300,6 +329,72 @@ void schemas__encode_trending(int32_t id, const struct trending *trending, struc
     p = put_long(p, trending->decay.half_life_ms);
     p = put_long(p, trending->decay.window_ms);
     p = put_long(p, trending->event_time_ms);
+    end(out, p);
+}
+
+/* ---- training example ---- */
+
+static size_t example_room(const struct training_example *e)
+{
+    size_t room = 8 * TEXT_HEAD + 4 * LONG_MAX_BYTES + 4 + e->example_id.len + e->tenant.len +
+                  e->user_id.len + e->anonymous_id.len + e->recommendation_id.len +
+                  e->scenario.len + e->model_version.len + e->variant.len +
+                  trigger_room(&e->trigger) + texts_room(e->context_names, e->n_context_names) +
+                  4 * e->n_context + texts_room(e->feature_names, e->n_feature_names);
+    for (size_t i = 0; i < e->n_items; i++)
+        room += TEXT_HEAD + e->items[i].item_id.len + 2 * LONG_MAX_BYTES + 4 + 1 +
+                4 * e->items[i].n_features + 1;
+    for (size_t i = 0; i < e->n_outcomes; i++)
+        room += TEXT_HEAD + e->outcomes[i].item_id.len + 2 * LONG_MAX_BYTES + 9;
+    return room;
+}
+
+static uint8_t *put_example_items(uint8_t *p, const struct example_item *items, size_t n)
+{
+    if (n) p = put_long(p, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        p = put_text(p, items[i].item_id);
+        p = put_long(p, items[i].position);
+        p = put_float(p, items[i].score);
+        *p++ = items[i].shown;
+        p = put_floats(p, items[i].features, items[i].n_features);
+    }
+    *p++ = 0;
+    return p;
+}
+
+static uint8_t *put_outcomes(uint8_t *p, const struct outcome *outcomes, size_t n)
+{
+    if (n) p = put_long(p, (int64_t)n);
+    for (size_t i = 0; i < n; i++) {
+        p = put_long(p, (int64_t)outcomes[i].type);
+        p = put_text(p, outcomes[i].item_id);
+        p = put_long(p, outcomes[i].time_ms);
+        p = put_optional_double(p, outcomes[i].has_value, outcomes[i].value);
+    }
+    *p++ = 0;
+    return p;
+}
+
+void schemas__encode_example(int32_t id, const struct training_example *e, struct buf *out)
+{
+    uint8_t *p = begin(out, id, example_room(e));
+    if (!p) return;
+    p = put_text(p, e->example_id);
+    p = put_text(p, e->tenant);
+    p = put_optional(p, e->user_id);
+    p = put_optional(p, e->anonymous_id);
+    p = put_optional(p, e->recommendation_id);
+    p = put_text(p, e->scenario);
+    p = put_text(p, e->model_version);
+    p = put_text(p, e->variant);
+    p = put_trigger(p, &e->trigger);
+    p = put_long(p, e->event_time_ms);
+    p = put_texts(p, e->context_names, e->n_context_names);
+    p = put_floats(p, e->context, e->n_context);
+    p = put_texts(p, e->feature_names, e->n_feature_names);
+    p = put_example_items(p, e->items, e->n_items);
+    p = put_outcomes(p, e->outcomes, e->n_outcomes);
     end(out, p);
 }
 

@@ -1,5 +1,5 @@
 /* Our structs as JSON, with the field names of schemas/avro/: for people, curl and the page. What an Avro record would
- * have as null or empty is left out, but for the list of items. */
+ * have as null or empty is left out, but for lists of items and of outcomes. */
 #include "schemas/schemas.h"
 
 #include <inttypes.h>
@@ -152,6 +152,28 @@ static void member_map(struct buf *out, const char *key, const struct attribute 
     buf_push_byte(out, '}');
 }
 
+static void member_texts(struct buf *out, const char *key, const struct str *texts, size_t n)
+{
+    if (n == 0) return;
+    push_key(out, key);
+    for (size_t i = 0; i < n; i++) {
+        buf_push_byte(out, i ? ',' : '[');
+        push_text(out, texts[i]);
+    }
+    buf_push_byte(out, ']');
+}
+
+static void member_floats(struct buf *out, const char *key, const float *floats, size_t n)
+{
+    if (n == 0) return;
+    push_key(out, key);
+    for (size_t i = 0; i < n; i++) {
+        buf_push_byte(out, i ? ',' : '[');
+        push_float(out, floats[i]);
+    }
+    buf_push_byte(out, ']');
+}
+
 /* ---- records ---- */
 
 void schemas_event_encode_json(const struct event *e, struct buf *out)
@@ -193,14 +215,7 @@ void schemas_item_encode_json(const struct item *item, struct buf *out)
     member_text(out, "item_id", item->item_id);
     member_text(out, "tenant", item->tenant);
     member_text(out, "title", item->title);
-    if (item->n_categories) {
-        push_key(out, "categories");
-        for (size_t i = 0; i < item->n_categories; i++) {
-            buf_push_byte(out, i ? ',' : '[');
-            push_text(out, item->categories[i]);
-        }
-        buf_push_byte(out, ']');
-    }
+    member_texts(out, "categories", item->categories, item->n_categories);
     member_text(out, "brand", item->brand);
     member_number(out, "price", item->has_price, item->price);
     member_integer(out, "stock", item->stock >= 0, item->stock);
@@ -208,14 +223,7 @@ void schemas_item_encode_json(const struct item *item, struct buf *out)
     member_integer(out, "available_until", item->available_until_ms != 0, item->available_until_ms);
     if (item->hidden) member_bool(out, "hidden", true);
     member_map(out, "attributes", item->attributes, item->n_attributes);
-    if (item->n_vector) {
-        push_key(out, "vector");
-        for (size_t i = 0; i < item->n_vector; i++) {
-            buf_push_byte(out, i ? ',' : '[');
-            push_float(out, item->vector[i]);
-        }
-        buf_push_byte(out, ']');
-    }
+    member_floats(out, "vector", item->vector, item->n_vector);
     buf_push_byte(out, '}');
 }
 
@@ -236,9 +244,20 @@ static void push_list_item(struct buf *out, const struct list_item *item)
     buf_push_text(out, "]}");
 }
 
+static void member_trigger(struct buf *out, const struct trigger *trigger)
+{
+    push_key(out, "trigger");
+    buf_push_byte(out, '{');
+    member_text(out, "topic", trigger->topic);
+    member_integer(out, "partition", true, trigger->partition);
+    member_integer(out, "offset", true, trigger->offset);
+    member_text(out, "event_id", trigger->event_id);
+    member_integer(out, "event_time", true, trigger->event_time_ms);
+    buf_push_byte(out, '}');
+}
+
 void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out)
 {
-    const struct trigger *trigger = &list->trigger;
     buf_push_byte(out, '{');
     member_text(out, "recommendation_id", list->recommendation_id);
     member_text(out, "tenant", list->tenant);
@@ -253,14 +272,8 @@ void schemas_recommendations_encode_json(const struct recommendations *list, str
     buf_push_byte(out, ']');
     member_text(out, "model_version", list->model_version);
     member_text(out, "variant", list->variant);
-    push_key(out, "trigger");
-    buf_push_byte(out, '{');
-    member_text(out, "topic", trigger->topic);
-    member_integer(out, "partition", true, trigger->partition);
-    member_integer(out, "offset", true, trigger->offset);
-    member_text(out, "event_id", trigger->event_id);
-    member_integer(out, "event_time", true, trigger->event_time_ms);
-    buf_push_text(out, "}}");
+    member_trigger(out, &list->trigger);
+    buf_push_byte(out, '}');
 }
 
 /* What related and trending records have in common. */
@@ -303,6 +316,60 @@ void schemas_trending_encode_json(const struct trending *trending, struct buf *o
     member_counted(out, trending->items, trending->n_items, trending->count, &trending->decay,
                    trending->event_time_ms);
     buf_push_byte(out, '}');
+}
+
+static void push_example_item(struct buf *out, const struct example_item *item)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "item_id", item->item_id);
+    member_integer(out, "position", true, item->position);
+    push_key(out, "score");
+    push_float(out, item->score);
+    member_bool(out, "shown", item->shown);
+    member_floats(out, "features", item->features, item->n_features);
+    buf_push_byte(out, '}');
+}
+
+static void push_outcome(struct buf *out, const struct outcome *outcome)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "event_type", str_of(schemas_event_type_name(outcome->type)));
+    member_text(out, "item_id", outcome->item_id);
+    member_integer(out, "event_time", true, outcome->time_ms);
+    member_number(out, "value", outcome->has_value, outcome->value);
+    buf_push_byte(out, '}');
+}
+
+void schemas_training_example_encode_json(const struct training_example *e, struct buf *out)
+{
+    buf_push_byte(out, '{');
+    member_text(out, "example_id", e->example_id);
+    member_text(out, "tenant", e->tenant);
+    member_text(out, "user_id", e->user_id);
+    member_text(out, "anonymous_id", e->anonymous_id);
+    member_text(out, "recommendation_id", e->recommendation_id);
+    member_text(out, "scenario", e->scenario);
+    member_text(out, "model_version", e->model_version);
+    member_text(out, "variant", e->variant);
+    member_trigger(out, &e->trigger);
+    member_integer(out, "event_time", true, e->event_time_ms);
+    member_texts(out, "context_names", e->context_names, e->n_context_names);
+    member_floats(out, "context", e->context, e->n_context);
+    member_texts(out, "feature_names", e->feature_names, e->n_feature_names);
+    push_key(out, "items");
+    buf_push_byte(out, '[');
+    for (size_t i = 0; i < e->n_items; i++) {
+        if (i) buf_push_byte(out, ',');
+        push_example_item(out, &e->items[i]);
+    }
+    buf_push_byte(out, ']');
+    push_key(out, "outcomes");
+    buf_push_byte(out, '[');
+    for (size_t i = 0; i < e->n_outcomes; i++) {
+        if (i) buf_push_byte(out, ',');
+        push_outcome(out, &e->outcomes[i]);
+    }
+    buf_push_text(out, "]}");
 }
 
 void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out)

@@ -94,6 +94,7 @@ extern const struct target schemas__target_item;
 extern const struct target schemas__target_list;
 extern const struct target schemas__target_related;
 extern const struct target schemas__target_trending;
+extern const struct target schemas__target_example;
 extern const struct target schemas__target_erasure;
 
 /* The field that a writer's name means, or NULL. */
@@ -187,6 +188,7 @@ void schemas__encode_item(int32_t id, const struct item *item, struct buf *out);
 void schemas__encode_list(int32_t id, const struct recommendations *list, struct buf *out);
 void schemas__encode_related(int32_t id, const struct related *related, struct buf *out);
 void schemas__encode_trending(int32_t id, const struct trending *trending, struct buf *out);
+void schemas__encode_example(int32_t id, const struct training_example *example, struct buf *out);
 void schemas__encode_erasure(int32_t id, const struct erasure *erasure, struct buf *out);
 
 /* ---- registry.c: HTTP ---- */

@@ -262,6 +262,12 @@ bool schemas_trending_decode(struct schemas *schemas, struct str bytes, struct a
     return decode_avro(schemas, &schemas__target_trending, bytes, arena, trending, err);
 }
 
+bool schemas_training_example_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
+                                     struct training_example *example, struct err *err)
+{
+    return decode_avro(schemas, &schemas__target_example, bytes, arena, example, err);
+}
+
 bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                             struct erasure *erasure, struct err *err)
 {
@@ -312,6 +318,14 @@ void schemas_trending_encode(const struct schemas *schemas, const struct trendin
     if (id_for(schemas, SCHEMAS_TRENDING, out, &id)) schemas__encode_trending(id, trending, out);
 }
 
+void schemas_training_example_encode(const struct schemas *schemas,
+                                     const struct training_example *example, struct buf *out)
+{
+    int32_t id;
+    if (id_for(schemas, SCHEMAS_TRAINING_EXAMPLE, out, &id))
+        schemas__encode_example(id, example, out);
+}
+
 void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
                             struct buf *out)
 {
@@ -344,6 +358,8 @@ static const struct builtin builtins[] = {
             recommendations_topic, true),
     BUILTIN(SCHEMAS_RELATED, related, related, "Related", related_topic, false),
     BUILTIN(SCHEMAS_TRENDING, trending, trending, "Trending", trending_topic, false),
+    BUILTIN(SCHEMAS_TRAINING_EXAMPLE, example, training_example, "TrainingExample", training_topic,
+            false),
     BUILTIN(SCHEMAS_ERASURE, erasure, erasure, "Erasure", erasures_topic, false),
 };
 #undef BUILTIN

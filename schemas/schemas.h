@@ -218,6 +218,49 @@ struct trending {
     int64_t event_time_ms; /* of the newest event that counts in it */
 };
 
+struct example_item {
+    struct str item_id;
+    int32_t position;      /* in the list, from 0 */
+    float score;           /* of the blend; no unit */
+    bool shown;            /* an impression says that the user saw it */
+    const float *features; /* (n_features), in the order of feature_names; NaN not known */
+    size_t n_features;
+};
+
+/* One thing that the user did with one item after the list; the item may be in the list or not. */
+struct outcome {
+    enum event_type type;
+    struct str item_id;
+    int64_t time_ms; /* event time */
+    double value;    /* price times quantity; valid when has_value */
+    bool has_value;
+};
+
+/* What was listed, the features as they were then, and what happened after it; of freshet.training-examples. */
+struct training_example {
+    struct str example_id; /* a replay makes the same */
+    struct str tenant;
+    struct str user_id;
+    struct str anonymous_id;
+    struct str recommendation_id;
+    struct str scenario;
+    struct str model_version;
+    struct str variant;
+    struct trigger trigger;          /* of the list */
+    int64_t event_time_ms;           /* up to when outcomes are in */
+    const struct str *context_names; /* (n_context_names) */
+    size_t n_context_names;
+    const float *
+        context; /* (n_context) features of the user and the moment, in the order of context_names */
+    size_t n_context;
+    const struct str *feature_names; /* (n_feature_names) */
+    size_t n_feature_names;
+    const struct example_item *items; /* (n_items) the list, best first */
+    size_t n_items;
+    const struct outcome *outcomes; /* (n_outcomes), by time */
+    size_t n_outcomes;
+};
+
 /* A request to forget a user, of freshet.erasures. One of user_id and anonymous_id is there, or it names nobody. */
 struct erasure {
     struct str request_id;
@@ -270,6 +313,7 @@ struct schemas_options {
      * encoding it fails the buf. Without a registry it has the built-in id like all others. */
     const char *related_topic;
     const char *trending_topic;
+    const char *training_topic;
     const char *erasures_topic;
 };
 
@@ -324,6 +368,9 @@ MUST_USE bool schemas_related_decode(struct schemas *schemas, struct str bytes, 
 MUST_USE bool schemas_trending_decode(struct schemas *schemas, struct str bytes,
                                       struct arena *arena, struct trending *trending,
                                       struct err *err);
+MUST_USE bool schemas_training_example_decode(struct schemas *schemas, struct str bytes,
+                                              struct arena *arena, struct training_example *example,
+                                              struct err *err);
 MUST_USE bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                                      struct erasure *erasure, struct err *err);
 
@@ -339,6 +386,8 @@ void schemas_related_encode(const struct schemas *schemas, const struct related 
                             struct buf *out);
 void schemas_trending_encode(const struct schemas *schemas, const struct trending *trending,
                              struct buf *out);
+void schemas_training_example_encode(const struct schemas *schemas,
+                                     const struct training_example *example, struct buf *out);
 void schemas_erasure_encode(const struct schemas *schemas, const struct erasure *erasure,
                             struct buf *out);
 /* One line of JSON, no line end, the same field names as the Avro schema. */
@@ -347,6 +396,7 @@ void schemas_item_encode_json(const struct item *item, struct buf *out);
 void schemas_recommendations_encode_json(const struct recommendations *list, struct buf *out);
 void schemas_related_encode_json(const struct related *related, struct buf *out);
 void schemas_trending_encode_json(const struct trending *trending, struct buf *out);
+void schemas_training_example_encode_json(const struct training_example *example, struct buf *out);
 void schemas_erasure_encode_json(const struct erasure *erasure, struct buf *out);
 
 #endif

@@ -192,6 +192,63 @@ const struct target schemas__target_trending = {"trending record",      trending
                                                 COUNT(trending_fields), sizeof(struct trending),
                                                 &blank_trending,        1};
 
+/* ---- training example ---- */
+
+static const struct target_field example_item_fields[] = {
+    {FIELD("item_id", STORE_TEXT, example_item, item_id), .essential = true},
+    {FIELD("position", STORE_I32, example_item, position)},
+    {FIELD("score", STORE_FLOAT, example_item, score)},
+    {FIELD("shown", STORE_BOOL, example_item, shown)},
+    {FIELD_AND("features", STORE_FLOATS, example_item, features, n_features)},
+};
+static const struct example_item blank_example_item;
+static const struct target target_example_item = {"item",
+                                                  example_item_fields,
+                                                  COUNT(example_item_fields),
+                                                  sizeof(struct example_item),
+                                                  &blank_example_item,
+                                                  SCHEMAS_ITEMS_MAX};
+
+static const struct target_field outcome_fields[] = {
+    {FIELD("item_id", STORE_TEXT, outcome, item_id), .essential = true},
+    {FIELD("event_type", STORE_EVENT_TYPE, outcome, type), .essential = true},
+    {FIELD("event_time", STORE_TIME, outcome, time_ms)},
+    {FIELD_AND("value", STORE_DOUBLE, outcome, value, has_value)},
+};
+static const struct outcome blank_outcome = {.type = EVENT_OTHER};
+static const struct target target_outcome = {
+    "outcome",      outcome_fields,   COUNT(outcome_fields), sizeof(struct outcome),
+    &blank_outcome, SCHEMAS_ITEMS_MAX};
+
+#define EXAMPLE(text, how, member) FIELD(text, how, training_example, member)
+#define EXAMPLE_AND(text, how, member, companion)                                                  \
+    FIELD_AND(text, how, training_example, member, companion)
+static const struct target_field example_fields[] = {
+    {EXAMPLE("example_id", STORE_TEXT, example_id), .essential = true},
+    {EXAMPLE("tenant", STORE_TEXT, tenant)},
+    {EXAMPLE("user_id", STORE_TEXT, user_id), .essential = true},
+    {EXAMPLE("anonymous_id", STORE_TEXT, anonymous_id), .essential = true},
+    {EXAMPLE("recommendation_id", STORE_TEXT, recommendation_id)},
+    {EXAMPLE("scenario", STORE_TEXT, scenario)},
+    {EXAMPLE("model_version", STORE_TEXT, model_version)},
+    {EXAMPLE("variant", STORE_TEXT, variant)},
+    {EXAMPLE("trigger", STORE_RECORD, trigger), .sub = &target_trigger},
+    {EXAMPLE("event_time", STORE_TIME, event_time_ms)},
+    {EXAMPLE_AND("context_names", STORE_TEXTS, context_names, n_context_names)},
+    {EXAMPLE_AND("context", STORE_FLOATS, context, n_context)},
+    {EXAMPLE_AND("feature_names", STORE_TEXTS, feature_names, n_feature_names)},
+    {EXAMPLE_AND("items", STORE_RECORDS, items, n_items), .essential = true,
+     .sub = &target_example_item},
+    {EXAMPLE_AND("outcomes", STORE_RECORDS, outcomes, n_outcomes), .essential = true,
+     .sub = &target_outcome},
+};
+static const struct training_example blank_example;
+
+const struct target schemas__target_example = {
+    "training example",    example_fields,
+    COUNT(example_fields), sizeof(struct training_example),
+    &blank_example,        1};
+
 /* ---- erasure ---- */
 
 static const struct target_field erasure_fields[] = {

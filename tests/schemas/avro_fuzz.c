@@ -98,6 +98,20 @@ static void trending_again(const struct trending *trending)
     if (back.n_items != trending->n_items) abort();
 }
 
+static void example_again(const struct training_example *example)
+{
+    struct err err = ERR_INIT;
+    struct training_example back;
+    struct str bytes;
+    buf_reset(&out);
+    schemas_training_example_encode_json(example, &out);
+    buf_reset(&out);
+    schemas_training_example_encode(schemas, example, &out);
+    if (!encoded(&bytes)) return;
+    if (!schemas_training_example_decode(schemas, bytes, arena, &back, &err)) abort();
+    if (back.n_items != example->n_items || back.n_outcomes != example->n_outcomes) abort();
+}
+
 static void erasure_again(const struct erasure *erasure)
 {
     struct err err = ERR_INIT;
@@ -120,13 +134,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct recommendations list;
     struct related related;
     struct trending trending;
+    struct training_example example;
     struct erasure erasure;
     start();
     arena_reset(arena);
     if (size == 0) return 0;
     struct str bytes = {(const char *)data + 1, size - 1};
     bool ok = false;
-    switch (data[0] % 7) {
+    switch (data[0] % 8) {
     case 0:
         ok = schemas_event_decode(schemas, bytes, arena, &slots.event, &err);
         if (ok) again(&slots.event);
@@ -146,6 +161,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (ok) trending_again(&trending);
         break;
     case 5:
+        ok = schemas_training_example_decode(schemas, bytes, arena, &example, &err);
+        if (ok) example_again(&example);
+        break;
+    case 6:
         ok = schemas_erasure_decode(schemas, bytes, arena, &erasure, &err);
         if (ok) erasure_again(&erasure);
         break;

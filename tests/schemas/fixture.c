@@ -1,5 +1,7 @@
 #include "tests/schemas/fixture.h"
 
+#include <math.h>
+
 struct schemas *fixture_open(enum value_format format)
 {
     struct schemas *schemas = NULL;
@@ -135,6 +137,15 @@ void fixture_item(struct rng *rng, struct arena *arena, struct item *item)
     item->vector = vector;
 }
 
+static struct trigger random_trigger(struct rng *rng, struct arena *arena)
+{
+    return (struct trigger){.topic = STR("freshet.events"),
+                            .partition = (int32_t)rng_below(rng, 1000),
+                            .offset = (int64_t)(rng_u64(rng) >> 2),
+                            .event_id = maybe_text(rng, arena),
+                            .event_time_ms = random_time(rng)};
+}
+
 void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                   struct recommendations *list)
 {
@@ -157,11 +168,7 @@ void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                                      .n_items = n_items,
                                      .model_version = maybe_text(rng, arena),
                                      .variant = maybe_text(rng, arena)};
-    list->trigger = (struct trigger){.topic = STR("freshet.events"),
-                                     .partition = (int32_t)rng_below(rng, 1000),
-                                     .offset = (int64_t)(rng_u64(rng) >> 2),
-                                     .event_id = maybe_text(rng, arena),
-                                     .event_time_ms = random_time(rng)};
+    list->trigger = random_trigger(rng, arena);
 }
 
 static const struct counted_item *random_counted(struct rng *rng, struct arena *arena, size_t *n)
@@ -200,6 +207,69 @@ void fixture_trending(struct rng *rng, struct arena *arena, struct trending *tre
                                   .decay = random_decay(rng),
                                   .event_time_ms = random_time(rng)};
     trending->items = random_counted(rng, arena, &trending->n_items);
+}
+
+static const struct str *random_names(struct rng *rng, struct arena *arena, size_t n)
+{
+    struct str *names = arena_alloc(arena, (n + 1) * sizeof *names);
+    for (size_t i = 0; i < n; i++)
+        names[i] = some_text(rng, arena);
+    return names;
+}
+
+/* NaN, which says "not known", at times. */
+static const float *random_floats(struct rng *rng, struct arena *arena, size_t n)
+{
+    float *floats = arena_alloc(arena, (n + 1) * sizeof *floats);
+    for (size_t i = 0; i < n; i++)
+        floats[i] = rng_below(rng, 5) ? (float)rng_normal(rng) : NAN;
+    return floats;
+}
+
+static void random_outcomes(struct rng *rng, struct arena *arena, struct training_example *example)
+{
+    struct outcome *outcomes = arena_alloc(arena, (example->n_outcomes + 1) * sizeof *outcomes);
+    for (size_t i = 0; i < example->n_outcomes; i++) {
+        outcomes[i] = (struct outcome){.type = (enum event_type)rng_below(rng, EVENT_TYPE_COUNT),
+                                       .item_id = some_text(rng, arena),
+                                       .time_ms = random_time(rng),
+                                       .has_value = rng_below(rng, 2)};
+        if (outcomes[i].has_value) outcomes[i].value = rng_unit(rng) * 1000;
+    }
+    example->outcomes = outcomes;
+}
+
+void fixture_example(struct rng *rng, struct arena *arena, struct training_example *example)
+{
+    *example = (struct training_example){.example_id = some_text(rng, arena),
+                                         .tenant = maybe_text(rng, arena),
+                                         .user_id = maybe_text(rng, arena),
+                                         .anonymous_id = maybe_text(rng, arena),
+                                         .recommendation_id = maybe_text(rng, arena),
+                                         .scenario = maybe_text(rng, arena),
+                                         .model_version = maybe_text(rng, arena),
+                                         .variant = maybe_text(rng, arena),
+                                         .trigger = random_trigger(rng, arena),
+                                         .event_time_ms = random_time(rng),
+                                         .n_context_names = (size_t)rng_below(rng, 6),
+                                         .n_feature_names = (size_t)rng_below(rng, 6),
+                                         .n_items = (size_t)rng_below(rng, 12),
+                                         .n_outcomes = (size_t)rng_below(rng, 4)};
+    example->n_context = example->n_context_names;
+    example->context_names = random_names(rng, arena, example->n_context_names);
+    example->context = random_floats(rng, arena, example->n_context);
+    example->feature_names = random_names(rng, arena, example->n_feature_names);
+    struct example_item *items = arena_alloc(arena, (example->n_items + 1) * sizeof *items);
+    for (size_t i = 0; i < example->n_items; i++)
+        items[i] =
+            (struct example_item){.item_id = some_text(rng, arena),
+                                  .position = (int32_t)i,
+                                  .score = (float)rng_normal(rng),
+                                  .shown = rng_below(rng, 2),
+                                  .features = random_floats(rng, arena, example->n_feature_names),
+                                  .n_features = example->n_feature_names};
+    example->items = items;
+    random_outcomes(rng, arena, example);
 }
 
 void fixture_erasure(struct rng *rng, struct arena *arena, struct erasure *erasure)
@@ -277,6 +347,15 @@ void fixture_same_item(const struct item *a, const struct item *b)
     CHECK_BYTES(a->vector, a->n_vector * 4, b->vector, b->n_vector * 4);
 }
 
+static void same_trigger(const struct trigger *a, const struct trigger *b)
+{
+    SAME_TEXT(topic);
+    CHECK_INT(a->partition, b->partition);
+    CHECK_INT(a->offset, b->offset);
+    SAME_TEXT(event_id);
+    CHECK_INT(a->event_time_ms, b->event_time_ms);
+}
+
 void fixture_same_list(const struct recommendations *a, const struct recommendations *b)
 {
     SAME_TEXT(recommendation_id);
@@ -295,11 +374,7 @@ void fixture_same_list(const struct recommendations *a, const struct recommendat
     }
     SAME_TEXT(model_version);
     SAME_TEXT(variant);
-    SAME_TEXT(trigger.topic);
-    CHECK_INT(a->trigger.partition, b->trigger.partition);
-    CHECK_INT(a->trigger.offset, b->trigger.offset);
-    SAME_TEXT(trigger.event_id);
-    CHECK_INT(a->trigger.event_time_ms, b->trigger.event_time_ms);
+    same_trigger(&a->trigger, &b->trigger);
 }
 
 static void same_counted(const struct counted_item *a, size_t n_a, const struct counted_item *b,
@@ -334,6 +409,47 @@ void fixture_same_trending(const struct trending *a, const struct trending *b)
     CHECK_INT(a->decay.half_life_ms, b->decay.half_life_ms);
     CHECK_INT(a->decay.window_ms, b->decay.window_ms);
     CHECK_INT(a->event_time_ms, b->event_time_ms);
+}
+
+static void same_names(const struct str *a, size_t n_a, const struct str *b, size_t n_b)
+{
+    CHECK_INT(n_a, n_b);
+    for (size_t i = 0; i < n_a; i++)
+        CHECK_BYTES(a[i].ptr, a[i].len, b[i].ptr, b[i].len);
+}
+
+void fixture_same_example(const struct training_example *a, const struct training_example *b)
+{
+    SAME_TEXT(example_id);
+    SAME_TEXT(tenant);
+    SAME_TEXT(user_id);
+    SAME_TEXT(anonymous_id);
+    SAME_TEXT(recommendation_id);
+    SAME_TEXT(scenario);
+    SAME_TEXT(model_version);
+    SAME_TEXT(variant);
+    same_trigger(&a->trigger, &b->trigger);
+    CHECK_INT(a->event_time_ms, b->event_time_ms);
+    same_names(a->context_names, a->n_context_names, b->context_names, b->n_context_names);
+    CHECK_BYTES(a->context, a->n_context * 4, b->context, b->n_context * 4);
+    same_names(a->feature_names, a->n_feature_names, b->feature_names, b->n_feature_names);
+    CHECK_INT(a->n_items, b->n_items);
+    for (size_t i = 0; i < a->n_items; i++) {
+        const struct example_item *x = &a->items[i], *y = &b->items[i];
+        SAME_TEXT(items[i].item_id);
+        CHECK_INT(x->position, y->position);
+        SAME_BITS(x->score, y->score);
+        CHECK_INT(x->shown, y->shown);
+        CHECK_BYTES(x->features, x->n_features * 4, y->features, y->n_features * 4);
+    }
+    CHECK_INT(a->n_outcomes, b->n_outcomes);
+    for (size_t i = 0; i < a->n_outcomes; i++) {
+        CHECK_INT(a->outcomes[i].type, b->outcomes[i].type);
+        SAME_TEXT(outcomes[i].item_id);
+        CHECK_INT(a->outcomes[i].time_ms, b->outcomes[i].time_ms);
+        CHECK_INT(a->outcomes[i].has_value, b->outcomes[i].has_value);
+        if (a->outcomes[i].has_value) SAME_BITS(a->outcomes[i].value, b->outcomes[i].value);
+    }
 }
 
 void fixture_same_erasure(const struct erasure *a, const struct erasure *b)

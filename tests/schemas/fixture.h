@@ -19,6 +19,7 @@ void fixture_list(struct rng *rng, struct arena *arena, size_t n_items,
                   struct recommendations *list);
 void fixture_related(struct rng *rng, struct arena *arena, struct related *related);
 void fixture_trending(struct rng *rng, struct arena *arena, struct trending *trending);
+void fixture_example(struct rng *rng, struct arena *arena, struct training_example *example);
 void fixture_erasure(struct rng *rng, struct arena *arena, struct erasure *erasure);
 
 void fixture_same_event(const struct event *a, const struct event *b);
@@ -26,6 +27,7 @@ void fixture_same_item(const struct item *a, const struct item *b);
 void fixture_same_list(const struct recommendations *a, const struct recommendations *b);
 void fixture_same_related(const struct related *a, const struct related *b);
 void fixture_same_trending(const struct trending *a, const struct trending *b);
+void fixture_same_example(const struct training_example *a, const struct training_example *b);
 void fixture_same_erasure(const struct erasure *a, const struct erasure *b);
 
 /* A schema in short: "user_id 'string'; items {'type':'array',...}" becomes a record E with these fields; what begins

@@ -26,6 +26,7 @@ CALLS(item, item, item)
 CALLS(list, recommendations, list)
 CALLS(related, related, related)
 CALLS(trending, trending, trending)
+CALLS(example, training_example, example)
 CALLS(erasure, erasure, erasure)
 
 static void make_event(struct rng *rng, struct arena *arena, union kind_record *record)
@@ -53,6 +54,11 @@ static void make_trending(struct rng *rng, struct arena *arena, union kind_recor
     fixture_trending(rng, arena, &record->trending);
 }
 
+static void make_example(struct rng *rng, struct arena *arena, union kind_record *record)
+{
+    fixture_example(rng, arena, &record->example);
+}
+
 static void make_erasure(struct rng *rng, struct arena *arena, union kind_record *record)
 {
     fixture_erasure(rng, arena, &record->erasure);
@@ -70,6 +76,7 @@ const struct kind kinds[] = {
     KIND("Recommendations", SCHEMAS_RECOMMENDATIONS, recommendations, list, false),
     KIND("Related", SCHEMAS_RELATED, related, related, true),
     KIND("Trending", SCHEMAS_TRENDING, trending, trending, true),
+    KIND("TrainingExample", SCHEMAS_TRAINING_EXAMPLE, training_example, example, false),
     KIND("Erasure", SCHEMAS_ERASURE, erasure, erasure, true),
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;

@@ -12,6 +12,7 @@ union kind_record {
     struct recommendations list;
     struct related related;
     struct trending trending;
+    struct training_example example;
     struct erasure erasure;
 };
 

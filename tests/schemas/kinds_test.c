@@ -1,4 +1,6 @@
 /* Every record type: damaged bytes, the ids without a registry, the subjects with one. */
+#include <math.h>
+
 #include "tests/schemas/fake_registry.h"
 #include "tests/schemas/kinds.h"
 
@@ -89,6 +91,52 @@ static void test_new_kind(void)
     arena_free(arena);
 }
 
+/* For people; no decoder of ours reads it back. */
+static void test_example_as_json(void)
+{
+    static const float context[] = {0.5f, NAN}, features[] = {2};
+    const struct str names[] = {STR("hour"), STR("age")};
+    const struct example_item items[] = {
+        {.item_id = STR("i1"), .score = 1.5f, .shown = true, .features = features, .n_features = 1},
+        {.item_id = STR("i2"), .position = 1}};
+    const struct outcome outcomes[] = {{.type = EVENT_CLICK, .item_id = STR("i2"), .time_ms = 12},
+                                       {.type = EVENT_PURCHASE,
+                                        .item_id = STR("i9"),
+                                        .time_ms = 13,
+                                        .value = 9.5,
+                                        .has_value = true}};
+    const struct training_example example = {
+        .example_id = STR("e"),
+        .anonymous_id = STR("a"),
+        .scenario = STR("home"),
+        .trigger = {.topic = STR("t"), .partition = 2, .offset = 3, .event_time_ms = 11},
+        .event_time_ms = 14,
+        .context_names = names,
+        .n_context_names = 2,
+        .context = context,
+        .n_context = 2,
+        .feature_names = names,
+        .n_feature_names = 1,
+        .items = items,
+        .n_items = 2,
+        .outcomes = outcomes,
+        .n_outcomes = 2};
+    struct buf out;
+    buf_init(&out, 4096);
+    schemas_training_example_encode_json(&example, &out);
+    buf_push_byte(&out, 0);
+    CHECK_STR((const char *)out.data,
+              "{\"example_id\":\"e\",\"anonymous_id\":\"a\",\"scenario\":\"home\",\"trigger\":{"
+              "\"topic\":\"t\",\"partition\":2,\"offset\":3,\"event_time\":11},\"event_time\":14,"
+              "\"context_names\":[\"hour\",\"age\"],\"context\":[0.5,null],"
+              "\"feature_names\":[\"hour\"],\"items\":[{\"item_id\":\"i1\",\"position\":0,"
+              "\"score\":1.5,\"shown\":true,\"features\":[2]},{\"item_id\":\"i2\",\"position\":1,"
+              "\"score\":0,\"shown\":false}],\"outcomes\":[{\"event_type\":\"click\","
+              "\"item_id\":\"i2\",\"event_time\":12},{\"event_type\":\"purchase\","
+              "\"item_id\":\"i9\",\"event_time\":13,\"value\":9.5}]}");
+    buf_fini(&out);
+}
+
 /* A record is not another one: an id belongs to one file. */
 static void test_ids(void)
 {
@@ -141,7 +189,8 @@ static void test_subjects(void)
     static struct fake_registry fake;
     const unsigned always =
         1u << SCHEMAS_EVENT | 1u << SCHEMAS_ITEM | 1u << SCHEMAS_RECOMMENDATIONS;
-    const unsigned named = 1u << SCHEMAS_RELATED | 1u << SCHEMAS_TRENDING | 1u << SCHEMAS_ERASURE;
+    const unsigned named = 1u << SCHEMAS_TRAINING_EXAMPLE | 1u << SCHEMAS_RELATED |
+                           1u << SCHEMAS_TRENDING | 1u << SCHEMAS_ERASURE;
     struct schemas *schemas = NULL;
     struct err err = ERR_INIT;
     fake_registry_start(&fake);
@@ -153,9 +202,10 @@ static void test_subjects(void)
     schemas_close(schemas);
     options.related_topic = "freshet.related-items";
     options.trending_topic = "freshet.trending";
+    options.training_topic = "freshet.training-examples";
     options.erasures_topic = "freshet.erasures";
     CHECK_OK(schemas_open(&schemas, &options, &err), err);
-    CHECK_INT(sync_int_get(&fake.requests), 3 + 6);
+    CHECK_INT(sync_int_get(&fake.requests), 3 + 7);
     CHECK_HEX(writable(schemas), always | named);
     schemas_close(schemas);
     options.auto_register = false;
@@ -170,6 +220,7 @@ int main(void)
 {
     CASE(test_damage);
     CASE(test_new_kind);
+    CASE(test_example_as_json);
     CASE(test_ids);
     CASE(test_subjects);
     return 0;

@@ -51,13 +51,18 @@ static void test_event_types(void)
 /* The enums of the .avsc files and ours have one order: encode.c writes the number. */
 static void test_symbols(void)
 {
-    const char *at = strstr(schemas__avsc_event, "\"symbols\"");
+    static const char *const texts[] = {schemas__avsc_event, schemas__avsc_training_example};
+    const char *at = NULL;
     char quoted[40];
-    for (int t = 0; t < EVENT_TYPE_COUNT; t++) {
+    for (int i = 0; i < 2 * EVENT_TYPE_COUNT; i++) {
+        int t = i % EVENT_TYPE_COUNT;
+        if (t == 0) at = strstr(texts[i / EVENT_TYPE_COUNT], "\"symbols\"");
         (void)snprintf(quoted, sizeof quoted, "\"%s\"",
                        schemas_event_type_name((enum event_type)t));
         at = at ? strstr(at, quoted) : NULL;
-        if (!at) test_fail(__FILE__, __LINE__, "%s is not in its place in event.avsc", quoted);
+        if (!at)
+            test_fail(__FILE__, __LINE__, "%s is not in its place in file %d", quoted,
+                      i / EVENT_TYPE_COUNT);
     }
     at = strstr(schemas__avsc_recommendations, "\"symbols\"");
     for (int k = 0; k < REASON_KIND_COUNT; k++) {
