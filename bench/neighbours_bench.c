@@ -1,11 +1,12 @@
 /* Session neighbours on a log of sessions: quality of the next click, time of an add and of a query.
  *
- *   neighbours_bench TRAIN TEST current|none m k last_n idf_weight
+ *   neighbours_bench TRAIN TEST current|none [name=value ...]
  *
  * TRAIN and TEST are files of the format `sessions`. TRAIN is indexed in the order of time; then every click of TEST but a
  * session's first is predicted from those before it (ANCHORS section 2). current: the newest item may not stand in the
- * list; none: all may. */
+ * list; none: all may. The names are those of the table below; longest: sessions of TRAIN with more clicks are left out. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,21 @@ static struct clicks read_clicks(const char *path)
     return clicks;
 }
 
+/* Leaves out sessions of more than `longest` clicks. */
+static void drop_long(struct clicks *clicks, size_t longest)
+{
+    size_t kept = 0;
+    qsort(clicks->all, clicks->n, sizeof *clicks->all, by_session);
+    for (size_t i = 0, end; i < clicks->n; i = end) {
+        for (end = i; end < clicks->n && clicks->all[end].session == clicks->all[i].session;)
+            end++;
+        if (end - i > longest) continue;
+        memmove(clicks->all + kept, clicks->all + i, (end - i) * sizeof *clicks->all);
+        kept += end - i;
+    }
+    clicks->n = kept;
+}
+
 static bool is_item(void *context, uint64_t key)
 {
     return *(const uint64_t *)context == key;
@@ -132,21 +148,74 @@ static void predict(struct model_neighbours *index, struct clicks *test, bool wi
     mem_free(ns);
 }
 
+/* ---- options ---- */
+
+static const char *const decays[] = {"same", "linear", "div", "log", "quadratic", NULL};
+static const char *const idfs[] = {"none", "times", "plus", NULL};
+
+static int name_find(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    (void)fprintf(stderr, "neighbours_bench: no such value: %s\n", name);
+    exit(2);
+}
+
+/* Sets one option from "name=value". */
+static void option_set(struct model_neighbours_options *o, int *longest, const char *text)
+{
+    struct {
+        const char *name;
+        int *integer;
+    } integers[] = {{"m", &o->m},
+                    {"k", &o->k},
+                    {"last", &o->last_n},
+                    {"items_max", &o->items_max},
+                    {"longest", longest}};
+    const char *equals = strchr(text, '=');
+    size_t n = equals ? (size_t)(equals - text) : 0;
+    const char *value = equals ? equals + 1 : "";
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++) {
+        if (strlen(integers[i].name) != n || strncmp(integers[i].name, text, n) != 0) continue;
+        *integers[i].integer = (int)strtol(value, NULL, 10);
+        return;
+    }
+    if (strncmp(text, "similarity=", 11) == 0)
+        o->similarity = (enum model_neighbours_decay)name_find(decays, value);
+    else if (strncmp(text, "position=", 9) == 0)
+        o->position = (enum model_neighbours_decay)name_find(decays, value);
+    else if (strncmp(text, "idf=", 4) == 0)
+        o->idf = (enum model_neighbours_idf)name_find(idfs, value);
+    else if (strncmp(text, "idf_weight=", 11) == 0)
+        o->idf_weight = strtod(value, NULL);
+    else if (strncmp(text, "half_life_days=", 15) == 0)
+        o->half_life_ms = strtod(value, NULL) * 86400e3;
+    else if (strncmp(text, "reach=", 6) == 0)
+        o->reach = strtod(value, NULL);
+    else
+        (void)name_find((const char *const[]){NULL}, text);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
-        (void)fprintf(stderr,
-                      "usage: neighbours_bench TRAIN TEST current|none m k last_n idf_weight\n");
+    if (argc < 4) {
+        (void)fprintf(stderr, "usage: neighbours_bench TRAIN TEST current|none [name=value ...]\n");
         return 2;
     }
-    struct model_neighbours_options options = {.sessions_max = 1000000,
-                                               .clicks_max = 4000000,
-                                               .items_max = 10000,
-                                               .m = (int)strtol(argv[4], NULL, 10),
-                                               .k = (int)strtol(argv[5], NULL, 10),
-                                               .last_n = (int)strtol(argv[6], NULL, 10),
-                                               .idf_weight = strtod(argv[7], NULL)};
+    int longest = INT_MAX;
+    struct model_neighbours_options options = {.items_max = 10000,
+                                               .m = 1502,
+                                               .k = 288,
+                                               .last_n = 4,
+                                               .similarity = NEIGHBOURS_DIV,
+                                               .position = NEIGHBOURS_LINEAR,
+                                               .idf = NEIGHBOURS_IDF_PLUS,
+                                               .idf_weight = 2.0};
+    for (int i = 4; i < argc; i++)
+        option_set(&options, &longest, argv[i]);
     struct clicks train = read_clicks(argv[1]), test = read_clicks(argv[2]);
+    drop_long(&train, (size_t)longest);
+    options.sessions_max = options.clicks_max = (int)train.n;
     struct model_neighbours *index = model_neighbours_new(&options);
     index_fill(index, &train);
     predict(index, &test, strcmp(argv[3], "current") == 0);

@@ -226,28 +226,62 @@ void model_score(const struct model *model, const float *vector, float *score);
 /* VMIS-kNN (Kersbergen, Sprangers, Schelter: "Serenade", SIGMOD 2022) over an index kept click by click.
  *
  *   sample      the m sessions with the newest last click among those that hold one of the query's last_n items
- *   sim(s)      sum over the query's distinct items that s holds of (their place from the oldest, from 1) / (places)
+ *   sim(s)      age(s) * sum over the query's distinct items that s holds of similarity(their place, places)
+ *   age(s)      2 ^ -((newest time seen - time of the last click of s) / half_life_ms), or 1
  *   neighbours  the k samples with the largest sim; of equals the newer
- *   score(i)    (1 + idf_weight log(sessions / sessions with i))
- *               * sum over neighbours that hold i of sim(s) max(0, 1 - 0.1 steps(s))
- *               steps(s) = 1 when s holds the query's newest item, 2 for the one before it, ...
+ *   score(i)    idf(i) * sum over neighbours that hold i of sim(s) position(steps(s)) near(places in s from i to match(s))
+ *   match(s)    the newest of the query's items that s holds; steps(s) = 1 when that is the query's newest, 2 for the
+ *               one before it, ...
+ *   near(d)     e ^ (-d / reach), 0 from 64 places on; or 1    (after STAN: Garg et al., SIGIR 2019)
  *
- * An item twice in a query counts at its newest place. Departures: the idf is session-rec's (1 + weight idf), counted over
- * what the index holds now; the query's own session is left out.
+ * Shapes of the weights, as session-rec's vsknn has them (Ludewig, Jannach 2018); p from 1, the oldest, to n:
+ *
+ *                  similarity(p, n)              position(steps)
+ *     SAME         1                             1
+ *     LINEAR       max(0, 1 - 0.1 (n - p))       max(0, 1 - 0.1 steps)
+ *     DIV          p / n                         1 / steps
+ *     LOG          1 / log10(n - p + 1.7)        1 / log10(steps + 1.7)
+ *     QUADRATIC    (p / n)^2                     1 / steps^2
+ *
+ *   idf(i)      PLUS 1 + idf_weight l, TIMES idf_weight l, NONE 1, where l = log(sessions / sessions with i)
+ *
+ * VMIS-kNN as published: similarity DIV, position LINEAR, no age, no reach. An item twice in a query counts at its newest
+ * place. Departures: the idf is counted over what the index holds now; LINEAR is never below 0; the query's own session
+ * is left out.
+ *
+ * Expiry, A = max_age_ms, W = the newest time of all adds: a click older than W - A is not taken. Each add drops sessions
+ * from the one whose last add is longest ago, up to the first whose newest click is not older than W - A. So none leaves
+ * by age while its newest click is within A of W; clicks in the order of time leave as soon as they are older; a session
+ * of late clicks may stay, but none whose newest click is more than 2 A behind W. A click with a time far ahead moves W:
+ * the caller refuses such clicks.
+ *
  * Invariant: the index is a function of the sequence of adds alone. Thread: one owner (a query writes scratch). */
 struct model_neighbours;
+
+enum model_neighbours_decay {
+    NEIGHBOURS_SAME,
+    NEIGHBOURS_LINEAR,
+    NEIGHBOURS_DIV,
+    NEIGHBOURS_LOG,
+    NEIGHBOURS_QUADRATIC
+};
+
+enum model_neighbours_idf { NEIGHBOURS_IDF_NONE, NEIGHBOURS_IDF_TIMES, NEIGHBOURS_IDF_PLUS };
 
 enum { MODEL_NEIGHBOURS_LAST_MAX = 16 };
 
 struct model_neighbours_options {
-    int sessions_max; /* at least 1; the session not clicked for longest leaves first */
-    int clicks_max;   /* at least 1: pairs of session and item, bounded likewise */
-    int items_max;    /* at least 1, of one session: its oldest item leaves */
-    int64_t
-        max_age_ms; /* a session whose last click is older than the newest add by more leaves; 0: none */
-    int m, k;       /* at least 1 */
-    int last_n;        /* 1..MODEL_NEIGHBOURS_LAST_MAX */
-    double idf_weight; /* at least 0; 0: none */
+    int sessions_max;   /* at least 1; the session not clicked for longest leaves first */
+    int clicks_max;     /* at least 1: pairs of session and item, bounded likewise */
+    int items_max;      /* at least 1, of one session: its oldest item leaves */
+    int64_t max_age_ms; /* 0: no expiry */
+    int m, k;           /* at least 1 */
+    int last_n;         /* 1..MODEL_NEIGHBOURS_LAST_MAX */
+    enum model_neighbours_decay similarity, position;
+    enum model_neighbours_idf idf;
+    double idf_weight;   /* at least 0 */
+    double half_life_ms; /* of a session's weight; 0: none */
+    double reach;        /* items, at least 0; 0: none */
 };
 
 struct model_neighbour {
@@ -257,8 +291,8 @@ struct model_neighbour {
 
 struct model_neighbours *model_neighbours_new(const struct model_neighbours_options *options);
 void model_neighbours_free(struct model_neighbours *index);
-/* One click. The order of calls is the order of recency; time_ms serves expiry only. No heap call once the maps have
- * grown to what the bounds allow. */
+/* One click. The order of calls is the order of recency; time_ms serves expiry and age. No heap call once the maps have
+ * grown to what the bounds allow; a query makes none. */
 void model_neighbours_add(struct model_neighbours *index, uint64_t session, uint64_t item,
                           int64_t time_ms);
 /* The K best items for a session with these items (n, newest last) that skip does not refuse (NULL refuses none), best

@@ -8,12 +8,15 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
 #include "base/mem.h"
 
 #define NONE UINT32_MAX
+
+enum { NEAR = 64 }; /* places; behind them e ^ (-d / reach) counts as nothing */
 
 struct node {
     uint32_t session, item;
@@ -24,8 +27,8 @@ struct node {
 struct session {
     uint64_t id;
     uint64_t recency; /* number of the add that touched it last */
-    int64_t last_ms;
-    uint32_t first; /* node of the newest item */
+    int64_t last_ms;  /* its newest click */
+    uint32_t first;   /* node of the newest item */
     int n;
     uint32_t newer, older; /* among sessions; older links free ones */
 };
@@ -40,6 +43,7 @@ struct sample {
     double sim;
     int steps; /* 1 when it holds the query's newest item */
     uint32_t session;
+    uint32_t match; /* item: the newest of the query's that it holds */
 };
 
 struct model_neighbours {
@@ -53,11 +57,62 @@ struct model_neighbours {
     uint32_t newest, oldest; /* session */
     int n_clicks;
     uint64_t adds;
-    struct sample *samples; /* (m) newest session first */
-    int *best;              /* (k) heap of places in samples, the worst on top */
-    double *sum;            /* (clicks_max) by item, 0 between queries */
-    uint32_t *touched;      /* (clicks_max) items whose sum is set */
+    int64_t newest_ms;                              /* of all adds */
+    double position[MODEL_NEIGHBOURS_LAST_MAX + 1]; /* by steps */
+    double near[NEAR];                              /* by places from the match; 0 behind */
+    struct sample *samples;                         /* (m) newest session first */
+    int *best;         /* (k) heap of places in samples, the worst on top */
+    double *sum;       /* (clicks_max) by item, 0 between queries */
+    uint32_t *touched; /* (clicks_max) items whose sum is set */
 };
+
+/* ---- weights: the table in model.h ---- */
+
+static double similarity_of(enum model_neighbours_decay shape, int place, int places)
+{
+    double part = (double)place / (double)places;
+    int behind = places - place;
+    switch (shape) {
+    case NEIGHBOURS_SAME:
+        return 1.0;
+    case NEIGHBOURS_LINEAR:
+        return fmax(0.0, 1.0 - 0.1 * behind);
+    case NEIGHBOURS_DIV:
+        return part;
+    case NEIGHBOURS_LOG:
+        return 1.0 / log10(behind + 1.7);
+    case NEIGHBOURS_QUADRATIC:
+        return part * part;
+    }
+    return 0.0;
+}
+
+static double position_of(enum model_neighbours_decay shape, int steps)
+{
+    switch (shape) {
+    case NEIGHBOURS_SAME:
+        return 1.0;
+    case NEIGHBOURS_LINEAR:
+        return fmax(0.0, 1.0 - 0.1 * steps);
+    case NEIGHBOURS_DIV:
+        return 1.0 / steps;
+    case NEIGHBOURS_LOG:
+        return 1.0 / log10(steps + 1.7);
+    case NEIGHBOURS_QUADRATIC:
+        return 1.0 / ((double)steps * steps);
+    }
+    return 0.0;
+}
+
+static void weights_init(struct model_neighbours *x)
+{
+    for (int steps = 1; steps <= MODEL_NEIGHBOURS_LAST_MAX; steps++)
+        x->position[steps] = position_of(x->options.position, steps);
+    for (int d = 0; d < NEAR && x->options.reach > 0; d++)
+        x->near[d] = exp(-d / x->options.reach);
+}
+
+/* ---- life ---- */
 
 struct model_neighbours *model_neighbours_new(const struct model_neighbours_options *options)
 {
@@ -83,6 +138,8 @@ struct model_neighbours *model_neighbours_new(const struct model_neighbours_opti
     for (uint32_t i = 0; i < sessions; i++)
         x->sessions[i].older = i + 1 < sessions ? i + 1 : NONE;
     x->newest = x->oldest = NONE;
+    x->newest_ms = INT64_MIN;
+    weights_init(x);
     return x;
 }
 
@@ -192,7 +249,7 @@ static uint32_t session_take(struct model_neighbours *x, uint64_t id)
     if (x->free_session == NONE) session_drop(x, x->oldest);
     uint32_t at = x->free_session;
     x->free_session = x->sessions[at].older;
-    x->sessions[at] = (struct session){.id = id, .first = NONE};
+    x->sessions[at] = (struct session){.id = id, .last_ms = INT64_MIN, .first = NONE};
     (void)map_u64_set(x->session_of, id, at);
     session_to_front(x, at);
     return at;
@@ -225,20 +282,24 @@ static bool session_holds(const struct model_neighbours *x, const struct session
     return false;
 }
 
-static void expire(struct model_neighbours *x, int64_t now_ms)
+/* False when a click of this time is itself too old. */
+static bool expire(struct model_neighbours *x, int64_t time_ms)
 {
-    while (x->options.max_age_ms > 0 && x->oldest != NONE &&
-           x->sessions[x->oldest].last_ms < now_ms - x->options.max_age_ms)
+    if (time_ms > x->newest_ms) x->newest_ms = time_ms;
+    if (x->options.max_age_ms == 0) return true;
+    int64_t since = x->newest_ms - x->options.max_age_ms;
+    while (x->oldest != NONE && x->sessions[x->oldest].last_ms < since)
         session_drop(x, x->oldest);
+    return time_ms >= since;
 }
 
 void model_neighbours_add(struct model_neighbours *x, uint64_t id, uint64_t key, int64_t time_ms)
 {
-    expire(x, time_ms);
+    if (!expire(x, time_ms)) return;
     uint32_t at = session_take(x, id);
     struct session *s = &x->sessions[at];
     s->recency = ++x->adds;
-    s->last_ms = time_ms;
+    if (time_ms > s->last_ms) s->last_ms = time_ms;
     for (uint32_t node = s->first; node != NONE; node = x->nodes[node].next) {
         node_unlink(x, node);
         node_to_front(x, node);
@@ -274,11 +335,18 @@ static int heads_make(const struct model_neighbours *x, const uint64_t *items, i
             newer = items[j] == items[i];
         const uint64_t *place = newer ? NULL : map_u64_get(x->item_of, items[i]);
         if (!place) continue;
-        heads[count++] = (struct head){.node = x->items[*place].newest,
-                                       .share = (double)(i - first + 1) / (double)(n - first),
-                                       .steps = n - i};
+        heads[count++] =
+            (struct head){.node = x->items[*place].newest,
+                          .share = similarity_of(x->options.similarity, i - first + 1, n - first),
+                          .steps = n - i};
     }
     return count;
+}
+
+/* Halves with each half-life behind the newest click of all, so never above 1. */
+static double age_weight(const struct model_neighbours *x, const struct session *s)
+{
+    return exp2(-(double)(x->newest_ms - s->last_ms) / x->options.half_life_ms);
 }
 
 /* Merges the lists into samples, newest session first. Returns how many. */
@@ -298,10 +366,13 @@ static int sample_take(struct model_neighbours *x, uint64_t own, struct head *he
         for (int h = 0; h < n_heads; h++) {
             if (heads[h].node == NONE || x->nodes[heads[h].node].session != newest) continue;
             sample.sim += heads[h].share;
+            if (sample.steps == 0) sample.match = x->nodes[heads[h].node].item;
             if (sample.steps == 0) sample.steps = heads[h].steps;
             heads[h].node = x->nodes[heads[h].node].older;
         }
-        if (x->sessions[newest].id != own) x->samples[n++] = sample;
+        if (x->sessions[newest].id == own) continue;
+        if (x->options.half_life_ms > 0) sample.sim *= age_weight(x, &x->sessions[newest]);
+        x->samples[n++] = sample;
     }
     return n;
 }
@@ -342,6 +413,35 @@ static int farthest_find(struct model_neighbours *x, int n)
     return x->best[0];
 }
 
+/* Places of the matching item from the session's newest. */
+static int match_place(const struct model_neighbours *x, const struct sample *sample)
+{
+    int place = 0;
+    uint32_t at = x->sessions[sample->session].first;
+    for (; x->nodes[at].item != sample->match; at = x->nodes[at].next)
+        place++;
+    return place;
+}
+
+/* Adds what one neighbour gives to its items. Returns how many items are touched now. */
+static int sums_add(struct model_neighbours *x, const struct sample *sample, int count)
+{
+    double weight = sample->sim * x->position[sample->steps];
+    if (weight <= 0) return count;
+    bool reaches = x->options.reach > 0;
+    int match = reaches ? match_place(x, sample) : 0, place = 0;
+    uint32_t at = x->sessions[sample->session].first;
+    for (; at != NONE; at = x->nodes[at].next, place++) {
+        uint32_t item = x->nodes[at].item;
+        int d = abs(place - match);
+        double given = !reaches ? weight : d < NEAR ? weight * x->near[d] : 0.0;
+        if (given <= 0) continue;
+        if (x->sum[item] == 0) x->touched[count++] = item;
+        x->sum[item] += given;
+    }
+    return count;
+}
+
 /* Adds what each neighbour gives to its items, newest neighbour first. Returns how many items. */
 static int sums_make(struct model_neighbours *x, int n)
 {
@@ -349,16 +449,17 @@ static int sums_make(struct model_neighbours *x, int n)
     for (int i = 0; i < n; i++) {
         const struct sample *sample = &x->samples[i];
         if (i != farthest && !is_nearer(x->samples, i, farthest)) continue;
-        double weight = sample->sim * (1.0 - 0.1 * sample->steps);
-        if (weight <= 0) continue;
-        uint32_t at = x->sessions[sample->session].first;
-        for (; at != NONE; at = x->nodes[at].next) {
-            uint32_t item = x->nodes[at].item;
-            if (x->sum[item] == 0) x->touched[count++] = item;
-            x->sum[item] += weight;
-        }
+        count = sums_add(x, sample, count);
     }
     return count;
+}
+
+static double idf_of(const struct model_neighbours *x, const struct item *item)
+{
+    if (x->options.idf == NEIGHBOURS_IDF_NONE) return 1.0;
+    double sessions = (double)map_u64_count(x->session_of);
+    double idf = x->options.idf_weight * log(sessions / (double)item->n);
+    return x->options.idf == NEIGHBOURS_IDF_PLUS ? 1.0 + idf : idf;
 }
 
 static bool is_better(const struct model_neighbour *a, const struct model_neighbour *b)
@@ -374,13 +475,10 @@ int model_neighbours_query(struct model_neighbours *x, uint64_t session, const u
     int n_heads = heads_make(x, items, n, heads), kept = 0;
     int n_samples = sample_take(x, session, heads, n_heads);
     int count = n_samples ? sums_make(x, n_samples) : 0;
-    double sessions = (double)map_u64_count(x->session_of);
     for (int i = 0; i < count; i++) {
         const struct item *item = &x->items[x->touched[i]];
-        struct model_neighbour found = {item->key, x->sum[x->touched[i]]};
+        struct model_neighbour found = {item->key, x->sum[x->touched[i]] * idf_of(x, item)};
         x->sum[x->touched[i]] = 0;
-        if (x->options.idf_weight > 0)
-            found.score *= 1.0 + x->options.idf_weight * log(sessions / (double)item->n);
         if (kept == K && !is_better(&found, &out[K - 1])) continue;
         if (skip && skip(context, found.key)) continue;
         int at = kept < K ? kept++ : K - 1;

@@ -1,6 +1,7 @@
 /* Session neighbours against a twin that keeps plain lists and follows the definition, also under eviction. */
 #include "tests/test.h"
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "model/model.h"
 
@@ -18,6 +19,7 @@ struct twin {
     struct twin_session sessions[SESSIONS]; /* in no order */
     int n, clicks;
     uint64_t adds;
+    int64_t newest_ms; /* of all adds */
 };
 
 static bool holds(const struct twin_session *s, uint64_t key)
@@ -50,18 +52,20 @@ static int place_of(const struct twin *t, uint64_t id)
 
 static void twin_add(struct twin *t, uint64_t id, uint64_t key, int64_t now)
 {
-    while (t->options.max_age_ms > 0 && t->n > 0 &&
-           t->sessions[oldest_of(t)].last_ms < now - t->options.max_age_ms)
+    if (now > t->newest_ms) t->newest_ms = now;
+    int64_t since = t->newest_ms - t->options.max_age_ms;
+    while (t->options.max_age_ms > 0 && t->n > 0 && t->sessions[oldest_of(t)].last_ms < since)
         drop(t, oldest_of(t));
+    if (t->options.max_age_ms > 0 && now < since) return;
     int at = place_of(t, id);
     if (at < 0) {
         if (t->n == t->options.sessions_max) drop(t, oldest_of(t));
         at = t->n++;
-        t->sessions[at] = (struct twin_session){.id = id};
+        t->sessions[at] = (struct twin_session){.id = id, .last_ms = now};
     }
     struct twin_session *s = &t->sessions[at];
     s->recency = ++t->adds;
-    s->last_ms = now;
+    s->last_ms = now > s->last_ms ? now : s->last_ms;
     if (holds(s, key)) return;
     for (;;) {
         s = &t->sessions[place_of(t, id)];
@@ -78,8 +82,29 @@ static void twin_add(struct twin *t, uint64_t id, uint64_t key, int64_t now)
     t->clicks++;
 }
 
-/* How near a session is, by the definition; 0: it holds none of the items. */
-static double sim_of(const struct twin_session *s, const uint64_t *items, int n, int *steps)
+static double similarity(const struct twin *t, int p, int n)
+{
+    const double shapes[] = {[NEIGHBOURS_SAME] = 1.0,
+                             [NEIGHBOURS_LINEAR] = fmax(0.0, 1.0 - 0.1 * (n - p)),
+                             [NEIGHBOURS_DIV] = (double)p / n,
+                             [NEIGHBOURS_LOG] = 1.0 / log10((n - p) + 1.7),
+                             [NEIGHBOURS_QUADRATIC] = ((double)p / n) * ((double)p / n)};
+    return shapes[t->options.similarity];
+}
+
+static double position(const struct twin *t, int steps)
+{
+    const double shapes[] = {[NEIGHBOURS_SAME] = 1.0,
+                             [NEIGHBOURS_LINEAR] = fmax(0.0, 1.0 - 0.1 * steps),
+                             [NEIGHBOURS_DIV] = 1.0 / steps,
+                             [NEIGHBOURS_LOG] = 1.0 / log10(steps + 1.7),
+                             [NEIGHBOURS_QUADRATIC] = 1.0 / ((double)steps * steps)};
+    return shapes[t->options.position];
+}
+
+/* How near a session is, by the definition. steps: 0 when it holds none of the items. */
+static double sim_of(const struct twin *t, const struct twin_session *s, const uint64_t *items,
+                     int n, int *steps)
 {
     double sim = 0;
     *steps = 0;
@@ -88,10 +113,34 @@ static double sim_of(const struct twin_session *s, const uint64_t *items, int n,
         for (int j = i + 1; j < n; j++)
             again = again || items[j] == items[i];
         if (again || !holds(s, items[i])) continue;
-        sim += (double)(i + 1) / n;
+        sim += similarity(t, i + 1, n);
         if (*steps == 0) *steps = n - i;
     }
-    return sim;
+    double age = (double)(t->newest_ms - s->last_ms);
+    return t->options.half_life_ms > 0 ? sim * exp2(-age / t->options.half_life_ms) : sim;
+}
+
+/* e ^ (-places between the two items / reach). */
+static double nearness(const struct twin *t, const struct twin_session *s, uint64_t a, uint64_t b)
+{
+    int at_a = 0, at_b = 0;
+    for (int i = 0; i < s->n; i++) {
+        if (s->items[i] == a) at_a = i;
+        if (s->items[i] == b) at_b = i;
+    }
+    return t->options.reach > 0 ? exp(-abs(at_a - at_b) / t->options.reach) : 1.0;
+}
+
+static double idf_of(const struct twin *t, uint64_t key)
+{
+    int with = 0;
+    for (int i = 0; i < t->n; i++)
+        with += holds(&t->sessions[i], key);
+    double idf = with > 0 ? t->options.idf_weight * log((double)t->n / with) : 0.0;
+    const double forms[] = {[NEIGHBOURS_IDF_NONE] = 1.0,
+                            [NEIGHBOURS_IDF_TIMES] = idf,
+                            [NEIGHBOURS_IDF_PLUS] = 1.0 + idf};
+    return forms[t->options.idf];
 }
 
 /* Marks the `most` sessions of those marked that have the largest (value, recency). */
@@ -112,14 +161,12 @@ static void keep_best(const struct twin *t, const double *value, bool *marked, i
     memcpy(marked, kept, sizeof kept);
 }
 
-static double score_of(const struct twin *t, const bool *marked, const double *sim,
-                       const int *steps, uint64_t key)
+/* What the neighbours give to an item, before its idf. items (last) */
+static double sum_of(const struct twin *t, const bool *marked, const double *sim, const int *steps,
+                     const uint64_t *items, int last, uint64_t key)
 {
     double sum = 0;
-    int with = 0;
     uint64_t below = UINT64_MAX;
-    for (int i = 0; i < t->n; i++)
-        with += holds(&t->sessions[i], key);
     for (;;) { /* newest first: the order of the sum is part of the result */
         int at = -1;
         for (int i = 0; i < t->n; i++) {
@@ -129,11 +176,10 @@ static double score_of(const struct twin *t, const bool *marked, const double *s
         }
         if (at < 0) break;
         below = t->sessions[at].recency;
-        double weight = sim[at] * (1.0 - 0.1 * steps[at]);
-        if (holds(&t->sessions[at], key) && weight > 0) sum += weight;
+        const struct twin_session *s = &t->sessions[at];
+        double weight = sim[at] * position(t, steps[at]);
+        if (holds(s, key)) sum += weight * nearness(t, s, key, items[last - steps[at]]);
     }
-    if (t->options.idf_weight > 0 && with > 0)
-        sum *= 1.0 + t->options.idf_weight * log((double)t->n / with);
     return sum;
 }
 
@@ -147,16 +193,17 @@ static void compare(struct twin *t, struct model_neighbours *index, uint64_t own
     int count = model_neighbours_query(index, own, items, n, ITEMS, NULL, NULL, out);
     int last = n < t->options.last_n ? n : t->options.last_n;
     for (int i = 0; i < t->n; i++) {
-        sim[i] = sim_of(&t->sessions[i], items + n - last, last, &steps[i]);
-        marked[i] = sim[i] > 0 && t->sessions[i].id != own;
+        sim[i] = sim_of(t, &t->sessions[i], items + n - last, last, &steps[i]);
+        marked[i] = steps[i] > 0 && t->sessions[i].id != own;
     }
     keep_best(t, zero, marked, t->options.m);
     keep_best(t, sim, marked, t->options.k);
     for (uint64_t key = 0; key < ITEMS; key++)
-        expected += score_of(t, marked, sim, steps, key) > 0;
+        expected += sum_of(t, marked, sim, steps, items + n - last, last, key) > 0;
     CHECK_INT(count, expected);
     for (int i = 0; i < count; i++) {
-        CHECK_NEAR(out[i].score, score_of(t, marked, sim, steps, out[i].key), 0.0);
+        double sum = sum_of(t, marked, sim, steps, items + n - last, last, out[i].key);
+        CHECK_NEAR(out[i].score, sum * idf_of(t, out[i].key), 0.0);
         if (i == 0) continue;
         CHECK(out[i].score < out[i - 1].score ||
               (out[i].score == out[i - 1].score && out[i].key > out[i - 1].key));
@@ -164,18 +211,20 @@ static void compare(struct twin *t, struct model_neighbours *index, uint64_t own
     *found += count;
 }
 
-static void run(struct rng *rng, struct model_neighbours_options options)
+/* late_ms: how far behind its turn a click may come. */
+static void run(struct rng *rng, struct model_neighbours_options options, uint32_t late_ms)
 {
     static struct twin twin;
-    twin = (struct twin){.options = options};
+    twin = (struct twin){.options = options, .newest_ms = INT64_MIN};
     struct model_neighbours *index = model_neighbours_new(&options);
     uint64_t items[QUERY];
     int found = 0;
     for (int add = 0; add < 1500; add++) {
         uint64_t id = (uint64_t)add / 8 + rng_below(rng, 8);
         uint64_t item = rng_below(rng, rng_below(rng, 4) ? 8 : ITEMS);
-        twin_add(&twin, id, item, add * 10);
-        model_neighbours_add(index, id, item, add * 10);
+        int64_t time = add * 10 - (int64_t)rng_below(rng, late_ms + 1);
+        twin_add(&twin, id, item, time);
+        model_neighbours_add(index, id, item, time);
         CHECK_INT(model_neighbours_sessions(index), twin.n);
         CHECK_INT(model_neighbours_clicks(index), twin.clicks);
         if (add % 15 != 0) continue;
@@ -192,17 +241,159 @@ static void case_random(void)
 {
     struct rng rng;
     rng_init(&rng, TEST_SEED());
-    run(&rng, (struct model_neighbours_options){400, 9000, 64, 0, 20, 7, 4, 2.0});
-    run(&rng, (struct model_neighbours_options){50, 9000, 64, 0, 500, 100, 2, 1.0});
-    run(&rng, (struct model_neighbours_options){400, 60, 5, 0, 30, 10, 6, 0.0});
-    run(&rng, (struct model_neighbours_options){400, 9000, 3, 900, 30, 10, 16, 2.0});
-    run(&rng, (struct model_neighbours_options){400, 25, 64, 0, 5, 5, 3, 0.5});
+    struct model_neighbours_options o = {400,
+                                         9000,
+                                         64,
+                                         0,
+                                         20,
+                                         7,
+                                         4,
+                                         .similarity = NEIGHBOURS_DIV,
+                                         .position = NEIGHBOURS_LINEAR,
+                                         .idf = NEIGHBOURS_IDF_PLUS,
+                                         .idf_weight = 2.0};
+    run(&rng, o, 0);
+    o.m = 500, o.k = 100, o.last_n = 2, o.sessions_max = 50;
+    run(&rng, o, 0);
+    o.clicks_max = 60, o.items_max = 5, o.last_n = 6, o.idf = NEIGHBOURS_IDF_NONE;
+    run(&rng, o, 0);
+    o.clicks_max = 25, o.items_max = 64, o.m = o.k = 5;
+    run(&rng, o, 0);
+}
+
+/* Each shape of each weight. */
+static void case_random_weights(void)
+{
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    for (int i = 0; i < 15; i++) {
+        struct model_neighbours_options o = {400,
+                                             9000,
+                                             8,
+                                             0,
+                                             60,
+                                             15,
+                                             16,
+                                             .similarity = (enum model_neighbours_decay)(i % 5),
+                                             .position = (enum model_neighbours_decay)((i + 2) % 5),
+                                             .idf = (enum model_neighbours_idf)(i / 5),
+                                             .idf_weight = 0.5,
+                                             .half_life_ms = i % 2 ? 700 : 0,
+                                             .reach = i % 3 ? 1.5 : 0};
+        run(&rng, o, 0);
+    }
+}
+
+static void case_random_late(void)
+{
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    struct model_neighbours_options o = {400,
+                                         9000,
+                                         3,
+                                         900,
+                                         30,
+                                         10,
+                                         16,
+                                         .idf_weight = 2.0,
+                                         .similarity = NEIGHBOURS_LOG,
+                                         .position = NEIGHBOURS_DIV,
+                                         .half_life_ms = 500};
+    run(&rng, o, 0);
+    run(&rng, o, 600);
+    run(&rng, o, 1500);
+}
+
+/* ---- expiry: what the header promises, without a twin ---- */
+
+enum { AGE = 1000, LIVES = 60 };
+
+/* Session i holds item i alone, so that a query for item i says whether it is held. */
+static bool is_held(struct model_neighbours *index, uint64_t i)
+{
+    struct model_neighbour out[1];
+    return model_neighbours_query(index, UINT64_MAX, &i, 1, 1, NULL, NULL, out) == 1;
+}
+
+static void expiry_run(struct rng *rng, uint32_t late_ms, int *stayed, int *refused)
+{
+    struct model_neighbours_options o = {LIVES, LIVES, 1, AGE, 5, 5, 1, .idf_weight = 1.0};
+    struct model_neighbours *index = model_neighbours_new(&o);
+    int64_t last[LIVES], newest = INT64_MIN;
+    for (int i = 0; i < LIVES; i++)
+        last[i] = -100 * AGE;
+    *stayed = *refused = 0;
+    for (int add = 0; add < 3000; add++) {
+        uint64_t id = rng_below(rng, LIVES);
+        int64_t time = add * 20 - (int64_t)rng_below(rng, late_ms + 1);
+        model_neighbours_add(index, id, id, time);
+        newest = time > newest ? time : newest;
+        if (time < newest - AGE) (*refused)++;
+        if (time >= newest - AGE && time > last[id]) last[id] = time;
+        for (uint64_t i = 0; i < LIVES; i++) {
+            bool held = is_held(index, i);
+            CHECK(held || last[i] < newest - AGE);
+            CHECK(!held || last[i] >= newest - 2 * AGE);
+            *stayed += held && last[i] < newest - AGE;
+        }
+    }
+    model_neighbours_free(index);
+}
+
+static void case_expiry(void)
+{
+    struct rng rng;
+    int stayed, refused;
+    rng_init(&rng, TEST_SEED());
+    expiry_run(&rng, 0, &stayed, &refused);
+    CHECK_INT(stayed, 0);
+    CHECK_INT(refused, 0);
+    expiry_run(&rng, AGE / 2, &stayed, &refused);
+    CHECK(stayed > 0);
+    CHECK_INT(refused, 0);
+    expiry_run(&rng, AGE * 3 / 2, &stayed, &refused);
+    CHECK(stayed > 0);
+    CHECK(refused > 0);
+}
+
+/* ---- the heap ---- */
+
+static void churn(struct model_neighbours *index, struct rng *rng, int *add, int most)
+{
+    struct model_neighbour out[20];
+    uint64_t items[QUERY];
+    for (; *add < most; ++*add) {
+        model_neighbours_add(index, (uint64_t)*add / 6 + rng_below(rng, 9), rng_below(rng, 5000),
+                             *add);
+        for (int i = 0; i < QUERY; i++)
+            items[i] = rng_below(rng, 5000);
+        (void)model_neighbours_query(index, 0, items, QUERY, 20, NULL, NULL, out);
+    }
+}
+
+/* Sessions and items come and go for ever; once every bound was met nothing is allocated. */
+static void case_no_heap_calls(void)
+{
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    struct model_neighbours_options o = {
+        300, 1500, 10, 2500, 100, 30, 6, .idf_weight = 1.0, .half_life_ms = 1000, .reach = 2.0};
+    struct model_neighbours *index = model_neighbours_new(&o);
+    int add = 0;
+    churn(index, &rng, &add, 5000);
+    uint64_t before = mem_thread_count();
+    size_t bytes = model_neighbours_bytes(index);
+    churn(index, &rng, &add, 60000);
+    CHECK_INT(mem_thread_count(), before);
+    CHECK_INT(model_neighbours_bytes(index), bytes);
+    model_neighbours_free(index);
 }
 
 /* Two sessions; scores by hand. */
 static void case_known_values(void)
 {
-    struct model_neighbours_options options = {10, 100, 10, 0, 10, 10, 4, 0.0};
+    struct model_neighbours_options options = {
+        10, 100, 10, 0, 10, 10, 4, .similarity = NEIGHBOURS_DIV, .position = NEIGHBOURS_LINEAR};
     struct model_neighbours *index = model_neighbours_new(&options);
     model_neighbours_add(index, 1, 10, 0);
     model_neighbours_add(index, 1, 20, 1);
@@ -226,5 +417,9 @@ int main(void)
 {
     CASE(case_known_values);
     CASE(case_random);
+    CASE(case_random_weights);
+    CASE(case_random_late);
+    CASE(case_expiry);
+    CASE(case_no_heap_calls);
     return 0;
 }
