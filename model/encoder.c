@@ -1,11 +1,11 @@
-/* The lru encoder forward: one step for B users, and a whole window for one.
+/* The encoder forward: one step for B users, and a whole window for one.
  *
  * Both run the same code over rows: in a step the rows are users, in a prefill they are the steps of one
- * window. All matrix products take all rows at once; only the recurrence goes row by row, and there the
- * row's own state, or the row before, is what it goes on from. As every row's result is the same in any
- * batch, a prefill gives the bits of its steps.
+ * window. As every row's result is the same in any batch, a prefill gives the bits of its steps. What a
+ * row takes from the rows before it is the encoder's own (encoder_lru.c); embedding, norms and the
+ * feed-forward half are here.
  *
- * A state (S floats): for each block h as (2H), real parts first; then the user vector (D). */
+ * A state (S floats): what the encoder keeps; then the user vector (D). */
 
 #include "model/internal.h"
 
@@ -18,7 +18,7 @@ enum { PREFILL_ROWS = 64 }; /* steps of a window taken at once: their rows stay 
 
 static float *state_vector(const struct model *model, float *state)
 {
-    return state + (size_t)model->config.L * 2 * (size_t)model->config.H;
+    return state + (model->S - model->config.D);
 }
 
 /* ---- scratch ---- */
@@ -98,16 +98,7 @@ static void embed_norm(const struct model *model, struct model_scratch *scratch,
                          model__tensor(model, MODEL_INPUT_NORM_BIAS, 0), scratch->x);
 }
 
-/* Before the recurrence: u (rows,2H) = x B + b. */
-static void block_in(const struct model *model, struct model_scratch *scratch, int block, int rows)
-{
-    const struct model_config *c = &model->config;
-    model->kernels->matmul(rows, c->D, 2 * c->H, scratch->x,
-                           model__packed(model, MODEL_LRU_IN_WEIGHT, block),
-                           model__tensor(model, MODEL_LRU_IN_BIAS, block), scratch->u);
-}
-
-/* Behind it: x (rows,D) <- the block's output from h (rows,2H) and x. */
+/* The rest of a block, the same for every kind: x (rows,D) <- its output from what was mixed, h (rows,2H), and x. */
 static void block_out(const struct model *model, struct model_scratch *scratch, int block, int rows)
 {
     const struct model_config *c = &model->config;
@@ -125,11 +116,6 @@ static void block_out(const struct model *model, struct model_scratch *scratch, 
             model__tensor(model, MODEL_FFN_NORM_BIAS, block), scratch->x);
 }
 
-static const float *block_lambda(const struct model *model, int block)
-{
-    return model->lambda + (size_t)block * 3 * (size_t)model->config.H;
-}
-
 /* ---- public ---- */
 
 void model_state_init(const struct model *model, float *state)
@@ -139,21 +125,7 @@ void model_state_init(const struct model *model, float *state)
 
 const float *model_state_vector(const struct model *model, const float *state)
 {
-    return state + (size_t)model->config.L * 2 * (size_t)model->config.H;
-}
-
-/* The recurrence of one block, row after row: h (rows,2H) of the scratch <- the states behind it. */
-static void recur_rows(const struct model *model, struct model_scratch *scratch, int block, int n,
-                       const struct model_row *rows)
-{
-    size_t width = 2 * (size_t)model->config.H;
-    for (int r = 0; r < n; r++) {
-        float *h = rows[r].state + (size_t)block * width;
-        if (rows[r].fresh) memset(h, 0, width * sizeof *h);
-        model->kernels->recur(model->config.H, block_lambda(model, block),
-                              scratch->u + (size_t)r * width, h);
-        memcpy(scratch->h + (size_t)r * width, h, width * sizeof *h);
-    }
+    return state + (model->S - model->config.D);
 }
 
 /* Behind the last recurrence only vectors are left to make: moves the rows that need one together, to the front of x and h.
@@ -186,8 +158,7 @@ void model_advance(const struct model *model, struct model_scratch *scratch, int
         embed(model, &rows[r].input, scratch->z + (size_t)r * D);
     embed_norm(model, scratch, n);
     for (int block = 0; block <= last; block++) {
-        block_in(model, scratch, block, n);
-        recur_rows(model, scratch, block, n, rows);
+        model->encoder->mix(model, scratch, block, n, rows);
         if (block == last) m = keep_rows(model, scratch, n, rows, kept);
         block_out(model, scratch, block, m);
     }

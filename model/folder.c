@@ -130,9 +130,9 @@ static bool read_meta(const json_t *meta, struct model_parts *parts, struct err 
         return err_fatal(err, ERR_EXIT_MODEL, "%s: format %d, this freshet reads %d", META, format,
                          FORMAT);
     if (!meta_text(meta, "encoder", &encoder, err)) return false;
-    if (strcmp(encoder, "lru") != 0)
-        return err_fatal(err, ERR_EXIT_MODEL, "%s: encoder \"%.40s\", this freshet knows \"lru\"",
-                         META, encoder);
+    if (strcmp(encoder, model__encoder_lru.name) != 0)
+        return err_fatal(err, ERR_EXIT_MODEL, "%s: encoder \"%.40s\", this freshet knows \"%s\"",
+                         META, encoder, model__encoder_lru.name);
     if (!meta_int(meta, "D", -1, &c->D, err) || !meta_int(meta, "H", -1, &c->H, err) ||
         !meta_int(meta, "L", -1, &c->L, err) || !meta_int(meta, "F", -1, &c->F, err) ||
         !meta_int(meta, "N", -1, &c->N, err) || !meta_int(meta, "n_types", 0, &c->n_types, err) ||
@@ -342,10 +342,10 @@ static bool save_meta(const struct model *model, const char *folder, struct err 
     struct writer writer;
     if (!writer_open(&writer, folder, META, err)) return false;
     (void)snprintf(id, sizeof id, "%016" PRIx64, model->id);
-    json_t *meta =
-        json_pack("{si ss si si si si si si si ss ss ss}", "format", FORMAT, "encoder", "lru", "D",
-                  c->D, "H", c->H, "L", c->L, "F", c->F, "N", c->N, "n_types", c->n_types, "n_gaps",
-                  c->n_gaps, "tenant", model->tenant, "model_version", model->version, "id", id);
+    json_t *meta = json_pack("{si ss si si si si si si si ss ss ss}", "format", FORMAT, "encoder",
+                             model->encoder->name, "D", c->D, "H", c->H, "L", c->L, "F", c->F, "N",
+                             c->N, "n_types", c->n_types, "n_gaps", c->n_gaps, "tenant",
+                             model->tenant, "model_version", model->version, "id", id);
     if (meta == NULL || json_dumpf(meta, writer.stream, JSON_INDENT(2)) != 0) {
         json_decref(meta);
         (void)fclose(writer.stream);

@@ -89,10 +89,25 @@ const struct model__kernels *model__kernels_named(const char *name, int D);
  * no multiple of 64. A pass over one tile then reads memory in order. */
 void model__pack(int n, int m, const float *W, float *packed);
 
+/* ---- encoder_*.c: what is different between the kinds of encoder, one table of functions each ---- */
+
+struct model__encoder {
+    const char *name; /* as in model.json */
+    /* Floats that a state holds before the user vector. */
+    int (*state_floats)(const struct model_config *config);
+    /* The part of a block in which a row meets the rows before it: scratch->h (n,2H) <- from scratch->x (n,D), moving
+     * each row's state on, rows in order. */
+    void (*mix)(const struct model *model, struct model_scratch *scratch, int block, int n,
+                const struct model_row *rows);
+};
+
+extern const struct model__encoder model__encoder_lru;
+
 /* ---- model.c ---- */
 
 struct model {
     struct model_config config;
+    const struct model__encoder *encoder;
     int S;
     float *params; /* (model_params_floats), aligned to 64 bytes */
     float

@@ -162,7 +162,8 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     if (wrong != NULL) return err_fatal(err, ERR_EXIT_MODEL, "shape of the model: %s", wrong);
     struct model *model = mem_zalloc(sizeof *model);
     model->config = parts->config;
-    model->S = parts->config.L * 2 * parts->config.H + parts->config.D;
+    model->encoder = &model__encoder_lru;
+    model->S = model->encoder->state_floats(&parts->config) + parts->config.D;
     model->version = mem_strdup(parts->version);
     model->tenant = mem_strdup(parts->tenant);
     model->kernels = model__kernels_best(parts->config.D);
@@ -226,7 +227,7 @@ struct model_info model_info(const struct model *model)
     return (struct model_info){
         .id = model->id,
         .version = model->version,
-        .encoder = "lru",
+        .encoder = model->encoder->name,
         .tenant = model->tenant,
         .D = model->config.D,
         .N = model->config.N,

@@ -12,7 +12,8 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), topk.c and catalog.c (lists), neighbours.c, blend.c; kernels.c and kernels_*.c (the inner
+ * (step and prefill), encoder_lru.c (what is the lru encoder's own), topk.c and catalog.c (lists),
+ * neighbours.c, blend.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H complex width of a
