@@ -30,6 +30,7 @@ struct ingest__shard {
     int n;                         /* messages out */
     struct arena *arena;
     rd_kafka_message_t *held; /* waits for the schema registry; NULL none */
+    int64_t held_generation;  /* of its partition when it was held; a later one reads it again */
     uint64_t held_until_ns;   /* then it is given up */
     uint64_t retry_at_ns;
     uint64_t retry_delay_ns;

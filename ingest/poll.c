@@ -195,6 +195,7 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
         slot->expected = sync_int_get(&slot->start);
         slot->passing = 0;
     }
+    if (message == shard->held && generation != shard->held_generation) return DROPPED;
     if (message->err) return error_take(ingest, topic, slot, message, err);
     enum taken taken = gap_check(ingest, topic, slot, message, err);
     if (taken != TAKEN) return taken;
@@ -207,8 +208,10 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
     record->key = (struct str){message->key, message->key ? message->key_len : 0};
     record->value = value_of(message);
     record->message = message;
-    if (!record_decode(ingest, shard, record, batch->changed, err))
+    if (!record_decode(ingest, shard, record, batch->changed, err)) {
+        shard->held_generation = generation;
         return hold(ingest, shard, message, err) ? HELD : FAILED;
+    }
     slot->expected = message->offset + 1;
     slot->passing = 0;
     shard->messages[shard->n++] = message;
