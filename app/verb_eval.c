@@ -1,4 +1,5 @@
-/* freshet eval: how good a model's lists are on a log file, beside popularity. */
+/* freshet eval: how good a model's lists are on a log file, beside baselines. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,21 +14,32 @@ enum { PROMILLE = 1000, JSON_MAX = 1 << 16 };
 
 static const char group_log[] = "Log", group_protocol[] = "Protocol";
 
-/* The three arms of a result, as they are printed. */
-enum arm { ARM_OF_ENCODER, ARM_OF_POPULARITY, ARM_OF_RECENT, ARMS };
-static const char *const arm_names[ARMS] = {"encoder", "popularity", "popularity_recent"};
+/* What a protocol predicts and masks; --mask, given, wins. */
+struct preset {
+    enum train_protocol protocol; /* TRAIN_ALL: wants --test */
+    enum eval_mask mask;
+};
 
-static const struct eval_metrics *arm_metrics(const struct eval_result *result, enum arm arm)
-{
-    return arm == ARM_OF_ENCODER      ? &result->encoder
-           : arm == ARM_OF_POPULARITY ? &result->popular
-                                      : &result->popular_recent;
-}
+enum { NEXT_ITEM, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
 
-/* With leave-one-out the targets are spread over all times: what is popular lately is no baseline there. */
-static int arm_count(const struct eval_options *options)
+static const char *const protocol_names[] = {"next-item", "leave-one-out", "lrurec",
+                                             "sasrec",    "serenade",      "session-rec"};
+
+static const struct preset presets[] = {
+    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE},
+    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE},
+    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW},
+    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY},
+    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT},
+    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE},
+};
+
+/* Without a model there is no encoder. With leave-one-out the targets are spread over all times: what is popular lately is no
+ * baseline there. */
+static bool is_shown(const struct eval_options *options, const struct model *model, int arm)
 {
-    return options->split.protocol == TRAIN_LEAVE_ONE_OUT ? ARM_OF_RECENT : ARMS;
+    if (arm == EVAL_ENCODER) return model != NULL;
+    return arm != EVAL_RECENT || options->split.protocol != TRAIN_LEAVE_ONE_OUT;
 }
 
 /* "1,5,10,20" as ascending numbers. */
@@ -52,24 +64,32 @@ static bool read_k(const struct options *flags, struct eval_options *options, st
     return true;
 }
 
-static bool read_options(const struct options *flags, struct eval_options *o, struct err *err)
+/* Which events, from the protocol and the flags that belong to it. */
+static bool read_split(const struct options *flags, struct eval_options *o, struct err *err)
 {
+    int protocol = options_enum(flags, "protocol");
+    bool has_test = options_is_set(flags, "test"), has_split = options_is_set(flags, "split-time");
     o->split.share = options_number(flags, "split-time");
-    o->split.protocol =
-        options_enum(flags, "protocol") == 1 ? TRAIN_LEAVE_ONE_OUT : TRAIN_NEXT_ITEM;
-    bool has_test = options_is_set(flags, "test");
-    bool is_last = o->split.protocol == TRAIN_LEAVE_ONE_OUT;
-    if (is_last && (has_test || options_is_set(flags, "split-time")))
-        return err_fatal(err, ERR_EXIT_USAGE,
-                         "--protocol leave-one-out takes neither --split-time nor --test");
-    if (has_test) {
-        o->split.protocol = TRAIN_ALL;
-    } else if (!is_last && o->split.share >= 1) {
+    o->split.protocol = presets[protocol].protocol;
+    if (o->split.protocol == TRAIN_LEAVE_ONE_OUT && (has_test || has_split))
+        return err_fatal(err, ERR_EXIT_USAGE, "--protocol %s takes neither --split-time nor --test",
+                         protocol_names[protocol]);
+    if (o->split.protocol == TRAIN_ALL && !has_test)
+        return err_fatal(err, ERR_EXIT_USAGE, "--protocol %s needs --test FILE",
+                         protocol_names[protocol]);
+    if (o->split.protocol == TRAIN_NEXT_ITEM && !has_test && o->split.share >= 1)
         return err_fatal(
             err, ERR_EXIT_USAGE,
             "--protocol next-item needs --split-time (such as 0.7, as in train) or --test FILE");
-    }
-    o->mask = (enum eval_mask)options_enum(flags, "mask");
+    if (has_test) o->split.protocol = TRAIN_ALL;
+    return true;
+}
+
+static bool read_options(const struct options *flags, struct eval_options *o, struct err *err)
+{
+    if (!read_split(flags, o, err)) return false;
+    o->mask = options_is_set(flags, "mask") ? (enum eval_mask)options_enum(flags, "mask")
+                                            : presets[options_enum(flags, "protocol")].mask;
     o->window = (int)options_int(flags, "window");
     o->half_life_ms = (int64_t)(options_number(flags, "half-life-days") * 86400000.0);
     return read_k(flags, o, err) && train_input_types(flags, "targets", &o->targets, err);
@@ -77,27 +97,65 @@ static bool read_options(const struct options *flags, struct eval_options *o, st
 
 /* ---- output ---- */
 
-static void print_table(const struct eval_options *o, const struct eval_result *r)
+/* The metrics as they are printed: a column of the table, keys of the JSON object. */
+static const struct column {
+    const char *title, *key;
+    size_t offset; /* in struct eval_metrics */
+    int width, digits;
+} columns[] = {
+    {"HR=recall", "hr", offsetof(struct eval_metrics, hr), 9, 4},
+    {"NDCG", "ndcg", offsetof(struct eval_metrics, ndcg), 7, 4},
+    {"MRR", "mrr", offsetof(struct eval_metrics, mrr), 7, 4},
+    {"prec.", "precision", offsetof(struct eval_metrics, precision), 7, 4},
+    {"F1", "f1", offsetof(struct eval_metrics, f1), 7, 4},
+    {"coverage", "coverage", offsetof(struct eval_metrics, coverage), 8, 4},
+    {"Gini", "gini", offsetof(struct eval_metrics, gini), 7, 4},
+    {"novelty", "novelty", offsetof(struct eval_metrics, novelty), 7, 2},
+    {"avg.pop.", "popularity", offsetof(struct eval_metrics, popularity), 8, 1},
+};
+enum { COLUMNS = sizeof columns / sizeof columns[0] };
+
+static const double *column_of(const struct eval_metrics *metrics, const struct column *column)
+{
+    return (const double *)(const void *)((const char *)metrics + column->offset);
+}
+
+static void print_table(const struct eval_options *o, const struct eval_result *r,
+                        const struct model *model)
 {
     (void)fprintf(stderr,
-                  "%llu targets; %llu of items that the model does not know, %llu of users "
+                  "%llu targets; %llu of items that the %s does not know, %llu of users "
                   "without a known item; %llu first events not predicted\n\n",
                   (unsigned long long)r->targets, (unsigned long long)r->unseen,
-                  (unsigned long long)r->cold, (unsigned long long)r->first);
-    (void)fprintf(stderr, "%-18s %5s %8s %8s %8s %9s\n", "", "k", "HR", "NDCG", "MRR", "coverage");
-    for (int arm = 0; arm < arm_count(o); arm++) {
-        const struct eval_metrics *m = arm_metrics(r, (enum arm)arm);
-        for (int i = 0; i < o->n_k; i++)
-            (void)fprintf(stderr, "%-18s %5d %8.4f %8.4f %8.4f %9.4f\n", i ? "" : arm_names[arm],
-                          o->k[i], m->hr[i], m->ndcg[i], m->mrr[i], m->coverage[i]);
+                  model ? "model" : "training part", (unsigned long long)r->cold,
+                  (unsigned long long)r->first);
+    (void)fprintf(stderr, "%-18s %5s", "", "k");
+    for (int c = 0; c < COLUMNS; c++)
+        (void)fprintf(stderr, " %*s", columns[c].width, columns[c].title);
+    (void)fputc('\n', stderr);
+    for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        if (!is_shown(o, model, arm)) continue;
+        for (int i = 0; i < o->n_k; i++) {
+            (void)fprintf(stderr, "%-18s %5d", i ? "" : eval_arm_names[arm], o->k[i]);
+            for (int c = 0; c < COLUMNS; c++)
+                (void)fprintf(stderr, " %*.*f", columns[c].width, columns[c].digits,
+                              column_of(&r->arms[arm], &columns[c])[i]);
+            (void)fputc('\n', stderr);
+        }
     }
 }
 
-static void push_metric(struct buf *out, const struct eval_options *o, const char *name,
-                        const double *values)
+static void push_arm(struct buf *out, const struct eval_options *o, const char *name,
+                     const struct eval_metrics *metrics)
 {
-    for (int i = 0; i < o->n_k; i++)
-        buf_push_format(out, "\"%s@%d\":%.6f,", name, o->k[i], values[i]);
+    buf_push_format(out, ",\"%s\":{", name);
+    for (int c = 0; c < COLUMNS; c++) {
+        for (int i = 0; i < o->n_k; i++)
+            buf_push_format(out, "\"%s@%d\":%.6f,", columns[c].key, o->k[i],
+                            column_of(metrics, &columns[c])[i]);
+    }
+    out->len--; /* the last comma */
+    buf_push_text(out, "}");
 }
 
 /* One JSON object, the last line of stdout. */
@@ -107,24 +165,20 @@ static void print_json(const struct options *flags, const struct eval_options *o
     static const char *const masks[] = {"none", "current", "window", "history"};
     struct buf out;
     buf_init(&out, JSON_MAX);
-    buf_push_format(&out,
-                    "{\"protocol\":\"%s\",\"mask\":\"%s\",\"model_id\":\"%016llx\",\"items\":%d,",
+    buf_push_format(&out, "{\"protocol\":\"%s\",\"preset\":\"%s\",\"mask\":\"%s\",",
                     o->split.protocol == TRAIN_LEAVE_ONE_OUT ? "leave-one-out" : "next-item",
-                    masks[o->mask], (unsigned long long)model_info(model).id, model_info(model).N);
+                    protocol_names[options_enum(flags, "protocol")], masks[o->mask]);
+    if (model)
+        buf_push_format(&out, "\"model_id\":\"%016llx\",",
+                        (unsigned long long)model_info(model).id);
     if (o->split.protocol == TRAIN_NEXT_ITEM)
-        buf_push_format(&out, "\"split_time\":%g,", options_number(flags, "split-time"));
+        buf_push_format(&out, "\"split_time\":%g,", o->split.share);
+    buf_push_format(&out, "\"items\":%d,\"window\":%d,", r->items, o->window);
     buf_push_format(&out, "\"targets\":%llu,\"unseen\":%llu,\"cold\":%llu,\"first\":%llu",
                     (unsigned long long)r->targets, (unsigned long long)r->unseen,
                     (unsigned long long)r->cold, (unsigned long long)r->first);
-    for (int arm = 0; arm < arm_count(o); arm++) {
-        const struct eval_metrics *m = arm_metrics(r, (enum arm)arm);
-        buf_push_format(&out, ",\"%s\":{", arm_names[arm]);
-        push_metric(&out, o, "hr", m->hr);
-        push_metric(&out, o, "ndcg", m->ndcg);
-        push_metric(&out, o, "mrr", m->mrr);
-        push_metric(&out, o, "coverage", m->coverage);
-        out.len--; /* the last comma */
-        buf_push_text(&out, "}");
+    for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        if (is_shown(o, model, arm)) push_arm(&out, o, eval_arm_names[arm], &r->arms[arm]);
     }
     printf("%.*s}\n", (int)out.len, (const char *)out.data);
     buf_fini(&out);
@@ -148,7 +202,7 @@ static bool evaluate(const struct options *flags, const struct model *model,
     options->context = progress;
     bool ok = eval_run(model, data, history, options, &result, err);
     progress_end(progress);
-    if (ok && !quiet) print_table(options, &result);
+    if (ok && !quiet) print_table(options, &result, model);
     if (ok) print_json(flags, options, &result, model);
     return ok;
 }
@@ -159,8 +213,9 @@ static bool run(struct app *app, struct err *err)
     struct eval_options options = {0};
     struct model *model = NULL;
     struct train_data *log = NULL, *test = NULL;
+    const char *folder = options_text(flags, "model");
     bool ok = read_options(flags, &options, err) &&
-              model_load(&model, options_text(flags, "model"), err) &&
+              (*folder == '\0' || model_load(&model, folder, err)) &&
               train_input_read(flags, "input", &log, err);
     if (ok && options.split.protocol == TRAIN_ALL) ok = train_input_read(flags, "test", &test, err);
     if (ok) ok = evaluate(flags, model, test ? test : log, log, &options, err);
@@ -172,18 +227,19 @@ static bool run(struct app *app, struct err *err)
 
 static const struct option_spec flags[] = {
     /* clang-format off */
-    {"model", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder.", group_log},
+    {"model", OPTION_TEXT, "", 0, 0, "", NULL, "The model folder; without one the baselines run alone.", group_log},
     TRAIN_INPUT_FLAGS(group_log),
     {"test", OPTION_LIST, "", 0, 0, "", NULL,
-     "Another log, whose every event but the first of each user is predicted; --input is then only counted for popularity.",
+     "Another log, whose every event but the first of each user is predicted; --input is then only counted for the baselines.",
      group_log},
-    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|leave-one-out",
-     "next-item: every event after --split-time, from all before it; leave-one-out: each user's last event.", group_protocol},
+    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|leave-one-out|lrurec|sasrec|serenade|session-rec",
+     "next-item: every event after --split-time, from all before it; leave-one-out: each user's last event. The others are "
+     "published protocols, see above; --mask and --window change them.", group_protocol},
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "The share of the log's time that the model was trained on.", group_protocol},
     {"mask", OPTION_ENUM, "none", 0, 0, "", "none|current|window|history",
      "What may not stand in a list: the newest item, those of the window, all that the user ever met. Published numbers "
-     "differ in it.", group_protocol},
+     "differ in it. Default: the protocol's.", group_protocol},
     {"targets", OPTION_LIST, "", 0, 0, "", NULL, "Event types that are predicted (view,purchase); default: all.", group_protocol},
     {"k", OPTION_LIST, "1,5,10,20", 0, 0, "", NULL, "List lengths.", group_protocol},
     {"window", OPTION_INT, "200", 2, 100000, "events", NULL,
@@ -196,19 +252,29 @@ static const struct option_spec flags[] = {
 const struct verb verb_eval = {
     .name = "eval",
     .summary = "measure a model on a log file",
-    .usage = "freshet eval --model FOLDER --input FILE --format sessions --split-time 0.7",
-    .help = "Predicts events from those before them with the functions that the pipeline uses, and "
-            "prints HR, NDCG, MRR and "
-            "coverage of the encoder, of popularity (counts of the training part) and of "
-            "popularity_recent (counts that halve "
-            "every --half-life-days, up to the event before). A table goes to stderr; the last "
-            "line of stdout is one JSON object.\n"
-            "\n"
-            "hr@k: share of targets within the first k. ndcg@k: mean of 1/log2(rank+1). mrr@k: "
-            "mean of 1/rank; both 0 beyond k. "
-            "coverage@k: distinct items in all lists / items of the model. Items that the model "
-            "does not know and users without "
-            "a known item count as misses.\n",
+    .usage = "freshet eval [--model FOLDER] --input FILE --format sessions --split-time 0.7",
+    .help =
+        "Predicts events from those before them with the functions that the pipeline uses, beside "
+        "baselines: popularity (counts of the training part), popularity_recent (counts that halve "
+        "every --half-life-days, up to the event before) and markov (what followed the newest item "
+        "most often in the training part, filled up by popularity). A table goes to stderr; the "
+        "last line of stdout is one JSON object.\n"
+        "\n"
+        "Protocols that published numbers were measured by:\n"
+        "  lrurec       leave-one-out, the items of the window masked (--window 200, Beauty 50)\n"
+        "  sasrec       leave-one-out, all items of the user masked\n"
+        "  serenade     every next click of --test, the current item masked\n"
+        "  session-rec  every next click of --test, nothing masked\n"
+        "\n"
+        "hr@k: share of targets within the first k (recall@k is the same with one target). ndcg@k: "
+        "mean of 1/log2(rank+1). mrr@k: mean of 1/rank; both 0 beyond k. precision@k: hr/k. f1@k: "
+        "2 hr/(k+1). Of all lists: coverage@k: distinct items / items of the model (without one: "
+        "of "
+        "the training part). gini@k: 0 when all items are listed equally often, 1 when only one "
+        "is. "
+        "novelty@k: mean of -log2(share of users that met the item). popularity@k: mean count of "
+        "the items. Items that the model does not know and users without a known item count as "
+        "misses.\n",
     .flags = flags,
     .n_flags = sizeof(flags) / sizeof(flags[0]),
     .run = run,

@@ -1,13 +1,24 @@
-/* Evaluation: which events are predicted, and the encoder's lists for them, made by the functions that the pipeline uses. */
-#include "train/train.h"
-
+/* Evaluation: which events are predicted, and the walk that puts each of them to every arm. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "schemas/schemas.h"
 #include "train/eval.h"
+
+static const struct train__arm *const arms[EVAL_ARMS] = {
+    [EVAL_ENCODER] = &train__arm_encoder,
+    [EVAL_POPULAR] = &train__arm_popular,
+    [EVAL_RECENT] = &train__arm_recent,
+    [EVAL_MARKOV] = &train__arm_markov,
+};
+
+const char *const eval_arm_names[EVAL_ARMS] = {
+    [EVAL_ENCODER] = "encoder",
+    [EVAL_POPULAR] = "popularity",
+    [EVAL_RECENT] = "popularity_recent",
+    [EVAL_MARKOV] = "markov",
+};
 
 /* ---- which events ---- */
 
@@ -20,11 +31,6 @@ size_t train__eval_first(const struct train_data *data, struct train_split split
     return first > begin ? first : begin + 1;
 }
 
-bool train__eval_is_target(const struct eval_options *options, const struct train_event *event)
-{
-    return options->targets == 0 || (options->targets >> event->type & 1u);
-}
-
 size_t train__eval_window(const struct eval_options *options, size_t window_start, size_t at)
 {
     size_t size = (size_t)options->window;
@@ -34,244 +40,166 @@ size_t train__eval_window(const struct eval_options *options, size_t window_star
     return at - size / 2;
 }
 
-/* ---- the encoder's arm ---- */
-
-enum { LANES = 128 };
-
-/* A user under way. */
-struct lane {
-    int user;         /* -1: free */
-    size_t at;        /* the next event */
-    size_t end;       /* of the user's events */
-    size_t first;     /* the first event that is predicted */
-    size_t window;    /* where the window begins */
-    bool has_known;   /* the window holds an item that the model knows */
-    int64_t known_ms; /* time of the newest of them */
-    float *state;
-    int32_t *masked; /* ascending, no repeats */
-    int n_masked, masked_room;
-};
-
-struct runner {
-    const struct model *model;
-    const struct train_data *data;
-    const struct eval_options *options;
-    struct eval_result *result;
-    struct model_scratch *scratch;
-    int32_t *model_item; /* (data n_items) -1 unknown to the model */
-    struct lane lanes[LANES];
-    int next_user;
-    struct model_input *window_inputs; /* (window) */
-    int32_t *list;                     /* (LANES,K) */
-    float *scores;                     /* (LANES,K) */
-    struct train__tally tally;
-};
-
-/* Adds an item to the lane's mask, in its place. */
-static void mask_add(struct lane *lane, int32_t item)
+bool train__eval_is_masked(const struct train__eval *eval, int32_t item)
 {
-    int low = 0, high = lane->n_masked;
-    while (low < high) {
-        int mid = (low + high) / 2;
-        if (lane->masked[mid] < item) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    if (low < lane->n_masked && lane->masked[low] == item) return;
-    if (lane->n_masked == lane->masked_room) {
-        lane->masked_room = lane->masked_room ? lane->masked_room * 2 : 64;
-        lane->masked = mem_realloc(lane->masked, (size_t)lane->masked_room * sizeof *lane->masked);
-    }
-    memmove(lane->masked + low + 1, lane->masked + low,
-            (size_t)(lane->n_masked - low) * sizeof *lane->masked);
-    lane->masked[low] = item;
-    lane->n_masked++;
+    return eval->mark[item] == eval->stamp;
 }
 
-/* The mask anew from events [from, at). */
-static void mask_fill(struct runner *r, struct lane *lane, size_t from)
+static int by_time(const void *left, const void *right)
 {
-    lane->n_masked = 0;
-    for (size_t e = from; e < lane->at; e++) {
-        int32_t item = r->model_item[r->data->events[e].item];
-        if (item >= 0) mask_add(lane, item);
+    const struct train__moment *a = left, *b = right;
+    if (a->time_ms != b->time_ms) return a->time_ms < b->time_ms ? -1 : 1;
+    return a->event < b->event ? -1 : a->event > b->event;
+}
+
+struct train__moment *train__eval_moments(const struct train_data *data)
+{
+    struct train__moment *moments = mem_alloc(data->n_events * sizeof *moments);
+    for (int u = 0; u < data->n_users; u++) {
+        for (size_t e = data->user_start[u]; e < data->user_start[u + 1]; e++)
+            moments[e] = (struct train__moment){data->events[e].time_ms, e, u};
+    }
+    qsort(moments, data->n_events, sizeof *moments, by_time);
+    return moments;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+    struct train__eval eval;
+    void *arm[EVAL_ARMS]; /* NULL: not asked */
+    struct train__tally tally[EVAL_ARMS];
+    int32_t *list[EVAL_ARMS]; /* (QUERIES,K) */
+    int32_t target[TRAIN__QUERIES];
+    int n;          /* queries of the batch */
+    size_t *window; /* (n_users) where the window begins */
+    size_t *first;  /* (n_users) the first event that is predicted */
+};
+
+static void walk_init(struct walk *w, const struct model *model, const struct train_data *data,
+                      const struct train_data *history, const struct eval_options *options,
+                      struct eval_result *result)
+{
+    int K = options->k[options->n_k - 1];
+    w->eval = (struct train__eval){.model = model,
+                                   .data = data,
+                                   .history = history,
+                                   .options = options,
+                                   .K = K,
+                                   .result = result};
+    train__items_init(&w->eval.items, model, data, history, options->split);
+    w->eval.mark = mem_zalloc((size_t)w->eval.items.n * sizeof *w->eval.mark);
+    w->window = mem_alloc((size_t)data->n_users * sizeof *w->window);
+    w->first = mem_alloc((size_t)data->n_users * sizeof *w->first);
+    for (int u = 0; u < data->n_users; u++) {
+        w->window[u] = data->user_start[u];
+        w->first[u] = train__eval_first(data, options->split, u);
+    }
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (a == EVAL_ENCODER && !model) continue;
+        w->arm[a] = arms[a]->start(&w->eval);
+        w->list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof *w->list[a]);
+        train__tally_init(&w->tally[a], options, w->eval.items.n);
     }
 }
 
-/* What stands before lane->at is seen: the mask for its list. */
-static void mask_update(struct runner *r, struct lane *lane, bool is_start)
+static void walk_fini(struct walk *w)
 {
-    switch (r->options->mask) {
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (!w->arm[a]) continue;
+        arms[a]->stop(w->arm[a]);
+        mem_free(w->list[a]);
+        train__tally_free(&w->tally[a]);
+    }
+    train__items_fini(&w->eval.items);
+    mem_free(w->eval.mark);
+    mem_free(w->window);
+    mem_free(w->first);
+}
+
+static void end_batch(struct walk *w)
+{
+    int K = w->eval.K;
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (!w->arm[a]) continue;
+        if (arms[a]->end_batch) arms[a]->end_batch(w->arm[a]);
+        for (int q = 0; q < w->n; q++)
+            train__tally_add(&w->tally[a], w->list[a] + (size_t)q * (size_t)K, K, w->target[q]);
+    }
+    w->n = 0;
+}
+
+/* Where the events begin whose items the list before an event may not hold. */
+static size_t mask_of(const struct walk *w, const struct train__query *query)
+{
+    switch (w->eval.options->mask) {
     case EVAL_MASK_NONE:
-        break;
+        return query->event;
     case EVAL_MASK_CURRENT:
-        mask_fill(r, lane, lane->at - 1);
-        break;
+        return query->event - 1;
     case EVAL_MASK_WINDOW:
-        mask_fill(r, lane, lane->window);
-        break;
+        return query->window;
     case EVAL_MASK_HISTORY:
-        if (is_start) {
-            mask_fill(r, lane, r->data->user_start[lane->user]);
-        } else {
-            int32_t item = r->model_item[r->data->events[lane->at - 1].item];
-            if (item >= 0) mask_add(lane, item);
+        return w->eval.data->user_start[query->user];
+    }
+    return query->event;
+}
+
+static void ask(struct walk *w, struct train__query *query)
+{
+    struct train__eval *eval = &w->eval;
+    int32_t target = eval->data->events[query->event].item;
+    bool is_known = eval->model ? eval->items.to_model[target] >= 0 : eval->items.count[target] > 0;
+    query->mask = mask_of(w, query);
+    eval->stamp++;
+    for (size_t e = query->mask; e < query->event; e++)
+        eval->mark[eval->data->events[e].item] = eval->stamp;
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (w->arm[a]) arms[a]->ask(w->arm[a], query, w->list[a] + (size_t)w->n * (size_t)eval->K);
+    }
+    eval->result->targets++;
+    eval->result->unseen += !is_known;
+    w->target[w->n++] = target;
+    if (w->n == TRAIN__QUERIES) end_batch(w);
+}
+
+static bool is_target(const struct eval_options *options, const struct train_event *event)
+{
+    return options->targets == 0 || (options->targets >> event->type & 1u);
+}
+
+static void walk_all(struct walk *w)
+{
+    const struct train_data *data = w->eval.data;
+    const struct eval_options *options = w->eval.options;
+    struct train__moment *moments = train__eval_moments(data);
+    for (size_t i = 0; i < data->n_events; i++) {
+        int user = moments[i].user;
+        struct train__query query = {user, moments[i].event, w->window[user], 0};
+        bool is_asked = query.event >= w->first[user];
+        if (is_asked && is_target(options, &data->events[query.event])) ask(w, &query);
+        for (int a = 0; a < EVAL_ARMS; a++) {
+            if (w->arm[a] && arms[a]->learn) arms[a]->learn(w->arm[a], &query);
         }
-        break;
+        w->window[user] = train__eval_window(options, query.window, query.event);
+        if (options->progress && i % 4096 == 0)
+            options->progress(options->context, (double)i / (double)data->n_events);
     }
+    end_batch(w);
+    mem_free(moments);
 }
 
-/* The encoder's view of an event whose item the model knows; the lane's newest known moves to it. */
-static struct model_input input_of(struct runner *r, struct lane *lane, size_t e)
+/* First events of users at or behind the moment of the split. */
+static uint64_t first_events(const struct train_data *data, struct train_split split)
 {
-    const struct train_event *event = &r->data->events[e];
-    int64_t gap_ms = lane->has_known && r->data->has_times ? event->time_ms - lane->known_ms : 0;
-    lane->has_known = true;
-    lane->known_ms = event->time_ms;
-    return (struct model_input){
-        .item = r->model_item[event->item], .type = event->type, .gap_ms = gap_ms > 0 ? gap_ms : 0};
-}
-
-/* The state from the events of the window before lane->at. */
-static void encode_window(struct runner *r, struct lane *lane)
-{
-    int T = 0;
-    lane->has_known = false;
-    for (size_t e = lane->window; e < lane->at; e++) {
-        if (r->model_item[r->data->events[e].item] >= 0)
-            r->window_inputs[T++] = input_of(r, lane, e);
+    int64_t cut_ms = train_split_ms(data, split);
+    uint64_t n = 0;
+    for (int u = 0; u < data->n_users; u++) {
+        size_t begin = data->user_start[u];
+        if (begin == data->user_start[u + 1]) continue;
+        n += split.protocol == TRAIN_ALL || data->events[begin].time_ms >= cut_ms;
     }
-    model_prefill(r->model, r->scratch, T, r->window_inputs, lane->state);
-}
-
-/* Gives the lane the next user that has something to predict; false when there is none left. */
-static bool lane_start(struct runner *r, struct lane *lane)
-{
-    const struct train_data *data = r->data;
-    for (; r->next_user < data->n_users; r->next_user++) {
-        int u = r->next_user;
-        lane->first = train__eval_first(data, r->options->split, u);
-        lane->end = data->user_start[u + 1];
-        if (lane->first < lane->end) break;
-    }
-    if (r->next_user == data->n_users) return false;
-    lane->user = r->next_user++;
-    lane->window = data->user_start[lane->user];
-    for (lane->at = lane->window; lane->at < lane->first; lane->at++)
-        lane->window = train__eval_window(r->options, lane->window, lane->at);
-    encode_window(r, lane);
-    mask_update(r, lane, true);
-    return true;
-}
-
-/* Lists for all lanes whose next event is a target. */
-static void predict(struct runner *r)
-{
-    const float *vectors[LANES];
-    struct model_exclusions exclusions[LANES];
-    int32_t targets[LANES];
-    int B = 0, K = r->options->k[r->options->n_k - 1];
-    for (int l = 0; l < LANES; l++) {
-        struct lane *lane = &r->lanes[l];
-        if (lane->user < 0) continue;
-        const struct train_event *event = &r->data->events[lane->at];
-        if (!train__eval_is_target(r->options, event)) continue;
-        r->result->targets++;
-        r->result->unseen += r->model_item[event->item] < 0;
-        r->result->cold += !lane->has_known;
-        if (!lane->has_known) {
-            train__tally_miss(&r->tally);
-            continue;
-        }
-        vectors[B] = model_state_vector(r->model, lane->state);
-        exclusions[B] = (struct model_exclusions){lane->masked, lane->n_masked};
-        targets[B++] = r->model_item[event->item];
-    }
-    if (B == 0) return;
-    model_topk(r->model, r->scratch, B, vectors, exclusions, K, r->list, r->scores);
-    for (int b = 0; b < B; b++)
-        train__tally_add(&r->tally, r->list + (size_t)b * (size_t)K, K, targets[b]);
-}
-
-/* Moves every lane behind its next event. */
-static void advance(struct runner *r)
-{
-    float *states[LANES];
-    struct model_input inputs[LANES];
-    int B = 0;
-    for (int l = 0; l < LANES; l++) {
-        struct lane *lane = &r->lanes[l];
-        if (lane->user < 0 || lane->at + 1 == lane->end) continue;
-        size_t window = train__eval_window(r->options, lane->window, lane->at);
-        if (window != lane->window) {
-            lane->window = window;
-            encode_window(r, lane);
-        }
-        if (r->model_item[r->data->events[lane->at].item] < 0) continue;
-        inputs[B] = input_of(r, lane, lane->at);
-        states[B++] = lane->state;
-    }
-    if (B > 0) model_step(r->model, r->scratch, B, states, inputs);
-    for (int l = 0; l < LANES; l++) {
-        struct lane *lane = &r->lanes[l];
-        if (lane->user < 0) continue;
-        if (++lane->at == lane->end) {
-            lane->user = -1;
-        } else {
-            mask_update(r, lane, false);
-        }
-    }
-}
-
-static void run_encoder(struct runner *r)
-{
-    for (uint64_t round = 0;; round++) {
-        int busy = 0;
-        for (int l = 0; l < LANES; l++) {
-            struct lane *lane = &r->lanes[l];
-            if (lane->user < 0 && !lane_start(r, lane)) continue;
-            busy++;
-        }
-        if (busy == 0) return;
-        predict(r);
-        advance(r);
-        if (r->options->progress && round % 16 == 0)
-            r->options->progress(r->options->context, (double)r->next_user / r->data->n_users);
-    }
-}
-
-static void runner_init(struct runner *r)
-{
-    size_t K = (size_t)r->options->k[r->options->n_k - 1];
-    struct model_info info = model_info(r->model);
-    r->scratch = model_scratch_new(r->model);
-    r->model_item = mem_alloc((size_t)r->data->n_items * sizeof *r->model_item);
-    for (int i = 0; i < r->data->n_items; i++)
-        r->model_item[i] =
-            model_item_index(r->model, schemas_item_key(str_of(info.tenant), r->data->item_ids[i]));
-    for (int l = 0; l < LANES; l++) {
-        r->lanes[l].user = -1;
-        r->lanes[l].state = mem_aligned(64, (size_t)info.S * sizeof(float));
-    }
-    r->window_inputs = mem_alloc((size_t)r->options->window * sizeof *r->window_inputs);
-    r->list = mem_alloc(LANES * K * sizeof *r->list);
-    r->scores = mem_alloc(LANES * K * sizeof *r->scores);
-    train__tally_init(&r->tally, r->options, info.N);
-}
-
-static void runner_fini(struct runner *r)
-{
-    for (int l = 0; l < LANES; l++) {
-        mem_free(r->lanes[l].state);
-        mem_free(r->lanes[l].masked);
-    }
-    mem_free(r->model_item);
-    mem_free(r->window_inputs);
-    mem_free(r->list);
-    mem_free(r->scores);
-    model_scratch_free(r->scratch);
+    return n;
 }
 
 bool eval_run(const struct model *model, const struct train_data *data,
@@ -280,30 +208,20 @@ bool eval_run(const struct model *model, const struct train_data *data,
 {
     assert(options->n_k >= 1 && options->n_k <= EVAL_K_MAX && options->window >= 2);
     assert(options->k[options->n_k - 1] <= MODEL_MAX_K);
-    *result = (struct eval_result){0};
-    int64_t cut_ms = train_split_ms(data, options->split);
-    bool is_all = options->split.protocol == TRAIN_ALL;
-    for (int u = 0; u < data->n_users; u++) {
-        size_t begin = data->user_start[u];
-        if (begin == data->user_start[u + 1]) continue;
-        result->first += is_all || data->events[begin].time_ms >= cut_ms;
+    *result = (struct eval_result){.first = first_events(data, options->split)};
+    struct walk *w = mem_zalloc(sizeof *w);
+    walk_init(w, model, data, history, options, result);
+    result->items = w->eval.items.catalogue;
+    walk_all(w);
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (w->arm[a]) train__tally_finish(&w->tally[a], &w->eval.items, &result->arms[a]);
     }
-    struct runner *r = mem_zalloc(sizeof *r);
-    r->model = model;
-    r->data = data;
-    r->options = options;
-    r->result = result;
-    int catalogue = model_info(model).N;
-    runner_init(r);
-    run_encoder(r);
-    train__tally_finish(&r->tally, catalogue, &result->encoder);
-    runner_fini(r);
-    mem_free(r);
+    walk_fini(w);
+    mem_free(w);
     if (result->targets == 0)
         return err_fatal(err, ERR_EXIT_USAGE,
                          "nothing to predict: no user has an event of the asked types behind the "
                          "split and one before it (%zu events)",
                          data->n_events);
-    train__eval_popularity(data, history, options, catalogue, result);
     return true;
 }

@@ -3,41 +3,102 @@
 
 #include "train/train.h"
 
-/* Shared by the arms of an evaluation. */
+/* Shared by the arms of an evaluation.
+ *
+ * eval.c walks all events in time order. Each one that is predicted is put to every arm as a query, in batches of up to
+ * TRAIN__QUERIES: an arm writes its list at once or, where it is cheaper for many, when the batch ends. Then the event
+ * itself is learnt from. One tally for each arm counts its lists. */
+
+enum { TRAIN__QUERIES = 256 };
+
+/* ---- eval_items.c: one numbering of the items of both logs and of the model ---- */
+
+/* Items: those of data by their index there, then what only history has, then what only the model has. */
+struct train__items {
+    int n;
+    int32_t *from_history; /* (history n_items) */
+    int32_t *from_model;   /* (N); NULL without a model */
+    int32_t *to_model;     /* (n) -1 not in the model */
+    double *count;         /* (n) events of the training part */
+    double *users;         /* (n) users of the training part that met the item */
+    int n_users;           /* users with an event in the training part */
+    int catalogue; /* items that lists are measured against: the model's, else those with a count */
+    int32_t *by_count; /* (n_counted) by count, largest first, then by index */
+    int n_counted;
+};
+
+void train__items_init(struct train__items *items, const struct model *model,
+                       const struct train_data *data, const struct train_data *history,
+                       struct train_split split);
+void train__items_fini(struct train__items *items);
 
 /* ---- tally.c: lists against targets ---- */
 
 struct train__tally {
     const struct eval_options *options;
-    uint64_t n;                                               /* targets, misses too */
-    double hr[EVAL_K_MAX], ndcg[EVAL_K_MAX], mrr[EVAL_K_MAX]; /* sums */
-    uint8_t *
-        level; /* (n_items) index of the smallest k that an item was listed for; EVAL_K_MAX never */
     int n_items;
+    uint32_t *listed; /* (n_k, n_items) lists that hold the item at a place in (k[i-1], k[i]] */
+    uint16_t *rank;   /* (n) of each target, from 1; 0: not in its list */
+    size_t n, room;
 };
 
 void train__tally_init(struct train__tally *tally, const struct eval_options *options, int n_items);
-/* One target and its list (n, best first; -1 ends it early). target -1: cannot be in the list. */
+/* One target and its list (n, best first; -1 ends it early). */
 void train__tally_add(struct train__tally *tally, const int32_t *list, int n, int32_t target);
-/* A target for which there is no list. */
-void train__tally_miss(struct train__tally *tally);
-/* Writes the means; coverage is of `catalogue` items. Frees what the tally holds. */
-void train__tally_finish(struct train__tally *tally, int catalogue, struct eval_metrics *metrics);
+/* Writes the means. */
+void train__tally_finish(struct train__tally *tally, const struct train__items *items,
+                         struct eval_metrics *metrics);
+void train__tally_free(struct train__tally *tally);
 
 /* ---- eval.c: which events are predicted, from what ---- */
 
+/* What the arms share. */
+struct train__eval {
+    const struct model *model; /* NULL: no encoder */
+    const struct train_data *data, *history;
+    const struct eval_options *options;
+    int K; /* length of lists */
+    struct train__items items;
+    uint64_t *mark; /* (items n) equal to stamp: may not stand in the list that is asked for */
+    uint64_t stamp;
+    struct eval_result *result;
+};
+
+/* An event as the walk meets it. */
+struct train__query {
+    int user;
+    size_t event;
+    size_t window; /* where the user's window begins before the event */
+    size_t mask;   /* events [mask, event) are those whose items may not be listed */
+};
+
 /* The first event of a user that may be predicted (its end when none). */
 size_t train__eval_first(const struct train_data *data, struct train_split split, int user);
-/* Whether event e of data counts as a target. */
-bool train__eval_is_target(const struct eval_options *options, const struct train_event *event);
 /* Where the window begins once event `at` is in it: the older half goes when it is full (docs/STATE.md, rule 8). */
 size_t train__eval_window(const struct eval_options *options, size_t window_start, size_t at);
+bool train__eval_is_masked(const struct train__eval *eval, int32_t item);
+/* The events of all users in time order: user and event of each. The caller frees it with mem_free. */
+struct train__moment {
+    int64_t time_ms;
+    size_t event;
+    int user;
+};
+struct train__moment *train__eval_moments(const struct train_data *data);
 
-/* ---- popularity.c ---- */
+/* ---- the arms: popularity.c, markov.c, eval_encoder.c ---- */
 
-/* Fills result->popular and result->popular_recent. */
-void train__eval_popularity(const struct train_data *data, const struct train_data *history,
-                            const struct eval_options *options, int catalogue,
-                            struct eval_result *result);
+struct train__arm {
+    /* What the training part teaches. */
+    void *(*start)(struct train__eval *eval);
+    /* Writes list (K, -1 behind the last), now or at the end of the batch. */
+    void (*ask)(void *arm, const struct train__query *query, int32_t *list);
+    void (*end_batch)(void *arm); /* or NULL */
+    /* The event happened; NULL: the arm learns no more. */
+    void (*learn)(void *arm, const struct train__query *query);
+    void (*stop)(void *arm);
+};
+
+extern const struct train__arm train__arm_encoder, train__arm_popular, train__arm_recent,
+    train__arm_markov;
 
 #endif

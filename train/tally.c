@@ -1,63 +1,116 @@
-/* Ranks of targets in lists, summed up as HR, NDCG, MRR and coverage at each k. */
-#include "train/eval.h"
-
+/* Ranks of targets in lists, and how often each item is listed, as the metrics at each k. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "train/eval.h"
 
 void train__tally_init(struct train__tally *tally, const struct eval_options *options, int n_items)
 {
     *tally = (struct train__tally){.options = options, .n_items = n_items};
-    tally->level = mem_alloc((size_t)n_items);
-    memset(tally->level, EVAL_K_MAX, (size_t)n_items);
+    tally->listed = mem_zalloc((size_t)options->n_k * (size_t)n_items * sizeof *tally->listed);
 }
 
-/* Index of the smallest k above a place (from 0); n_k when there is none. */
-static int level_of(const struct eval_options *options, int place)
+void train__tally_free(struct train__tally *tally)
 {
-    int level = 0;
-    while (level < options->n_k && place >= options->k[level])
-        level++;
-    return level;
+    mem_free(tally->listed);
+    mem_free(tally->rank);
 }
 
 void train__tally_add(struct train__tally *tally, const int32_t *list, int n, int32_t target)
 {
     const struct eval_options *options = tally->options;
-    tally->n++;
-    for (int place = 0; place < n && list[place] >= 0; place++) {
-        int level = level_of(options, place);
-        uint8_t *seen = &tally->level[list[place]];
-        if (level < *seen) *seen = (uint8_t)level;
-        if (list[place] != target) continue;
-        for (int i = level; i < options->n_k; i++) {
-            tally->hr[i] += 1;
-            tally->ndcg[i] += 1 / log2(place + 2.0);
-            tally->mrr[i] += 1 / (place + 1.0);
-        }
+    if (tally->n == tally->room) {
+        tally->room = tally->room ? tally->room * 2 : 1024;
+        tally->rank = mem_realloc(tally->rank, tally->room * sizeof *tally->rank);
+    }
+    uint16_t *rank = &tally->rank[tally->n++];
+    *rank = 0;
+    for (int place = 0, level = 0; place < n && list[place] >= 0; place++) {
+        while (place >= options->k[level])
+            level++;
+        tally->listed[(size_t)level * (size_t)tally->n_items + (size_t)list[place]]++;
+        if (list[place] == target) *rank = (uint16_t)(place + 1);
     }
 }
 
-void train__tally_miss(struct train__tally *tally)
-{
-    tally->n++;
-}
+/* ---- means over targets ---- */
 
-void train__tally_finish(struct train__tally *tally, int catalogue, struct eval_metrics *metrics)
+static void finish_ranks(const struct train__tally *tally, struct eval_metrics *metrics)
 {
-    uint64_t listed[EVAL_K_MAX + 1] = {0};
+    const struct eval_options *options = tally->options;
     double n = tally->n > 0 ? (double)tally->n : 1;
-    for (int i = 0; i < tally->n_items; i++)
-        listed[tally->level[i]]++;
-    uint64_t distinct = 0;
-    for (int i = 0; i < tally->options->n_k; i++) {
-        distinct += listed[i];
-        metrics->hr[i] = tally->hr[i] / n;
-        metrics->ndcg[i] = tally->ndcg[i] / n;
-        metrics->mrr[i] = tally->mrr[i] / n;
-        metrics->coverage[i] = catalogue > 0 ? (double)distinct / catalogue : 0;
+    for (int i = 0; i < options->n_k; i++) {
+        double hr = 0, ndcg = 0, mrr = 0;
+        for (size_t q = 0; q < tally->n; q++) {
+            int rank = tally->rank[q];
+            if (rank == 0 || rank > options->k[i]) continue;
+            hr += 1;
+            ndcg += 1 / log2(rank + 1.0);
+            mrr += 1.0 / rank;
+        }
+        metrics->hr[i] = hr / n;
+        metrics->ndcg[i] = ndcg / n;
+        metrics->mrr[i] = mrr / n;
+        metrics->precision[i] = metrics->hr[i] / options->k[i];
+        metrics->f1[i] = 2 * metrics->hr[i] / (options->k[i] + 1);
     }
-    mem_free(tally->level);
-    tally->level = NULL;
+}
+
+/* ---- means over the places of all lists ---- */
+
+static int ascending(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* counts (n), sorted here: how often each listed item is listed. The rest of the N items is listed never. */
+static double gini(uint32_t *counts, int n, int N)
+{
+    double sum = 0, weighted = 0;
+    if (n > 0) qsort(counts, (size_t)n, sizeof *counts, ascending);
+    for (int i = 0; i < n; i++) {
+        double j = N - n + i + 1;
+        weighted += (2 * j - N - 1) * counts[i];
+        sum += counts[i];
+    }
+    return sum > 0 ? weighted / (N * sum) : 0;
+}
+
+/* times (n_items): lists that hold each item within the first k[i]. counts (n_items): scratch. */
+static void finish_items(const struct train__items *items, const uint32_t *times, uint32_t *counts,
+                         int i, struct eval_metrics *metrics)
+{
+    double places = 0, popularity = 0, novelty = 0;
+    int distinct = 0;
+    for (int item = 0; item < items->n; item++) {
+        if (times[item] == 0) continue;
+        double users = items->users[item] > 1 ? items->users[item] : 1;
+        counts[distinct++] = times[item];
+        places += times[item];
+        popularity += times[item] * items->count[item];
+        novelty -= times[item] * log2(users / (items->n_users > 0 ? items->n_users : 1));
+    }
+    int N = distinct > items->catalogue ? distinct : items->catalogue;
+    metrics->coverage[i] = items->catalogue > 0 ? (double)distinct / items->catalogue : 0;
+    metrics->gini[i] = gini(counts, distinct, N);
+    metrics->novelty[i] = places > 0 ? novelty / places : 0;
+    metrics->popularity[i] = places > 0 ? popularity / places : 0;
+}
+
+void train__tally_finish(struct train__tally *tally, const struct train__items *items,
+                         struct eval_metrics *metrics)
+{
+    size_t n = (size_t)tally->n_items;
+    uint32_t *times = mem_zalloc(n * sizeof *times), *counts = mem_alloc(n * sizeof *counts);
+    finish_ranks(tally, metrics);
+    for (int i = 0; i < tally->options->n_k; i++) {
+        for (size_t item = 0; item < n; item++)
+            times[item] += tally->listed[(size_t)i * n + item]; /* places up to k[i] */
+        finish_items(items, times, counts, i, metrics);
+    }
+    mem_free(times);
+    mem_free(counts);
 }

@@ -16,7 +16,7 @@
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), loss.c (softmax), worker.c (one thread's share of a batch), trainer.c (epochs, AdamW, early stop);
- * popularity.c, eval.c (metrics).
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, popularity.c, markov.c (arms), tally.c (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
  *
@@ -216,29 +216,47 @@ struct eval_options {
     void *context;
 };
 
-/* Means over the targets. rank: from 1 among what may stand in the list. */
+enum eval_arm {
+    EVAL_ENCODER, /* only with a model */
+    EVAL_POPULAR, /* counts of the training part */
+    EVAL_RECENT,  /* counts that halve every half-life, up to the event before */
+    EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
+    EVAL_ARMS
+};
+extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object */
+
+/* rank: of the target, from 1, among what may stand in the list. count(i), users(i): events and users of the training part
+ * that hold item i (users(i) at least 1). N: items of the model; without one, of the training part. n(i): lists that hold i
+ * within the first k.
+ * Sources: Gini as RecBole, novelty (MIUF) as RecTools. */
 struct eval_metrics {
-    double hr[EVAL_K_MAX];       /* rank <= k */
-    double ndcg[EVAL_K_MAX];     /* 1 / log2(rank + 1) if rank <= k */
-    double mrr[EVAL_K_MAX];      /* 1 / rank if rank <= k */
-    double coverage[EVAL_K_MAX]; /* distinct items in all lists / items of the model */
+    /* Means over the targets. */
+    double hr[EVAL_K_MAX];        /* rank <= k; with one target recall is the same */
+    double ndcg[EVAL_K_MAX];      /* 1 / log2(rank + 1) if rank <= k */
+    double mrr[EVAL_K_MAX];       /* 1 / rank if rank <= k */
+    double precision[EVAL_K_MAX]; /* HR / k */
+    double f1[EVAL_K_MAX];        /* 2 precision recall / (precision + recall) = 2 HR / (k + 1) */
+    /* Of all lists. */
+    double coverage[EVAL_K_MAX]; /* distinct items / N */
+    double gini
+        [EVAL_K_MAX]; /* sum over items j = 1..N, n ascending, of (2j - N - 1) n(j) / (N sum n): 0 even, 1 unfair */
+    double novelty[EVAL_K_MAX];    /* mean over the places of -log2(users(i) / users), bits */
+    double popularity[EVAL_K_MAX]; /* mean over the places of count(i), events */
 };
 
 struct eval_result {
     uint64_t targets; /* predicted events: of users with at least one event before */
     uint64_t
-        unseen; /* of these, items that the model does not know: misses of encoder and popularity */
-    uint64_t cold;  /* of these, users with no known item: misses of the encoder */
+        unseen; /* of these, items that the model (without one: the training part) does not know */
+    uint64_t cold;  /* of these, users with no item that the model knows: misses of the encoder */
     uint64_t first; /* not predicted: first events of their user */
-    struct eval_metrics encoder;
-    struct eval_metrics popular; /* counts of the training part */
-    struct eval_metrics
-        popular_recent; /* NEXT_ITEM and test files: counts decayed by time, up to the event before */
+    int items;      /* N */
+    struct eval_metrics arms[EVAL_ARMS];
 };
 
-/* Evaluates through model_step, model_prefill and model_topk, as the pipeline does.
+/* Evaluates through model_step, model_prefill and model_topk, as the pipeline does. model: NULL for the baselines alone.
  * LEAVE_ONE_OUT: each user's last event from all before. NEXT_ITEM: every event at or after the moment of the
- * split, from all before it. history: where popularity is counted; data itself unless there is a test file (then every event
+ * split, from all before it. history: where the baselines count; data itself unless there is a test file (then every event
  * of data with one before it is predicted).
  * Errors: ERR_FATAL exit 2 nothing to predict. */
 MUST_USE bool eval_run(const struct model *model, const struct train_data *data,

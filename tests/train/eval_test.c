@@ -8,11 +8,17 @@
 
 enum { N = 60, KNOWN = 50, K = 20 };
 
+/* The training part, counted by its definition. */
+struct part {
+    double count[2 * N], users[2 * N], follows[N][N];
+    int n_users;
+};
+
 /* What the twin computes for one arm. */
 struct twin {
     double hr, ndcg, mrr;
     uint64_t targets;
-    bool listed[2 * N];
+    double times[2 * N]; /* lists that hold the item */
 };
 
 static void twin_list(struct twin *twin, const int32_t *list, int n, int32_t target)
@@ -20,7 +26,7 @@ static void twin_list(struct twin *twin, const int32_t *list, int n, int32_t tar
     twin->targets++;
     for (int i = 0; i < n; i++) {
         if (list[i] < 0) return;
-        twin->listed[list[i]] = true;
+        twin->times[list[i]] += 1;
         if (list[i] != target) continue;
         twin->hr += 1;
         twin->ndcg += 1 / log2(i + 2.0);
@@ -28,15 +34,46 @@ static void twin_list(struct twin *twin, const int32_t *list, int n, int32_t tar
     }
 }
 
-static void twin_check(const struct twin *twin, const struct eval_metrics *got, int catalogue)
+/* Half the mean absolute difference of all pairs over the mean: the Gini coefficient before it is sorted. */
+static double twin_gini(const double *times, int n)
 {
-    int distinct = 0;
+    double sum = 0, differences = 0;
     for (int i = 0; i < 2 * N; i++)
-        distinct += twin->listed[i];
-    CHECK_NEAR(got->hr[1], twin->hr / (double)twin->targets, 1e-12);
+        sum += times[i];
+    double listed[2 * N] = {0};
+    int m = 0;
+    for (int i = 0; i < 2 * N; i++) {
+        if (times[i] > 0) listed[m++] = times[i];
+    }
+    if (n < m) n = m;
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < n; j++)
+            differences += fabs(listed[i] - listed[j]);
+    }
+    return differences / (2.0 * n * sum);
+}
+
+static void twin_check(const struct twin *twin, const struct part *part,
+                       const struct eval_metrics *got, int catalogue)
+{
+    double distinct = 0, places = 0, novelty = 0, popularity = 0;
+    for (int i = 0; i < 2 * N; i++) {
+        double users = part->users[i] > 1 ? part->users[i] : 1;
+        distinct += twin->times[i] > 0;
+        places += twin->times[i];
+        popularity += twin->times[i] * part->count[i];
+        novelty += twin->times[i] * -log2(users / part->n_users);
+    }
+    double hr = twin->hr / (double)twin->targets, precision = hr / K;
+    CHECK_NEAR(got->hr[1], hr, 1e-12);
     CHECK_NEAR(got->ndcg[1], twin->ndcg / (double)twin->targets, 1e-12);
     CHECK_NEAR(got->mrr[1], twin->mrr / (double)twin->targets, 1e-12);
-    CHECK_NEAR(got->coverage[1], (double)distinct / catalogue, 1e-12);
+    CHECK_NEAR(got->precision[1], precision, 1e-12);
+    CHECK_NEAR(got->f1[1], 2 * precision * hr / (precision + hr), 1e-12);
+    CHECK_NEAR(got->coverage[1], distinct / catalogue, 1e-12);
+    CHECK_NEAR(got->gini[1], twin_gini(twin->times, catalogue), 1e-12);
+    CHECK_NEAR(got->novelty[1], novelty / places, 1e-9);
+    CHECK_NEAR(got->popularity[1], popularity / places, 1e-9);
     CHECK(got->hr[0] <= got->hr[1] && got->coverage[0] <= got->coverage[1]);
 }
 
@@ -45,6 +82,15 @@ static int32_t index_in_model(const struct model *model, const struct train_data
                               int32_t item)
 {
     return model_item_index(model, schemas_item_key(STR(""), data->item_ids[item]));
+}
+
+/* The log's index of a model's item; N + index when the log has none. */
+static int32_t item_of_model(const struct model *model, const struct train_data *data, int32_t m)
+{
+    for (int i = 0; i < data->n_items; i++) {
+        if (index_in_model(model, data, i) == m) return i;
+    }
+    return N + m;
 }
 
 /* Marks in masked (by data item) what the list before event e may not hold. */
@@ -91,7 +137,9 @@ static void twin_encoder(const struct model *model, struct model_scratch *scratc
     const float *vector = model_state_vector(model, state);
     struct model_exclusions exclusions = {excluded, n};
     model_topk_naive(model, 1, &vector, &exclusions, K, list, score);
-    twin_list(twin, list, K, index_in_model(model, data, data->events[e].item));
+    for (int i = 0; i < K; i++)
+        list[i] = list[i] < 0 ? -1 : item_of_model(model, data, list[i]);
+    twin_list(twin, list, K, data->events[e].item);
     mem_free(state);
 }
 
@@ -145,42 +193,82 @@ static struct train_data *random_log(uint64_t seed)
     return support_data(text, LOGFILE_SESSIONS, NULL);
 }
 
+static bool is_test(const struct train_data *data, const struct eval_options *options, int user,
+                    size_t e)
+{
+    if (options->split.protocol == TRAIN_LEAVE_ONE_OUT) return e + 1 == data->user_start[user + 1];
+    return data->events[e].time_ms >= train_split_ms(data, options->split);
+}
+
+static void count_part(const struct train_data *data, const struct eval_options *options,
+                       struct part *part)
+{
+    for (int u = 0; u < data->n_users; u++) {
+        bool met[N] = {false};
+        size_t begin = data->user_start[u];
+        part->n_users += !is_test(data, options, u, begin);
+        for (size_t e = begin; e < data->user_start[u + 1]; e++) {
+            int32_t item = data->events[e].item;
+            if (is_test(data, options, u, e)) continue;
+            part->count[item] += 1;
+            part->users[item] += !met[item];
+            met[item] = true;
+            if (e > begin) part->follows[data->events[e - 1].item][item] += 1;
+        }
+    }
+}
+
+static void twin_predict(const struct train_data *data, const struct eval_options *options,
+                         const struct part *part, const bool *masked, size_t e, struct twin *twins)
+{
+    double score[N];
+    int32_t target = data->events[e].item;
+    twin_popular(part->count, masked, target, &twins[EVAL_POPULAR]);
+    twin_recent(data, options, e, score);
+    twin_popular(score, masked, target, &twins[EVAL_RECENT]);
+    for (int i = 0; i < N; i++)
+        score[i] = part->follows[data->events[e - 1].item][i] * 1e6 + part->count[i];
+    twin_popular(score, masked, target, &twins[EVAL_MARKOV]);
+}
+
 static void against_twin(const struct model *model, const struct train_data *data,
                          const struct eval_options *options)
 {
-    struct twin encoder = {0}, popular = {0}, recent = {0};
-    double counts[N] = {0}, decayed[N];
+    struct twin twins[EVAL_ARMS] = {0};
+    struct part part = {0};
     bool masked[N];
     struct model_scratch *scratch = model_scratch_new(model);
-    int64_t cut_ms = train_split_ms(data, options->split);
     bool is_last = options->split.protocol == TRAIN_LEAVE_ONE_OUT;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int u = 0; u < data->n_users; u++) {
-            size_t begin = data->user_start[u], end = data->user_start[u + 1], window = begin;
-            for (size_t e = begin; e < end; e++) {
-                bool is_test = is_last ? e + 1 == end : data->events[e].time_ms >= cut_ms;
-                if (pass == 0 && !is_test) counts[data->events[e].item] += 1;
-                if (pass == 1 && is_test && e > begin) {
-                    mark_mask(data, options, begin, window, e, masked);
-                    twin_encoder(model, scratch, data, masked, window, e, &encoder);
-                    twin_popular(counts, masked, data->events[e].item, &popular);
-                    twin_recent(data, options, e, decayed);
-                    twin_popular(decayed, masked, data->events[e].item, &recent);
-                }
-                size_t size = (size_t)options->window;
-                if (e - window == size) window = is_last ? e + 1 - size : e - size / 2;
+    count_part(data, options, &part);
+    for (int u = 0; u < data->n_users; u++) {
+        size_t begin = data->user_start[u], end = data->user_start[u + 1], window = begin;
+        for (size_t e = begin; e < end; e++) {
+            if (is_test(data, options, u, e) && e > begin) {
+                mark_mask(data, options, begin, window, e, masked);
+                twin_encoder(model, scratch, data, masked, window, e, &twins[EVAL_ENCODER]);
+                twin_predict(data, options, &part, masked, e, twins);
             }
+            size_t size = (size_t)options->window;
+            if (e - window == size) window = is_last ? e + 1 - size : e - size / 2;
         }
     }
-    struct eval_result got;
+    struct eval_result got, alone;
     struct err err = ERR_INIT;
     CHECK_OK(eval_run(model, data, data, options, &got, &err), err);
-    CHECK_INT(got.targets, encoder.targets);
+    CHECK_OK(eval_run(NULL, data, data, options, &alone, &err), err);
+    CHECK_INT(got.targets, twins[EVAL_ENCODER].targets);
+    CHECK_INT(alone.targets, got.targets);
     CHECK(got.targets > 50);
     CHECK(got.unseen > 0);
-    twin_check(&encoder, &got.encoder, KNOWN);
-    twin_check(&popular, &got.popular, KNOWN);
-    twin_check(&recent, &got.popular_recent, KNOWN);
+    int counted = 0;
+    for (int i = 0; i < N; i++)
+        counted += part.count[i] > 0;
+    CHECK_INT(alone.items, counted);
+    for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        twin_check(&twins[arm], &part, &got.arms[arm], KNOWN);
+        if (arm != EVAL_ENCODER) twin_check(&twins[arm], &part, &alone.arms[arm], counted);
+    }
+    CHECK_NEAR(alone.arms[EVAL_ENCODER].coverage[1], 0, 0);
     model_scratch_free(scratch);
 }
 
@@ -206,6 +294,48 @@ static void every_mask_and_protocol(void)
     train_data_free(data);
 }
 
+/* Three users, whose training parts are 1 2 3, 1 2 and 2 4; the last item of each is asked for. Counts: 2 three times, 1
+ * twice, 3 and 4 once. 3 and 4 are followed by nothing; 2 by 3 and by 4 once each, 3 first since it has the smaller index. */
+static void by_hand(void)
+{
+    struct train_data *data =
+        support_data("a 1\na 2\na 3\na 2\nb 1\nb 2\nb 3\nc 2\nc 4\nc 1\n", LOGFILE_PAIRS, NULL);
+    struct eval_options options = {.split = {TRAIN_LEAVE_ONE_OUT, 1},
+                                   .k = {1, 2},
+                                   .n_k = 2,
+                                   .window = 9,
+                                   .half_life_ms = 1000};
+    struct eval_result got;
+    struct err err = ERR_INIT;
+    CHECK_OK(eval_run(NULL, data, data, &options, &got, &err), err);
+    CHECK_INT(got.targets, 3);
+    CHECK_INT(got.items, 4);
+    /* Lists of popularity: 2 1, for all. Of Markov: after 3 (a) 2 1, after 2 (b) 3 4, after 4 (c) 2 1. */
+    const struct eval_metrics *popular = &got.arms[EVAL_POPULAR], *markov = &got.arms[EVAL_MARKOV];
+    CHECK_NEAR(popular->hr[0], 1.0 / 3, 1e-12);
+    CHECK_NEAR(popular->hr[1], 2.0 / 3, 1e-12);
+    CHECK_NEAR(popular->mrr[1], (1 + 0.5) / 3, 1e-12);
+    CHECK_NEAR(popular->precision[1], 1.0 / 3, 1e-12);
+    CHECK_NEAR(popular->f1[1], 4.0 / 9, 1e-12);
+    CHECK_NEAR(popular->coverage[1], 0.5, 1e-12);
+    CHECK_NEAR(popular->gini[0], 0.75, 1e-12); /* all on one of four */
+    CHECK_NEAR(popular->gini[1], 0.5, 1e-12);
+    CHECK_NEAR(popular->novelty[0], 0, 1e-12); /* every user met 2 */
+    CHECK_NEAR(popular->popularity[1], 2.5, 1e-12);
+    CHECK_NEAR(markov->hr[0], 2.0 / 3, 1e-12);
+    CHECK_NEAR(markov->mrr[1], (1 + 1 + 0.5) / 3, 1e-12);
+    CHECK_NEAR(markov->ndcg[1], (2 + 1 / log2(3)) / 3, 1e-12);
+    CHECK_NEAR(markov->coverage[1], 1, 1e-12);
+    CHECK_NEAR(markov->popularity[0], (3 + 1 + 3) / 3.0, 1e-12);
+    CHECK_NEAR(markov->novelty[0], log2(3) / 3, 1e-12); /* 3 was met by one of three */
+    options.mask = EVAL_MASK_HISTORY;
+    /* a met 1 2 3: 4, a miss. b met 1 2: 3. c met 2 4: 1. */
+    CHECK_OK(eval_run(NULL, data, data, &options, &got, &err), err);
+    CHECK_NEAR(got.arms[EVAL_MARKOV].hr[0], 2.0 / 3, 1e-12);
+    CHECK_NEAR(got.arms[EVAL_POPULAR].hr[0], 2.0 / 3, 1e-12);
+    train_data_free(data);
+}
+
 static void test_file_and_types(void)
 {
     struct train_data *past =
@@ -220,8 +350,8 @@ static void test_file_and_types(void)
     CHECK_INT(got.targets, 3);
     CHECK_INT(got.unseen, 1);
     CHECK_INT(got.first, 3);
-    CHECK_NEAR(got.popular.hr[0], 0, 0);           /* 77 first, then 2, 1 */
-    CHECK_NEAR(got.popular.hr[1], 1.0 / 3, 1e-12); /* a's 2 */
+    CHECK_NEAR(got.arms[EVAL_POPULAR].hr[0], 0, 0);           /* 77 first, then 2, 1 */
+    CHECK_NEAR(got.arms[EVAL_POPULAR].hr[1], 1.0 / 3, 1e-12); /* a's 2 */
     options.targets = 1u << EVENT_PURCHASE;
     CHECK_FAIL(eval_run(model, data, past, &options, &got, &err), err, ERR_FATAL);
     CHECK_CONTAINS(err.text, "nothing to predict");
@@ -232,6 +362,7 @@ static void test_file_and_types(void)
 
 int main(void)
 {
+    CASE(by_hand);
     CASE(every_mask_and_protocol);
     CASE(test_file_and_types);
     return 0;

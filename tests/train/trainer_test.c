@@ -56,11 +56,11 @@ static void learns_a_ring(void)
         struct err err = ERR_INIT;
         CHECK_OK(eval_run(model, data, data, &eval, &got, &err), err);
         printf("  %s: HR@1 %.3f, of popularity %.3f, best epoch %d\n", loss ? "sampled" : "full",
-               got.encoder.hr[0], got.popular.hr[0], result.best_epoch);
+               got.arms[EVAL_ENCODER].hr[0], got.arms[EVAL_POPULAR].hr[0], result.best_epoch);
         CHECK_INT(got.targets, 300);
         CHECK_INT(result.n_validation, 300);
-        CHECK(got.encoder.hr[0] > 0.8);
-        CHECK(got.popular.hr[0] < 0.2);
+        CHECK(got.arms[EVAL_ENCODER].hr[0] > 0.8);
+        CHECK(got.arms[EVAL_POPULAR].hr[0] < 0.2);
         CHECK(result.hr10 > 0.8);
         model_free(model);
     }
