@@ -14,10 +14,11 @@ enum { PROMILLE = 1000, JSON_MAX = 1 << 16 };
 
 static const char group_log[] = "Log", group_protocol[] = "Protocol";
 
-/* What a protocol predicts and masks; --mask, given, wins. */
+/* What a protocol predicts and masks; --mask and --min-events, given, win. */
 struct preset {
     enum train_protocol protocol; /* TRAIN_ALL: wants --test */
     enum eval_mask mask;
+    int min_events;
 };
 
 enum { NEXT_ITEM, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
@@ -26,12 +27,12 @@ static const char *const protocol_names[] = {"next-item", "leave-one-out", "lrur
                                              "sasrec",    "serenade",      "session-rec"};
 
 static const struct preset presets[] = {
-    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE},
-    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE},
-    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW},
-    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY},
-    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT},
-    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE},
+    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2},
+    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE, 2},
+    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW, 3},
+    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY, 3},
+    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT, 2},
+    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE, 2},
 };
 
 /* Without a model there is no encoder. With leave-one-out the targets are spread over all times: what is popular lately is no
@@ -90,6 +91,9 @@ static bool read_options(const struct options *flags, struct eval_options *o, st
     if (!read_split(flags, o, err)) return false;
     o->mask = options_is_set(flags, "mask") ? (enum eval_mask)options_enum(flags, "mask")
                                             : presets[options_enum(flags, "protocol")].mask;
+    o->min_events = options_is_set(flags, "min-events")
+                        ? (int)options_int(flags, "min-events")
+                        : presets[options_enum(flags, "protocol")].min_events;
     o->window = (int)options_int(flags, "window");
     o->half_life_ms = (int64_t)(options_number(flags, "half-life-days") * 86400000.0);
     return read_k(flags, o, err) && train_input_types(flags, "targets", &o->targets, err);
@@ -234,12 +238,14 @@ static const struct option_spec flags[] = {
      group_log},
     {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|leave-one-out|lrurec|sasrec|serenade|session-rec",
      "next-item: every event after --split-time, from all before it; leave-one-out: each user's last event. The others are "
-     "published protocols, see above; --mask and --window change them.", group_protocol},
+     "published protocols, see above; --mask and --min-events change them.", group_protocol},
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "The share of the log's time that the model was trained on.", group_protocol},
     {"mask", OPTION_ENUM, "none", 0, 0, "", "none|current|window|history",
      "What may not stand in a list: the newest item, those of the window, all that the user ever met. Published numbers "
      "differ in it. Default: the protocol's.", group_protocol},
+    {"min-events", OPTION_INT, "2", 2, 1000000, "events", NULL,
+     "leave-one-out: users with fewer are not predicted. lrurec and sasrec take 3.", group_protocol},
     {"targets", OPTION_LIST, "", 0, 0, "", NULL, "Event types that are predicted (view,purchase); default: all.", group_protocol},
     {"k", OPTION_LIST, "1,5,10,20", 0, 0, "", NULL, "List lengths.", group_protocol},
     {"window", OPTION_INT, "200", 2, 100000, "events", NULL,
@@ -262,7 +268,8 @@ const struct verb verb_eval = {
         "\n"
         "Protocols that published numbers were measured by:\n"
         "  lrurec       leave-one-out, the items of the window masked (--window 200, Beauty 50)\n"
-        "  sasrec       leave-one-out, all items of the user masked\n"
+        "  sasrec       leave-one-out, all items of the user masked; both: users of 3 events and "
+        "more\n"
         "  serenade     every next click of --test, the current item masked\n"
         "  session-rec  every next click of --test, nothing masked\n"
         "\n"

@@ -22,11 +22,15 @@ const char *const eval_arm_names[EVAL_ARMS] = {
 
 /* ---- which events ---- */
 
-size_t train__eval_first(const struct train_data *data, struct train_split split, int user)
+/* The first event of a user that may be predicted (its end when none). */
+static size_t first_target(const struct train_data *data, const struct eval_options *options,
+                           int user)
 {
+    struct train_split split = options->split;
     size_t begin = data->user_start[user], end = data->user_start[user + 1];
+    size_t least = options->min_events > 2 ? (size_t)options->min_events : 2;
+    if (split.protocol == TRAIN_LEAVE_ONE_OUT) return end - begin < least ? end : end - 1;
     if (end - begin < 2) return end;
-    if (split.protocol == TRAIN_LEAVE_ONE_OUT) return end - 1;
     size_t first = split.protocol == TRAIN_NEXT_ITEM ? train_split_end(data, split, user) : begin;
     return first > begin ? first : begin + 1;
 }
@@ -93,7 +97,7 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
     w->first = mem_alloc((size_t)data->n_users * sizeof *w->first);
     for (int u = 0; u < data->n_users; u++) {
         w->window[u] = data->user_start[u];
-        w->first[u] = train__eval_first(data, options->split, u);
+        w->first[u] = first_target(data, options, u);
     }
     for (int a = 0; a < EVAL_ARMS; a++) {
         if (a == EVAL_ENCODER && !model) continue;

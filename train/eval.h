@@ -72,8 +72,6 @@ struct train__query {
     size_t mask;   /* events [mask, event) are those whose items may not be listed */
 };
 
-/* The first event of a user that may be predicted (its end when none). */
-size_t train__eval_first(const struct train_data *data, struct train_split split, int user);
 /* Where the window begins once event `at` is in it: the older half goes when it is full (docs/STATE.md, rule 8). */
 size_t train__eval_window(const struct eval_options *options, size_t window_start, size_t at);
 bool train__eval_is_masked(const struct train__eval *eval, int32_t item);

@@ -209,6 +209,7 @@ struct eval_options {
     int k[EVAL_K_MAX]; /* ascending, 1..MODEL_MAX_K */
     int n_k;
     int window;           /* session.window: as the pipeline, the older half goes when it is full */
+    int min_events;       /* LEAVE_ONE_OUT: users with fewer events are not predicted; 0: 2 */
     uint32_t targets;     /* bit t: events of type t are predicted; 0: all */
     int64_t half_life_ms; /* of the recent popularity */
     /* Called now and then with the share done; may be NULL. */

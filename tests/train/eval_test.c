@@ -333,6 +333,12 @@ static void by_hand(void)
     CHECK_OK(eval_run(NULL, data, data, &options, &got, &err), err);
     CHECK_NEAR(got.arms[EVAL_MARKOV].hr[0], 2.0 / 3, 1e-12);
     CHECK_NEAR(got.arms[EVAL_POPULAR].hr[0], 2.0 / 3, 1e-12);
+    /* Only a has four events; it is still the training part of the others that counts. */
+    options.min_events = 4;
+    CHECK_OK(eval_run(NULL, data, data, &options, &got, &err), err);
+    CHECK_INT(got.targets, 1);
+    CHECK_INT(got.items, 4);
+    CHECK_NEAR(got.arms[EVAL_POPULAR].hr[0], 0, 0);
     train_data_free(data);
 }
 
