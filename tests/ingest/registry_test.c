@@ -143,7 +143,7 @@ static void a_shard_waits_and_goes_on(void)
     int64_t seconds = (int64_t)((clock_mono_ns() - start) / 1000000000u);
     CHECK_INT(early, 0);
     /* An id without an answer is not asked for again within a second. */
-    if (asked < 2 || asked > seconds + 2)
+    if (asked < 1 || asked > seconds + 2)
         test_fail(__FILE__, __LINE__, "%lld requests in %lld s", (long long)asked,
                   (long long)seconds);
     produce_by(&app, 1, 1, 5); /* the other shard, by an id that is known */
@@ -177,7 +177,6 @@ static void a_held_record_does_not_outlive_its_assignment(void)
 {
     struct err err = ERR_INIT;
     struct app app, other;
-    uint64_t until = clock_mono_ns() + 30000000000u;
     codec_renew();
     app_init(&app, &cluster, 1, 1);
     app.next[0][0] = 0;
@@ -190,6 +189,7 @@ static void a_held_record_does_not_outlive_its_assignment(void)
     app.next[0][0] = 2; /* the last three were not written down */
     other = app;
     other.assigned = 0;
+    uint64_t until = clock_mono_ns() + 60000000000u;
     CHECK_OK(app_try_open(&other, &cluster, &err), err);
     while (other.assigned == 0 && clock_mono_ns() < until) {
         CHECK_OK(ingest_serve(app.ingest, 10, &err), err);
@@ -197,10 +197,10 @@ static void a_held_record_does_not_outlive_its_assignment(void)
     }
     CHECK(other.assigned > 0);
     app_close(&other);
-    app.assigned = 0;
-    while (app.assigned < PARTITIONS && clock_mono_ns() < until)
+    CHECK(app.revoked >= PARTITIONS);
+    while (app.assigned - app.revoked < PARTITIONS && clock_mono_ns() < until)
         CHECK_OK(ingest_serve(app.ingest, 50, &err), err);
-    CHECK_INT(app.assigned, PARTITIONS);
+    CHECK_INT(app.assigned - app.revoked, PARTITIONS);
     flag_lower(&registry.away);
     CHECK_INT(poll_for(&app, 0, 4, 20000), 4);
     CHECK_INT(app.next[0][0], 6);
