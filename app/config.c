@@ -64,7 +64,7 @@ const struct option_spec app_config_specs[] = {
      "State and positions are written at least so often; sooner when there is little to do. Longer: less "
      "writing under load, more to replay after a crash.",
      group_processing},
-    {"batch.max.events", OPTION_INT, "256", 1, 4096, "events", NULL,
+    {"batch.max.events", OPTION_INT, "1024", 1, 4096, "events", NULL,
      "Events computed together when they wait in the queue. An idle stream is served one by one whatever this says.",
      group_processing},
     {"max.in.flight.epochs", OPTION_INT, "8", 1, 1024, "epochs", NULL,
