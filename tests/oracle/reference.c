@@ -171,10 +171,10 @@ static int popular_top(struct reference *r, int32_t partition, struct str tenant
         for (int i = 0; i < r->n_items; i++) {
             const struct reference_item *item = &r->items[i];
             if (item->partition != partition || !str_equal(str_of(item->tenant), tenant)) continue;
-            if (is_in(excluded, n_excluded, item->key) || is_in(keys, found, item->key)) continue;
             bool better = !best || item->log_count > best->log_count ||
                           (item->log_count == best->log_count && item->key < best->key);
-            if (better) best = item;
+            if (!better || is_in(keys, found, item->key)) continue;
+            if (!is_in(excluded, n_excluded, item->key)) best = item;
         }
         if (!best) break;
         keys[found++] = best->key;

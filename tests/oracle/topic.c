@@ -2,6 +2,7 @@
 #include "tests/oracle/topic.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -43,35 +44,72 @@ static void record_add(struct topic *topic, int *cap, rd_kafka_message_t *messag
     };
 }
 
-/* Everything below the high watermark as it is at the start. */
-static bool partition_read(rd_kafka_t *client, struct topic *topic, int *cap, const char *name,
-                           int32_t partition, struct err *err)
+/* The partitions below the high watermarks as they are at the start; offset: where to read from. */
+static bool ends_query(rd_kafka_t *client, const char *name, rd_kafka_topic_partition_list_t *list,
+                       int64_t *high, struct err *err)
 {
-    int64_t low, high, next;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(client, name, partition, &low, &high, TIMEOUT_MS);
-    if (code) {
-        rd_kafka_topic_partition_list_destroy(list);
-        return err_set(err, ERR_FATAL, "%s/%d: %s", name, (int)partition, rd_kafka_err2str(code));
+    for (int32_t p = 0; p < list->cnt; p++) {
+        int64_t low;
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(client, name, p, &low, &high[p], TIMEOUT_MS);
+        if (code) return err_set(err, ERR_FATAL, "%s/%d: %s", name, (int)p, rd_kafka_err2str(code));
+        list->elems[p].offset = low;
     }
-    rd_kafka_topic_partition_list_add(list, name, partition)->offset = low;
-    (void)rd_kafka_assign(client, list);
-    rd_kafka_topic_partition_list_destroy(list);
-    for (next = low; next < high;) {
+    return true;
+}
+
+/* Reads until each partition has come to its end. next (partitions): the first offset not seen yet. */
+static bool records_read(rd_kafka_t *client, struct topic *topic, const char *name, int64_t *next,
+                         const int64_t *high, struct err *err)
+{
+    int cap = 0, open = 0;
+    for (int32_t p = 0; p < topic->partitions; p++)
+        open += next[p] < high[p];
+    while (open > 0) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(client, TIMEOUT_MS);
         if (!message)
-            return err_set(err, ERR_FATAL, "%s/%d: nothing after offset %lld", name, (int)partition,
-                           (long long)next);
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            next = message->offset;
-        } else if (!message->err) {
-            if (message->offset < high) record_add(topic, cap, message);
-            next = message->offset + 1;
+            return err_set(err, ERR_FATAL, "%s: %d partitions do not come to their end", name,
+                           open);
+        int32_t p = message->partition;
+        bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, was_open = false;
+        if (!message->err || is_end) {
+            was_open = next[p] < high[p];
+            if (!is_end && message->offset < high[p]) record_add(topic, &cap, message);
+            next[p] = message->offset + !is_end;
+            open -= was_open && next[p] >= high[p];
         }
         rd_kafka_message_destroy(message);
     }
     return true;
+}
+
+/* By partition, then offset. */
+static int record_compare(const void *a, const void *b)
+{
+    const struct topic_record *x = a, *y = b;
+    if (x->partition != y->partition) return x->partition < y->partition ? -1 : 1;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* All partitions at once: one after the other, each waits for the client to find its way anew. */
+static bool partitions_read(rd_kafka_t *client, struct topic *topic, const char *name,
+                            struct err *err)
+{
+    size_t n = (size_t)topic->partitions;
+    int64_t *high = mem_zalloc(n * sizeof *high), *next = mem_zalloc(n * sizeof *next);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(topic->partitions);
+    for (int32_t p = 0; p < topic->partitions; p++)
+        rd_kafka_topic_partition_list_add(list, name, p);
+    bool ok = ends_query(client, name, list, high, err);
+    for (size_t p = 0; ok && p < n; p++)
+        next[p] = list->elems[p].offset;
+    if (ok) (void)rd_kafka_assign(client, list);
+    ok = ok && records_read(client, topic, name, next, high, err);
+    if (topic->n) qsort(topic->records, (size_t)topic->n, sizeof *topic->records, record_compare);
+    rd_kafka_topic_partition_list_destroy(list);
+    mem_free(high);
+    mem_free(next);
+    return ok;
 }
 
 static int partitions_of(rd_kafka_t *client, const char *name)
@@ -90,7 +128,6 @@ static int partitions_of(rd_kafka_t *client, const char *name)
 bool topic_read(struct topic *topic, const char *bootstrap, const char *name, struct err *err)
 {
     char text[256];
-    int cap = 0;
     bool ok = true;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     *topic = (struct topic){0};
@@ -98,14 +135,14 @@ bool topic_read(struct topic *topic, const char *bootstrap, const char *name, st
     (void)rd_kafka_conf_set(conf, "group.id", "freshet-oracle", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "enable.auto.commit", "false", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "enable.partition.eof", "true", text, sizeof text);
+    (void)rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "isolation.level", "read_committed", text, sizeof text);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     if (!client) return err_set(err, ERR_FATAL, "%s", text);
     (void)rd_kafka_poll_set_consumer(client);
     topic->partitions = partitions_of(client, name);
     if (topic->partitions == 0) ok = err_set(err, ERR_FATAL, "topic %s does not exist", name);
-    for (int32_t p = 0; ok && p < topic->partitions; p++)
-        ok = partition_read(client, topic, &cap, name, p, err);
+    ok = ok && partitions_read(client, topic, name, err);
     (void)rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
     return ok;
