@@ -2,11 +2,16 @@
  * nothing is missing. Needs a small file system of its own: root and tmpfs, else it is skipped, loudly. */
 #include "tests/state/fixture.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sync.h"
+
+#define MOUNT_NAME "freshet-test-" /* and the process id: the source of the mount */
 
 enum { DISK_MIB = 32, BALLAST_MIB = 14, USERS = 400, ROUNDS = 2, WAIT_MS = 20000 };
 
@@ -119,26 +124,78 @@ static void test_disk_full(void)
     state_close(state);
 }
 
+static void folder_unmount(const char *mounted)
+{
+    (void)umount2(mounted, MNT_DETACH);
+    (void)rmdir(mounted);
+}
+
 /* Also when a check failed. */
 static void unmount(void)
 {
-    (void)umount2(disk, MNT_DETACH);
-    (void)rmdir(disk);
+    folder_unmount(disk);
+}
+
+/* A test that was killed leaves its file system mounted. The source names the process, so that one that lives keeps its own. */
+static void unmount_stale(void)
+{
+    char line[1024], mounted[512];
+    int pid;
+    FILE *mounts = fopen("/proc/self/mounts", "r");
+    CHECK(mounts != NULL);
+    while (fgets(line, sizeof line, mounts)) {
+        if (sscanf(line, MOUNT_NAME "%d %511s tmpfs", &pid, mounted) != 2 || pid <= 0) continue;
+        if (kill(pid, 0) == 0 || errno != ESRCH) continue;
+        folder_unmount(mounted);
+        printf("  unmounted %s, which process %d left behind\n", mounted, pid);
+    }
+    (void)fclose(mounts);
+}
+
+static bool disk_mount(const char *at, const char *size_option)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, MOUNT_NAME "%d", (int)getpid());
+    return mount(name, at, "tmpfs", 0, size_option) == 0;
+}
+
+/* The mount of a process that was killed goes, ours stays. */
+static void test_stale_mount(void)
+{
+    char stale[256];
+    struct stat before, after;
+    fixture_folder(stale, sizeof stale);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        if (disk_mount(stale, "size=1m")) (void)kill(getpid(), SIGKILL);
+        _exit(1);
+    }
+    int status = 0;
+    CHECK_INT(waitpid(child, &status, 0), child);
+    CHECK(WIFSIGNALED(status));
+    CHECK(stat(disk, &before) == 0);
+    unmount_stale();
+    CHECK(stat(stale, &after) != 0);
+    CHECK(stat(disk, &after) == 0);
+    CHECK_INT(after.st_dev, before.st_dev);
 }
 
 int main(void)
 {
     char size[32];
+    unmount_stale();
     fixture_folder(disk, sizeof disk);
     (void)snprintf(folder, sizeof folder, "%s/store", disk);
     (void)snprintf(ballast, sizeof ballast, "%s/ballast", disk);
     (void)snprintf(size, sizeof size, "size=%dm", DISK_MIB);
-    if (mount("freshet-test", disk, "tmpfs", 0, size) != 0) {
+    if (!disk_mount(disk, size)) {
         printf("SKIPPED: test_disk_full cannot mount a tmpfs here (run it as root)\n");
         (void)rmdir(disk);
         return 0;
     }
     CHECK(atexit(unmount) == 0);
+    CASE(test_stale_mount);
     CASE(test_disk_full);
     return 0;
 }
