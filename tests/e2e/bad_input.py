@@ -590,7 +590,7 @@ def main():
             outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
     finally:
         world.stop()
-        if not args.keep:
+        if not args.keep and outcomes and "failed" not in outcomes:
             shutil.rmtree(work, ignore_errors=True)
     failed = outcomes.count("failed")
     print(f"{outcomes.count('passed')} passed, {failed} failed, {outcomes.count('skipped')} skipped")

@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from faults import Broker  # noqa: E402
+from faults import Broker, end_on_sigterm  # noqa: E402
 
 EVENTS, RUNS = 600, 12
 HEADER = 61  # bytes of a record batch, magic 2, before its records
@@ -125,9 +125,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
     args = parser.parse_args()
+    end_on_sigterm()
     work = tempfile.mkdtemp(prefix="freshet-damaged-")
     broker = Broker(work)
-    failed = 0
+    failed, came_to_end = 0, False
     try:
         broker.call("start")
         for how in ("crc", "compression"):
@@ -135,10 +136,12 @@ def main():
                 one(os.path.join(args.bin, "freshet"), broker, work, how)
             except AssertionError as error:
                 failed += 1
-                print(f"FAILED {how}: {error}", flush=True)
+                print(f"FAILED {how}: {error}; its folder is {work}", flush=True)
+        came_to_end = True
     finally:
         broker.call("stop")
-        shutil.rmtree(work, ignore_errors=True)
+        if came_to_end and not failed:
+            shutil.rmtree(work, ignore_errors=True)
     print(f"{2 - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -9,9 +9,13 @@ through scripts/kafka on loopback and stops it at the end. All scenarios read on
 letters and store.
 
 A scenario of kind "holds" passes when the oracle finds nothing wrong; one of kind "caught" runs with a planted bug and passes
-when the oracle finds something. Ends with a line `N passed, N failed`.
+when the oracle finds something. A scenario that is about kills fails when it had fewer than nine tenths of --kills. Ends with a
+line `N passed, N failed, N skipped`. The working folder goes away unless something failed.
+
+Scenarios, about 10 to 30 s each: SCENARIOS_HELP
 """
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -38,6 +42,16 @@ POINTS = {
     "in_write": 0.9,
     "written": 1.0,
 }
+CHANCE = {**POINTS, "between_writes": 0.9}  # only the program with a planted bug passes the last
+FEED = 200  # events before each further start, once the shared topic has been read to its end
+MISSES = 5  # starts in a row that come to the end without a kill: the point is not reached
+LATE = "did not come to the end in 180 s"
+MOUNT = "freshet-faults-"  # with the process id: the source of a mounted tmpfs
+
+# trouble: "" or what went wrong.
+Outcome = collections.namedtuple("Outcome", "text trouble kills", defaults=(0,))
+# counts_kills: whether few kills are a failure.
+Scenario = collections.namedtuple("Scenario", "name kind run counts_kills", defaults=(False,))
 
 
 def free_port():
@@ -51,6 +65,24 @@ def free_port():
                 return port
             except OSError:
                 continue
+
+
+def is_alive(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def unmount_stale():
+    """Takes away what a run that was killed left mounted."""
+    with open("/proc/self/mounts") as mounts:
+        for source, folder in (line.split()[:2] for line in mounts):
+            pid = source[len(MOUNT):]
+            if source.startswith(MOUNT) and pid.isdigit() and not is_alive(pid):
+                subprocess.run(["umount", folder], check=False)
+
+
+def end_on_sigterm():
+    """A time limit ends a driver like an error: what it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
 
 class Broker:
@@ -73,6 +105,8 @@ class Bench:
         self.args, self.work = args, work
         self.broker = Broker(work)
         self.rng = random.Random(args.seed)
+        self.least_kills = args.kills * 9 // 10
+        self.processes = []  # those that may still run
 
     def program(self, name):
         return os.path.join(self.args.bin, name)
@@ -122,14 +156,27 @@ class Bench:
         for name in ("FRESHET_KILL_AT", "FRESHET_MUTANT"):
             env.pop(name, None)
         if kill_at:
-            env["FRESHET_KILL_AT"] = f"{kill_at}:{POINTS.get(kill_at, 0.3)}:{seed}"
+            env["FRESHET_KILL_AT"] = f"{kill_at}:{CHANCE[kill_at]}:{seed}"
         if mutant:
             env["FRESHET_MUTANT"] = mutant
         command = [self.program("freshet"), "run", "--idle", str(idle)]
         for key, value in settings.items():
             command += ["--set", f"{key}={value}"]
-        log = open(os.path.join(self.work, settings["application.id"] + ".log"), "ab")
-        return subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        with open(os.path.join(self.work, settings["application.id"] + ".log"), "ab") as log:
+            return self.spawn(command, log, env)
+
+    def spawn(self, command, log, env=None):
+        self.processes = [process for process in self.processes if process.poll() is None]
+        self.processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
+        return self.processes[-1]
+
+    def stop(self):
+        """Stops all that was started."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.broker.call("stop")
 
     def finish(self, settings, mutant=""):
         """Runs to the end of the topic without kills."""
@@ -142,7 +189,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return "did not come to the end in 180 s"
+            return LATE
         return "" if code == 0 else f"exit {code}"
 
     def log_text(self, settings):
@@ -157,28 +204,36 @@ class Bench:
         for key, value in self.settings("prepare").items():
             command += ["--set", f"{key}={value}"]
         with open(os.path.join(self.work, "simulate.log"), "ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
+            process = self.spawn(command, log)
         try:
             yield
-        finally:
-            if process.wait(timeout=180) != 0:
-                raise RuntimeError("freshet simulate failed, see simulate.log")
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait(timeout=180) != 0:
+            raise RuntimeError("freshet simulate failed, see simulate.log")
 
     def kill_at_point(self, settings, point, mutant="", kills=None):
-        """Restarts it until it was killed often enough or came to the end; returns the number of kills."""
-        killed = 0
-        for _ in range(kills or self.args.kills):
+        """Restarts it until it was killed often enough; returns the number of kills and the trouble. Each kill may let some events
+        through: when all have been, more come before each start."""
+        kills = kills or self.args.kills
+        killed = misses = 0
+        at_end = False
+        while killed < kills and misses < MISSES:
+            if at_end:
+                with self.more_coming(FEED, rate=100000):
+                    pass
             process = self.start(settings, point, mutant, self.rng.getrandbits(30))
-            try:
-                code = process.wait(timeout=120)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                break
-            if code != -signal.SIGKILL:
-                break
-            killed += 1
-        return killed
+            trouble = self.wait(process)
+            if process.returncode == 0:
+                at_end = True
+                misses += 1
+            elif process.returncode == -signal.SIGKILL and trouble != LATE:
+                killed += 1
+                misses = 0
+            else:
+                return killed, f"{trouble} after {killed} kills, see {settings['application.id']}.log"
+        return killed, ""
 
     def oracle(self, settings):
         command = [self.program("oracle")]
@@ -189,35 +244,41 @@ class Bench:
             raise RuntimeError(done.stderr)
         return json.loads(done.stdout), done.stderr
 
-    # ---- scenarios: each returns (settings, text, trouble) ----
+    # ---- scenarios: each returns an Outcome ----
 
     def plain(self, settings):
-        return "no fault", self.finish(settings)
+        return Outcome("no fault", self.finish(settings))
 
     def point(self, settings, name):
-        killed = 0
-        if name == "opened":  # nothing moves before it: get on by other kills in between
-            for _ in range(self.args.kills // 4):
-                killed += self.kill_at_point(settings, name, kills=1)
-                self.kill_at_point(settings, "written", kills=1)
+        if name == "opened":
+            killed, trouble = self.kill_at_opened(settings)
         else:
-            killed = self.kill_at_point(settings, name)
-        trouble = self.finish(settings)
-        if not trouble and killed == 0:
-            trouble = "was never killed: the point is not reached"
-        return f"{killed} kills", trouble
+            killed, trouble = self.kill_at_point(settings, name)
+        return Outcome(f"at {name}", trouble or self.finish(settings), killed)
+
+    def kill_at_opened(self, settings):
+        """Nothing moves before this point: each third time a kill at another one, not counted, lets some events through."""
+        total = 0
+        for i in range(self.args.kills):
+            killed, trouble = self.kill_at_point(settings, "opened", kills=1)
+            total += killed
+            if not trouble and i % 3 == 2:
+                _, trouble = self.kill_at_point(settings, "written", kills=1)
+            if trouble or not killed:
+                break
+        return total, trouble
 
     def random_kills(self, settings):
-        killed = 0
-        with self.more_coming(6000, rate=300):
-            end = time.time() + 20
-            while time.time() < end:
+        rate, shortest, longest = 300, 0.2, 1.2
+        with self.more_coming(int(rate * (shortest + longest) / 2 * self.args.kills), rate):
+            for _ in range(self.args.kills):
                 process = self.start(settings, idle=30000)
-                time.sleep(self.rng.uniform(0.2, 1.5))
+                time.sleep(self.rng.uniform(shortest, longest))
+                if process.poll() is not None:
+                    return Outcome("at random times", f"ended by itself with {process.returncode}")
                 process.kill()
                 process.wait()
-                killed += 1
-        return f"{killed} kills at random times while events came", self.finish(settings)
+        return Outcome("at random times while events came", self.finish(settings), self.args.kills)
 
     def broker_restarts(self, settings):
         process = self.start(settings, idle=6000)
@@ -230,13 +291,14 @@ class Bench:
                     self.broker.call("start")
                 restarts += 1
         trouble = self.wait(process)
-        return f"{restarts} broker restarts while events came", trouble or self.finish(settings)
+        return Outcome(f"{restarts} broker restarts while events came", trouble or self.finish(settings))
 
     def disk_full(self, settings):
         folder = settings["state.dir"]
         os.makedirs(folder, exist_ok=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], capture_output=True).returncode:
-            return "SKIP", "cannot mount a tmpfs here"
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", f"{MOUNT}{os.getpid()}", folder],
+                          capture_output=True).returncode:
+            return Outcome("SKIP", "cannot mount a tmpfs here")
         ballast = os.path.join(folder, "ballast")
         # A small store writes into new files all the time; a large one has room set aside in its log.
         process = self.start(dict(settings, **{"rocksdb.memory.max.bytes": "8MiB"}), idle=6000)
@@ -257,9 +319,9 @@ class Bench:
             filler.join()
             os.unlink(ballast)
         if ended is not None:
-            return "disk full", f"ended with {ended} instead of waiting, see {settings['application.id']}.log"
+            return Outcome("disk full", f"ended with {ended} instead of waiting, see {settings['application.id']}.log")
         trouble = self.wait(process) or ("" if noticed else "the disk was never too full")
-        return "disk full while events came", trouble or self.finish(settings)
+        return Outcome("disk full while events came", trouble or self.finish(settings))
 
     @staticmethod
     def fill(path, done):
@@ -272,61 +334,78 @@ class Bench:
                     time.sleep(0.005)
 
     def mutant(self, settings, name, point):
+        killed, trouble = 0, ""
         if name == "auto_offset_reset_latest":
-            self.kill_at_point(settings, "written", kills=1)
+            killed, trouble = self.kill_at_point(settings, "written", kills=1)
             process = self.start(settings, mutant=name, idle=4000)
             time.sleep(2.0)
             with self.more_coming(2000, rate=1000):
                 pass
-            self.wait(process)
+            trouble = trouble or self.wait(process)
         elif point:
-            self.kill_at_point(settings, point, mutant=name, kills=10)
-        return f"planted {name}", self.finish(settings, mutant="" if point else name)
+            if name == "offset_in_second_write":  # its second write follows the first at once: no epoch may wait between them
+                settings["max.in.flight.epochs"] = "1"
+            killed, trouble = self.kill_at_point(settings, point, mutant=name, kills=10)
+        return Outcome(f"planted {name}", trouble or self.finish(settings, mutant="" if point else name), killed)
 
 
-SCENARIOS = [("plain", "holds", lambda b, s: b.plain(s))]
+SCENARIOS = [Scenario("plain", "holds", lambda b, s: b.plain(s))]
 for at in POINTS:
-    SCENARIOS.append((f"kill_{at}", "holds", lambda b, s, at=at: b.point(s, at)))
+    SCENARIOS.append(Scenario(f"kill_{at}", "holds", lambda b, s, at=at: b.point(s, at), counts_kills=True))
 SCENARIOS += [
-    ("random_kills", "holds", lambda b, s: b.random_kills(s)),
-    ("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),
-    ("disk_full", "holds", lambda b, s: b.disk_full(s)),
-    ("state_before_ack", "caught", lambda b, s: b.mutant(s, "state_before_ack", "written")),
-    ("offset_in_second_write", "caught", lambda b, s: b.mutant(s, "offset_in_second_write", "between_writes")),
-    ("auto_offset_reset_latest", "caught", lambda b, s: b.mutant(s, "auto_offset_reset_latest", "written")),
-    ("skip_on_decode_error", "caught", lambda b, s: b.mutant(s, "skip_on_decode_error", "")),
-    ("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
+    Scenario("random_kills", "holds", lambda b, s: b.random_kills(s), counts_kills=True),
+    Scenario("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),
+    Scenario("disk_full", "holds", lambda b, s: b.disk_full(s)),
+    Scenario("state_before_ack", "caught", lambda b, s: b.mutant(s, "state_before_ack", "written")),
+    Scenario("offset_in_second_write", "caught", lambda b, s: b.mutant(s, "offset_in_second_write", "between_writes")),
+    Scenario("auto_offset_reset_latest", "caught", lambda b, s: b.mutant(s, "auto_offset_reset_latest", "written")),
+    Scenario("skip_on_decode_error", "caught", lambda b, s: b.mutant(s, "skip_on_decode_error", "")),
+    Scenario("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
 ]
 
 
-def run_one(bench, name, kind, scenario):
+def judge(bench, scenario, outcome, settings):
+    """(trouble, the oracle's numbers as text)"""
+    if outcome.trouble:
+        return outcome.trouble, ""
+    verdict, shown = bench.oracle(settings)
+    numbers = "".join(f" {key}={value}" for key, value in verdict.items())
+    wrong = verdict["wrong"]
+    if scenario.kind == "holds" and wrong:
+        return f"{wrong} differences\n{shown}", numbers
+    if scenario.kind == "caught" and not wrong:
+        return "the oracle did not notice", numbers
+    if scenario.counts_kills and outcome.kills < bench.least_kills:
+        return f"{outcome.kills} kills, at least {bench.least_kills} are wanted", numbers
+    return "", numbers
+
+
+def run_one(bench, scenario):
     """Prints one line; returns True when it passed, None when it was skipped."""
-    settings = bench.settings(name)
-    settings["state.dir"] = os.path.join(bench.work, "state-" + name)
+    settings = bench.settings(scenario.name)
+    folder = settings["state.dir"] = os.path.join(bench.work, "state-" + scenario.name)
     started = time.time()
     bench.verb("topics", "create", "--partitions", str(PARTITIONS), settings=settings)
-    text, trouble = scenario(bench, settings)
-    verdict, shown = {}, ""
-    if text == "SKIP":
-        print(f"SKIP {name}: {trouble}", flush=True)
-        return None
+    try:
+        outcome = scenario.run(bench, settings)
+        if outcome.text == "SKIP":
+            print(f"SKIP {scenario.name}: {outcome.trouble}", flush=True)
+            return None
+        trouble, numbers = judge(bench, scenario, outcome, settings)
+    finally:
+        if os.path.ismount(folder):
+            subprocess.run(["umount", folder], capture_output=True)
+    print(f"{'FAILED' if trouble else 'ok    '} {scenario.name}: {outcome.text}, kills={outcome.kills}{numbers} "
+          f"({time.time() - started:.1f} s)" + (f": {trouble}" if trouble else ""), flush=True)
     if not trouble:
-        verdict, shown = bench.oracle(settings)
-        wrong = verdict["wrong"]
-        if kind == "holds" and wrong:
-            trouble = f"{wrong} differences\n{shown}"
-        if kind == "caught" and not wrong:
-            trouble = "the oracle did not notice"
-    numbers = " ".join(f"{key}={value}" for key, value in verdict.items())
-    print(f"{'FAILED' if trouble else 'ok    '} {name}: {text}, {numbers} ({time.time() - started:.1f} s)"
-          + (f": {trouble}" if trouble else ""), flush=True)
-    subprocess.run(["umount", settings["state.dir"]], capture_output=True)
-    shutil.rmtree(settings["state.dir"], ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return not trouble
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [scenario.name for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(description=__doc__.replace("SCENARIOS_HELP", " ".join(names)),
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED", random.SystemRandom().getrandbits(30))))
     parser.add_argument("--events", type=int, default=20000)
@@ -334,28 +413,27 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
     parser.add_argument("scenarios", nargs="*")
     args = parser.parse_args()
-    unknown = set(args.scenarios) - {name for name, _, _ in SCENARIOS}
+    unknown = set(args.scenarios) - set(names)
     if unknown:
         sys.exit(f"unknown scenarios: {', '.join(sorted(unknown))}")
+    end_on_sigterm()
+    unmount_stale()
     work = tempfile.mkdtemp(prefix="freshet-faults-")
     print(f"SEED={args.seed} work={work}", flush=True)
     bench = Bench(args, work)
-    passed = failed = skipped = 0
+    outcomes, came_to_end = [], False
     try:
         bench.prepare()
-        for name, kind, scenario in SCENARIOS:
-            if args.scenarios and name not in args.scenarios:
-                continue
-            outcome = run_one(bench, name, kind, scenario)
-            passed += outcome is True
-            failed += outcome is False
-            skipped += outcome is None
+        for scenario in SCENARIOS:
+            if not args.scenarios or scenario.name in args.scenarios:
+                outcomes.append(run_one(bench, scenario))
+        came_to_end = True
     finally:
-        bench.broker.call("stop")
-        if not args.keep and not failed:
+        bench.stop()
+        if came_to_end and False not in outcomes and not args.keep:
             shutil.rmtree(work, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    sys.exit(1 if failed else 0)
+    print(f"{outcomes.count(True)} passed, {outcomes.count(False)} failed, {outcomes.count(None)} skipped")
+    sys.exit(1 if False in outcomes else 0)
 
 
 if __name__ == "__main__":

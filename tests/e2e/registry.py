@@ -170,7 +170,7 @@ def main():
     finally:
         world.stop()
         subprocess.run([tool, "stop", "--dir", folder], capture_output=True, timeout=60)
-        if not args.keep:
+        if not args.keep and outcomes and "failed" not in outcomes:
             shutil.rmtree(work, ignore_errors=True)
     failed = outcomes.count("failed")
     print(f"{outcomes.count('passed')} passed, {failed} failed, {outcomes.count('skipped')} skipped")
