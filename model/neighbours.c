@@ -319,8 +319,8 @@ void model_neighbours_add(struct model_neighbours *x, uint64_t id, uint64_t key,
 /* ---- the query ---- */
 
 struct head {
-    uint32_t node;
     double share; /* of sim */
+    uint32_t node;
     int steps;
 };
 

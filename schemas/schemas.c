@@ -337,19 +337,19 @@ void schemas_erasure_encode(const struct schemas *schemas, const struct erasure 
 
 /* A record that we write: its file, and where a registry keeps it. */
 struct builtin {
-    enum schemas_builtin id;
     const struct target *target;
     const char *text;
     const size_t *len;
     const char *full_name;
     size_t topic; /* offset in struct schemas_options of the topic's name, which may be NULL */
+    enum schemas_builtin id;
     bool without_topic; /* auto_register registers it under its full name when no topic is named */
 };
 
 #define BUILTIN(id, target, stem, name, topic, without)                                            \
     {                                                                                              \
-        id, &schemas__target_##target, schemas__avsc_##stem, &schemas__avsc_##stem##_len,          \
-            "freshet." name, offsetof(struct schemas_options, topic), without                      \
+        &schemas__target_##target, schemas__avsc_##stem, &schemas__avsc_##stem##_len,              \
+            "freshet." name, offsetof(struct schemas_options, topic), id, without                  \
     }
 static const struct builtin builtins[] = {
     BUILTIN(SCHEMAS_EVENT, event, event, "Event", events_topic, true),
