@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/sync.h"
 
-/* A batch of fewer records is a light load; then an epoch stays open for LIGHT_MS at most. */
+/* A batch of fewer records, unless it is full, is a light load; then an epoch stays open for LIGHT_MS at most. */
 enum { LIGHT_RECORDS = 32, LIGHT_MS = 50 };
 enum { PARTITIONS_MAX = 4096, MOVES_FIRST = 64, DISK_RETRY_MS = 500, POLL_FINISH_MS = 20 };
 
@@ -124,7 +124,7 @@ void epochs_moved(struct epochs *epochs, const struct ingest_batch *in)
     }
     /* Under load a user who comes back within the interval is written once; else nothing is gained by waiting, and short writes
      * stall the next events less. */
-    bool is_busy = in->n >= LIGHT_RECORDS;
+    bool is_busy = in->n >= LIGHT_RECORDS || in->n == epochs->settings->batch_max;
     epochs->interval_ms = epochs->settings->commit_interval_ms;
     if (!is_busy && epochs->interval_ms > LIGHT_MS) epochs->interval_ms = LIGHT_MS;
     if (!epochs->opened_ms) epochs->opened_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);

@@ -52,7 +52,7 @@ static bool tick(void *context, struct err *err)
     return !(runner->idle_limit_ms && is_caught_up && runner->idle_ms >= runner->idle_limit_ms);
 }
 
-/* One JSON object on stdout: everything that was counted, for scripts. */
+/* CPU time of the process so far, all threads. */
 static double cpu_seconds(void)
 {
     struct rusage used;
@@ -61,7 +61,7 @@ static double cpu_seconds(void)
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-/* cpu_s: of all threads since the pipeline was open. */
+/* One JSON object on stdout: everything that was counted, for scripts. cpu_s: of all threads since the pipeline was open. */
 static void report_print(const struct stats *stats, double cpu_s)
 {
     printf("{\"records\":%llu,\"events\":%llu,\"lists\":%llu,\"replayed\":%llu,\"duplicates\":%llu,"
