@@ -26,6 +26,16 @@ struct model__scan_user {
     float threshold; /* scan_hits only */
 };
 
+/* Keys and values of one head of attention, as one user has them (encoder_attention.c): n columns and rows in use. */
+struct model__head {
+    int d;               /* columns of a head */
+    int n;               /* positions, at least 1 */
+    int stride;          /* of keys, a multiple of 16 and at least n */
+    int width;           /* from one row of values to the next */
+    const float *keys;   /* (d,stride): a column for each position; any bits behind the n */
+    const float *values; /* (n,width): the first d columns are this head's */
+};
+
 /* All tables give the same bits, and for the scan the same numbers up to user_code_max; the orders of operations are those of the invariant in model.h. Arrays
  * of a kernel do not overlap. n, m, D, H are multiples of 16. Thread: any. */
 struct model__kernels {
@@ -41,6 +51,16 @@ struct model__kernels {
     /* One step of one user's recurrence: h <- lambda h + gamma u. h, u (2H): real then imaginary parts;
      * lambda (3H): real, imaginary, gamma. */
     void (*recur)(int H, const float *lambda, const float *u, float *h);
+    /* out = softmax over the n positions of (query * scale) keys, times values; query, out (d). weight (stride) is
+     * overwritten. In this order of operations:
+     *   weight[s] = fma over j = 0..d-1 of (query[j] * scale) keys[j,s], from 0
+     *   weight[s] = exp(weight[s] - largest); their sum in 16 chains
+     *   out[j]    = weight[s] values[s,j] in 4 chains, s into chain s % 4 by fma, ((0 + 2) + (1 + 3)) * (1 / sum) */
+    void (*attend)(const struct model__head *head, float scale, const float *query, float *weight,
+                   float *out);
+    /* out[r,i] = fma(x[r,i], turn[i], other[r,i] * turn[n + i]): rows of n, turned. turn (2,n); x, other, out (rows,n). */
+    void (*turn)(int rows, int n, const float *turn, const float *x, const float *other,
+                 float *out);
     /* The dot product in 16 chains. a, b (D). */
     float (*dot)(int D, const float *a, const float *b);
     /* out[i] = dot of a[i] (D) and b[i] (D), n of them. */

@@ -32,4 +32,18 @@ enum {
 
 #define MODEL__SQRT_HALF 0x1.6a09e6p-1f
 
+/* exp(x) = 2^k (1 + r + r^2 Q(r)) for x <= 0, k = x / ln 2 rounded to a whole number, r = x - k ln 2 in two fma; Q by
+ * Horner's rule in fma. k is read from the low bits of x / ln 2 + ROUND. Below LEAST it is exp(LEAST), 4e-38. Q fitted as
+ * above: at most 3e-9 from exp before the roundings of float32 (kernels_test.c). */
+#define MODEL__EXP_LEAST     -86.0f
+#define MODEL__EXP_PER_LN2   0x1.715476p+0f
+#define MODEL__EXP_ROUND     12582912.0f /* 1.5 * 2^23: its last bit counts ones */
+#define MODEL__EXP_LN2_UPPER 0x1.63p-1f
+#define MODEL__EXP_LN2_LOWER -0x1.bd0106p-13f
+#define MODEL__EXP_Q0        0x1.fffffcp-2f
+#define MODEL__EXP_Q1        0x1.555492p-3f
+#define MODEL__EXP_Q2        0x1.5558f2p-5f
+#define MODEL__EXP_Q3        0x1.1239e4p-7f
+#define MODEL__EXP_Q4        0x1.6a242ap-10f
+
 #endif

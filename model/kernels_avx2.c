@@ -59,6 +59,17 @@ V16_BINARY(div, _mm256_div_ps)
 V16_BINARY(min, _mm256_min_ps)
 V16_BINARY(max, _mm256_max_ps)
 
+V16 __m256 times_2(__m256 a, __m256 k)
+{
+    __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(k), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent));
+}
+
+V16 v16 v16_times_2(v16 a, v16 k)
+{
+    return (v16){times_2(a.low, k.low), times_2(a.high, k.high)};
+}
+
 V16 uint16_t v16_reaches(v16 a, v16 b)
 {
     int low = _mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GE_OQ));

@@ -33,6 +33,9 @@ typedef __m512i i16;
 #define v16_div       _mm512_div_ps
 #define v16_min(a, b) _mm512_min_ps((a), (b))
 #define v16_max(a, b) _mm512_max_ps((a), (b))
+#define v16_times_2(a, k)                                                                          \
+    _mm512_castsi512_ps(                                                                           \
+        _mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(k), 23)))
 
 #define v16_reaches(a, b) ((uint16_t)_mm512_cmp_ps_mask((a), (b), _CMP_GE_OQ))
 #define v16_of_i16        _mm512_cvtepi32_ps

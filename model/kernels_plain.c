@@ -100,6 +100,68 @@ static void recur(int H, const float *lambda, const float *u, float *h)
     }
 }
 
+/* exp(x), x at most 0. */
+static float exp_of(float x)
+{
+    x = x > MODEL__EXP_LEAST ? x : MODEL__EXP_LEAST;
+    float k = fmaf(x, MODEL__EXP_PER_LN2, MODEL__EXP_ROUND);
+    uint32_t k_bits, bits;
+    memcpy(&k_bits, &k, sizeof k_bits);
+    k -= MODEL__EXP_ROUND;
+    float r = fmaf(k, -MODEL__EXP_LN2_UPPER, x);
+    r = fmaf(k, -MODEL__EXP_LN2_LOWER, r);
+    float q = MODEL__EXP_Q4;
+    q = fmaf(q, r, MODEL__EXP_Q3);
+    q = fmaf(q, r, MODEL__EXP_Q2);
+    q = fmaf(q, r, MODEL__EXP_Q1);
+    q = fmaf(q, r, MODEL__EXP_Q0);
+    float y = fmaf(q, r * r, r) + 1.0f;
+    memcpy(&bits, &y, sizeof bits);
+    bits += k_bits << 23;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* weight (n) <- softmax without the division; returns what to divide by. Positions that fill up the last 16 weigh 4e-38:
+ * beside the 1 of the largest they leave no trace in the sum. */
+static float soften(int n, float *weight)
+{
+    float largest = -INFINITY, sum[MODEL__CHAINS] = {0};
+    for (int s = 0; s < n; s++)
+        largest = weight[s] > largest ? weight[s] : largest;
+    for (int s = 0; s < n; s++)
+        weight[s] = exp_of(weight[s] - largest);
+    for (int s = 0; s < (n + 15) / 16 * 16; s++)
+        sum[s % MODEL__CHAINS] += s < n ? weight[s] : exp_of(-INFINITY);
+    return chains_sum(sum);
+}
+
+static void attend(const struct model__head *head, float scale, const float *query, float *weight,
+                   float *out)
+{
+    for (int s = 0; s < head->n; s++) {
+        weight[s] = 0;
+        for (int j = 0; j < head->d; j++)
+            weight[s] = fmaf(query[j] * scale,
+                             head->keys[(size_t)j * (size_t)head->stride + (size_t)s], weight[s]);
+    }
+    float share = 1.0f / soften(head->n, weight);
+    for (int j = 0; j < head->d; j++) {
+        float chain[4] = {0};
+        for (int s = 0; s < head->n; s++)
+            chain[s % 4] = fmaf(
+                weight[s], head->values[(size_t)s * (size_t)head->width + (size_t)j], chain[s % 4]);
+        out[j] = ((chain[0] + chain[2]) + (chain[1] + chain[3])) * share;
+    }
+}
+
+static void turn_rows(int rows, int n, const float *turn, const float *x, const float *other,
+                      float *out)
+{
+    for (int i = 0; i < rows * n; i++)
+        out[i] = fmaf(x[i], turn[i % n], other[i] * turn[n + i % n]);
+}
+
 static float dot(int D, const float *a, const float *b)
 {
     float chain[MODEL__CHAINS] = {0};
@@ -187,6 +249,8 @@ const struct model__kernels model__kernels_plain = {
     .norm = norm,
     .gelu = gelu,
     .recur = recur,
+    .attend = attend,
+    .turn = turn_rows,
     .dot = dot,
     .dots = dots,
     .rank = rank_keys,

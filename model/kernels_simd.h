@@ -7,6 +7,7 @@
  *   KERNELS_NAME   text; KERNELS_TABLE the table's name
  *   v16 and v16_load, _store, _set1, _fma, _mul, _add, _sub, _div, _min, _max, _sum
  *   v16_reaches    16 bits: a >= b
+ *   v16_times_2(a, k)  a times 2 to the power that stands in the low bits of k, added to its exponent
  *   i16            16 int32 or 64 bytes; i16_load, _set1, v16_of_i16
  *   i16_dot4       sum + the four products of bytes, unsigned by signed, in each lane
  *   u8_count_larger(key, n, than)  how many of n <= 8 unsigned 64-bit keys are larger
@@ -180,6 +181,97 @@ KERNEL float dot(int D, const float *a, const float *b)
     return v16_sum(chain);
 }
 
+/* ---- attention ---- */
+
+INLINE v16 exp_of(v16 x)
+{
+    x = v16_max(x, v16_set1(MODEL__EXP_LEAST));
+    v16 bits = v16_fma(x, v16_set1(MODEL__EXP_PER_LN2), v16_set1(MODEL__EXP_ROUND));
+    v16 k = v16_sub(bits, v16_set1(MODEL__EXP_ROUND));
+    v16 r = v16_fma(k, v16_set1(-MODEL__EXP_LN2_UPPER), x);
+    r = v16_fma(k, v16_set1(-MODEL__EXP_LN2_LOWER), r);
+    v16 q = v16_set1(MODEL__EXP_Q4);
+    q = v16_fma(q, r, v16_set1(MODEL__EXP_Q3));
+    q = v16_fma(q, r, v16_set1(MODEL__EXP_Q2));
+    q = v16_fma(q, r, v16_set1(MODEL__EXP_Q1));
+    q = v16_fma(q, r, v16_set1(MODEL__EXP_Q0));
+    return v16_times_2(v16_add(v16_fma(q, v16_mul(r, r), r), v16_set1(1.0f)), bits);
+}
+
+/* weight[0..16 G) <- query times G groups of columns of the keys, which begin at `keys`. */
+INLINE void scores_pass(int G, const struct model__head *head, float scale, const float *query,
+                        const float *keys, float *weight)
+{
+    v16 sum[4];
+    UNROLL for (int g = 0; g < G; g++) sum[g] = v16_set1(0.0f);
+    for (int j = 0; j < head->d; j++) {
+        v16 q_j = v16_set1(query[j] * scale);
+        const float *keys_j = keys + (size_t)j * (size_t)head->stride;
+        UNROLL for (int g = 0; g < G; g++) sum[g] = v16_fma(q_j, v16_load(keys_j + 16 * g), sum[g]);
+    }
+    UNROLL for (int g = 0; g < G; g++) v16_store(weight + 16 * g, sum[g]);
+}
+
+/* As soften in kernels_plain.c; weight has room for n rounded up to 16. */
+INLINE float soften(int n, float *weight)
+{
+    float lanes[16], largest;
+    int end = (n + 15) / 16 * 16;
+    for (int s = n; s < end; s++)
+        weight[s] = -INFINITY;
+    v16 most = v16_load(weight), sum = v16_set1(0.0f);
+    for (int s = 16; s < end; s += 16)
+        most = v16_max(v16_load(weight + s), most);
+    v16_store(lanes, most);
+    largest = lanes[0];
+    for (int l = 1; l < 16; l++)
+        largest = lanes[l] > largest ? lanes[l] : largest;
+    for (int s = 0; s < end; s += 16) {
+        v16 e = exp_of(v16_sub(v16_load(weight + s), v16_set1(largest)));
+        v16_store(weight + s, e);
+        sum = v16_add(sum, e);
+    }
+    return v16_sum(sum);
+}
+
+/* 16 columns of the weighted sum of values. */
+INLINE v16 weigh(int n, const float *weight, const float *values, size_t width)
+{
+    v16 chain[4];
+    UNROLL for (int c = 0; c < 4; c++) chain[c] = v16_set1(0.0f);
+    int s = 0;
+    for (; s + 4 <= n; s += 4) {
+        UNROLL for (int c = 0; c < 4; c++) chain[c] =
+            v16_fma(v16_set1(weight[s + c]), v16_load(values + (size_t)(s + c) * width), chain[c]);
+    }
+    for (int c = 0; s + c < n; c++)
+        chain[c] =
+            v16_fma(v16_set1(weight[s + c]), v16_load(values + (size_t)(s + c) * width), chain[c]);
+    return v16_add(v16_add(chain[0], chain[2]), v16_add(chain[1], chain[3]));
+}
+
+KERNEL void attend(const struct model__head *head, float scale, const float *query, float *weight,
+                   float *out)
+{
+    int s = 0, n = head->n;
+    for (; s + 48 < n; s += 64)
+        scores_pass(4, head, scale, query, head->keys + s, weight + s);
+    for (; s < n; s += 16)
+        scores_pass(1, head, scale, query, head->keys + s, weight + s);
+    v16 share = v16_set1(1.0f / soften(n, weight));
+    for (int j = 0; j < head->d; j += 16)
+        v16_store(out + j, v16_mul(weigh(n, weight, head->values + j, (size_t)head->width), share));
+}
+
+KERNEL void turn_rows(int rows, int n, const float *turn, const float *x, const float *other,
+                      float *out)
+{
+    for (int r = 0; r < rows; r++, x += n, other += n, out += n)
+        for (int i = 0; i < n; i += 16)
+            v16_store(out + i, v16_fma(v16_load(x + i), v16_load(turn + i),
+                                       v16_mul(v16_load(other + i), v16_load(turn + n + i))));
+}
+
 /* ---- scan ---- */
 
 /* U users by G groups of 16 items, kept in registers: approx[u][g] written. codes: of the first group. */
@@ -311,9 +403,10 @@ KERNEL void rank_keys(int n, const uint64_t *key, uint8_t *rank)
 }
 
 #define KERNELS_OF_TEMPLATE                                                                        \
-    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .dot = dot, .dots = dots,        \
-    .rank = rank_keys, .raise = raise, .count_reaching = count_reaching,                           \
-    .find_reaching = find_reaching, .user_code_max = USER_CODE_MAX
+    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .attend = attend,                \
+    .turn = turn_rows, .dot = dot, .dots = dots, .rank = rank_keys, .raise = raise,                \
+    .count_reaching = count_reaching, .find_reaching = find_reaching,                              \
+    .user_code_max = USER_CODE_MAX
 
 const struct model__kernels KERNELS_TABLE = {
     KERNELS_OF_TEMPLATE,

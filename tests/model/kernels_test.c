@@ -111,6 +111,96 @@ static void case_gelu(void)
     CHECK_NEAR(big[2], 0.0, 0.0);
 }
 
+/* One head in double, by the definition of softmax. */
+static void reference_attend(const struct model__head *head, double scale, const float *query,
+                             double *out)
+{
+    double weight[512], sum = 0;
+    for (int s = 0; s < head->n; s++) {
+        double score = 0;
+        for (int j = 0; j < head->d; j++)
+            score += scale * (double)query[j] * (double)head->keys[j * head->stride + s];
+        sum += weight[s] = exp(score);
+    }
+    for (int j = 0; j < head->d; j++) {
+        out[j] = 0;
+        for (int s = 0; s < head->n; s++)
+            out[j] += weight[s] / sum * (double)head->values[s * head->width + j];
+    }
+}
+
+static void case_attend(void)
+{
+    struct rng rng;
+    rng_init(&rng, seed + 2);
+    for (int round = 0; round < 80; round++) {
+        int d = 16 * (1 + (int)rng_below(&rng, 4)), n = 1 + (int)rng_below(&rng, 300);
+        int stride = (n + 15) / 16 * 16 + 16 * (int)rng_below(&rng, 3), width = 3 * d;
+        size_t bytes = (size_t)d * sizeof(float);
+        float *keys = normals(&rng, (size_t)(d * stride)), *weight = normals(&rng, (size_t)stride);
+        float *values = normals(&rng, (size_t)(n * width)), *query = normals(&rng, (size_t)d);
+        float want[64], got[64];
+        double exact[64];
+        struct model__head head = {d, n, stride, width, keys, values};
+        model__kernels_plain.attend(&head, 0.7f, query, weight, want);
+        reference_attend(&head, (double)0.7f, query, exact);
+        for (int j = 0; j < d; j++)
+            CHECK_NEAR(want[j], exact[j], 3e-6);
+        for (int j = 0; j < d; j++) /* behind the n stands anything */
+            for (int s = n; s < stride; s++)
+                keys[j * stride + s] = rng_below(&rng, 2) ? NAN : INFINITY;
+        for (int k = 0; k < 2; k++) {
+            const struct model__kernels *kernels = model__kernels_named(names[k], 64);
+            if (kernels == NULL) continue;
+            kernels->attend(&head, 0.7f, query, weight, got);
+            CHECK_BYTES(got, bytes, want, bytes);
+        }
+        mem_free(keys), mem_free(weight), mem_free(values), mem_free(query);
+    }
+}
+
+/* exp through attend: over two positions with the scores 0 and -v, the first value 0 and the second 1, a head's
+ * output is exp(-v) / (1 + exp(-v)). */
+static void case_exp(void)
+{
+    float keys[16 * 16] = {0}, values[2 * 16] = {0}, query[16] = {1.0f}, weight[16], out[16];
+    struct model__head head = {16, 2, 16, 16, keys, values};
+    for (int j = 0; j < 16; j++)
+        values[16 + j] = 1.0f;
+    for (float v = 0.0f; v < 85.0f; v += 0.0003f) {
+        keys[1] = -v;
+        model__kernels_plain.attend(&head, 1.0f, query, weight, out);
+        double want = exp(-(double)v) / (1.0 + exp(-(double)v));
+        CHECK_NEAR((double)out[0] / want, 1.0, 3e-7);
+    }
+    keys[1] = -1e30f;
+    model__kernels_plain.attend(&head, 1.0f, query, weight, out);
+    CHECK_NEAR(out[0], 0.0, 1e-37);
+}
+
+static void case_turn(void)
+{
+    enum { ROWS = 3, N = 48 };
+    struct rng rng;
+    rng_init(&rng, seed + 3);
+    float *x = normals(&rng, ROWS * N), *other = normals(&rng, ROWS * N);
+    float *turn = normals(&rng, 2 * N), *want = normals(&rng, ROWS * N);
+    float *got = normals(&rng, ROWS * N);
+    size_t bytes = ROWS * N * sizeof(float);
+    model__kernels_plain.turn(ROWS, N, turn, x, other, want);
+    for (int i = 0; i < ROWS * N; i++)
+        CHECK_NEAR(want[i],
+                   (double)x[i] * (double)turn[i % N] + (double)other[i] * (double)turn[N + i % N],
+                   1e-5);
+    for (int k = 0; k < 2; k++) {
+        const struct model__kernels *kernels = model__kernels_named(names[k], 64);
+        if (kernels == NULL) continue;
+        kernels->turn(ROWS, N, turn, x, other, got);
+        CHECK_BYTES(got, bytes, want, bytes);
+    }
+    mem_free(x), mem_free(other), mem_free(turn), mem_free(want), mem_free(got);
+}
+
 /* The table covers the block in order, without overlap, and finds what it lists. */
 static void case_parameter_table(void)
 {
@@ -147,6 +237,9 @@ int main(void)
     CASE(case_matmul);
     CASE(case_rows);
     CASE(case_gelu);
+    CASE(case_attend);
+    CASE(case_exp);
+    CASE(case_turn);
     CASE(case_parameter_table);
     return 0;
 }
