@@ -5,20 +5,22 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/eval_report.h"
+#include "app/neighbours_flag.h"
 #include "app/train_input.h"
-#include "base/buf.h"
 #include "base/progress.h"
 #include "train/train.h"
 
-enum { PROMILLE = 1000, JSON_MAX = 1 << 16 };
+enum { PROMILLE = 1000 };
 
-static const char group_log[] = "Log", group_protocol[] = "Protocol";
+static const char group_log[] = "Log", group_protocol[] = "Protocol", group_arms[] = "Arms";
 
 /* What a protocol predicts and masks; --mask and --min-events, given, win. */
 struct preset {
     enum train_protocol protocol; /* TRAIN_ALL: wants --test */
     enum eval_mask mask;
     int min_events;
+    bool live; /* neighbours learn the events that were predicted */
 };
 
 enum { NEXT_ITEM, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
@@ -27,21 +29,13 @@ static const char *const protocol_names[] = {"next-item", "leave-one-out", "lrur
                                              "sasrec",    "serenade",      "session-rec"};
 
 static const struct preset presets[] = {
-    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2},
-    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE, 2},
-    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW, 3},
-    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY, 3},
-    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT, 2},
-    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE, 2},
+    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2, true},
+    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE, 2, false},
+    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW, 3, false},
+    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY, 3, false},
+    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT, 2, false},
+    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE, 2, false},
 };
-
-/* Without a model there is no encoder. With leave-one-out the targets are spread over all times: what is popular lately is no
- * baseline there. */
-static bool is_shown(const struct eval_options *options, const struct model *model, int arm)
-{
-    if (arm == EVAL_ENCODER) return model != NULL;
-    return arm != EVAL_RECENT || options->split.protocol != TRAIN_LEAVE_ONE_OUT;
-}
 
 /* "1,5,10,20" as ascending numbers. */
 static bool read_k(const struct options *flags, struct eval_options *options, struct err *err)
@@ -86,106 +80,37 @@ static bool read_split(const struct options *flags, struct eval_options *o, stru
     return true;
 }
 
+/* Names of arms as a bit set; 0 when none is named. */
+static bool read_arms(const struct options *flags, uint32_t *arms, struct err *err)
+{
+    const char *const *names;
+    int n = options_list(flags, "arms", &names);
+    *arms = 0;
+    for (int i = 0; i < n; i++) {
+        int arm = 0;
+        while (arm < EVAL_ARMS && strcmp(names[i], eval_arm_names[arm]) != 0)
+            arm++;
+        if (arm == EVAL_ARMS)
+            return err_fatal(err, ERR_EXIT_USAGE, "--arms: \"%s\" is no arm; see --help", names[i]);
+        *arms |= 1u << arm;
+    }
+    return true;
+}
+
 static bool read_options(const struct options *flags, struct eval_options *o, struct err *err)
 {
+    const struct preset *preset = &presets[options_enum(flags, "protocol")];
     if (!read_split(flags, o, err)) return false;
-    o->mask = options_is_set(flags, "mask") ? (enum eval_mask)options_enum(flags, "mask")
-                                            : presets[options_enum(flags, "protocol")].mask;
-    o->min_events = options_is_set(flags, "min-events")
-                        ? (int)options_int(flags, "min-events")
-                        : presets[options_enum(flags, "protocol")].min_events;
+    o->mask =
+        options_is_set(flags, "mask") ? (enum eval_mask)options_enum(flags, "mask") : preset->mask;
+    o->min_events = options_is_set(flags, "min-events") ? (int)options_int(flags, "min-events")
+                                                        : preset->min_events;
+    o->neighbours_live =
+        options_is_set(flags, "learn") ? options_bool(flags, "learn") : preset->live;
     o->window = (int)options_int(flags, "window");
     o->half_life_ms = (int64_t)(options_number(flags, "half-life-days") * 86400000.0);
-    return read_k(flags, o, err) && train_input_types(flags, "targets", &o->targets, err);
-}
-
-/* ---- output ---- */
-
-/* The metrics as they are printed: a column of the table, keys of the JSON object. */
-static const struct column {
-    const char *title, *key;
-    size_t offset; /* in struct eval_metrics */
-    int width, digits;
-} columns[] = {
-    {"HR=recall", "hr", offsetof(struct eval_metrics, hr), 9, 4},
-    {"NDCG", "ndcg", offsetof(struct eval_metrics, ndcg), 7, 4},
-    {"MRR", "mrr", offsetof(struct eval_metrics, mrr), 7, 4},
-    {"prec.", "precision", offsetof(struct eval_metrics, precision), 7, 4},
-    {"F1", "f1", offsetof(struct eval_metrics, f1), 7, 4},
-    {"coverage", "coverage", offsetof(struct eval_metrics, coverage), 8, 4},
-    {"Gini", "gini", offsetof(struct eval_metrics, gini), 7, 4},
-    {"novelty", "novelty", offsetof(struct eval_metrics, novelty), 7, 2},
-    {"avg.pop.", "popularity", offsetof(struct eval_metrics, popularity), 8, 1},
-};
-enum { COLUMNS = sizeof columns / sizeof columns[0] };
-
-static const double *column_of(const struct eval_metrics *metrics, const struct column *column)
-{
-    return (const double *)(const void *)((const char *)metrics + column->offset);
-}
-
-static void print_table(const struct eval_options *o, const struct eval_result *r,
-                        const struct model *model)
-{
-    (void)fprintf(stderr,
-                  "%llu targets; %llu of items that the %s does not know, %llu of users "
-                  "without a known item; %llu first events not predicted\n\n",
-                  (unsigned long long)r->targets, (unsigned long long)r->unseen,
-                  model ? "model" : "training part", (unsigned long long)r->cold,
-                  (unsigned long long)r->first);
-    (void)fprintf(stderr, "%-18s %5s", "", "k");
-    for (int c = 0; c < COLUMNS; c++)
-        (void)fprintf(stderr, " %*s", columns[c].width, columns[c].title);
-    (void)fputc('\n', stderr);
-    for (int arm = 0; arm < EVAL_ARMS; arm++) {
-        if (!is_shown(o, model, arm)) continue;
-        for (int i = 0; i < o->n_k; i++) {
-            (void)fprintf(stderr, "%-18s %5d", i ? "" : eval_arm_names[arm], o->k[i]);
-            for (int c = 0; c < COLUMNS; c++)
-                (void)fprintf(stderr, " %*.*f", columns[c].width, columns[c].digits,
-                              column_of(&r->arms[arm], &columns[c])[i]);
-            (void)fputc('\n', stderr);
-        }
-    }
-}
-
-static void push_arm(struct buf *out, const struct eval_options *o, const char *name,
-                     const struct eval_metrics *metrics)
-{
-    buf_push_format(out, ",\"%s\":{", name);
-    for (int c = 0; c < COLUMNS; c++) {
-        for (int i = 0; i < o->n_k; i++)
-            buf_push_format(out, "\"%s@%d\":%.6f,", columns[c].key, o->k[i],
-                            column_of(metrics, &columns[c])[i]);
-    }
-    out->len--; /* the last comma */
-    buf_push_text(out, "}");
-}
-
-/* One JSON object, the last line of stdout. */
-static void print_json(const struct options *flags, const struct eval_options *o,
-                       const struct eval_result *r, const struct model *model)
-{
-    static const char *const masks[] = {"none", "current", "window", "history"};
-    struct buf out;
-    buf_init(&out, JSON_MAX);
-    buf_push_format(&out, "{\"protocol\":\"%s\",\"preset\":\"%s\",\"mask\":\"%s\",",
-                    o->split.protocol == TRAIN_LEAVE_ONE_OUT ? "leave-one-out" : "next-item",
-                    protocol_names[options_enum(flags, "protocol")], masks[o->mask]);
-    if (model)
-        buf_push_format(&out, "\"model_id\":\"%016llx\",",
-                        (unsigned long long)model_info(model).id);
-    if (o->split.protocol == TRAIN_NEXT_ITEM)
-        buf_push_format(&out, "\"split_time\":%g,", o->split.share);
-    buf_push_format(&out, "\"items\":%d,\"window\":%d,", r->items, o->window);
-    buf_push_format(&out, "\"targets\":%llu,\"unseen\":%llu,\"cold\":%llu,\"first\":%llu",
-                    (unsigned long long)r->targets, (unsigned long long)r->unseen,
-                    (unsigned long long)r->cold, (unsigned long long)r->first);
-    for (int arm = 0; arm < EVAL_ARMS; arm++) {
-        if (is_shown(o, model, arm)) push_arm(&out, o, eval_arm_names[arm], &r->arms[arm]);
-    }
-    printf("%.*s}\n", (int)out.len, (const char *)out.data);
-    buf_fini(&out);
+    return read_k(flags, o, err) && read_arms(flags, &o->arms, err) &&
+           train_input_types(flags, "targets", &o->targets, err);
 }
 
 static void show(void *context, double share)
@@ -206,19 +131,24 @@ static bool evaluate(const struct options *flags, const struct model *model,
     options->context = progress;
     bool ok = eval_run(model, data, history, options, &result, err);
     progress_end(progress);
-    if (ok && !quiet) print_table(options, &result, model);
-    if (ok) print_json(flags, options, &result, model);
+    struct eval_report report = {.preset = protocol_names[options_enum(flags, "protocol")],
+                                 .options = options,
+                                 .result = &result,
+                                 .model = model};
+    if (ok && !quiet) eval_report_table(&report);
+    if (ok) eval_report_json(&report);
     return ok;
 }
 
 static bool run(struct app *app, struct err *err)
 {
     const struct options *flags = app->flags;
-    struct eval_options options = {0};
+    struct model_neighbours_options neighbours;
+    struct eval_options options = {.neighbours = &neighbours};
     struct model *model = NULL;
     struct train_data *log = NULL, *test = NULL;
     const char *folder = options_text(flags, "model");
-    bool ok = read_options(flags, &options, err) &&
+    bool ok = read_options(flags, &options, err) && neighbours_flag_read(flags, &neighbours, err) &&
               (*folder == '\0' || model_load(&model, folder, err)) &&
               train_input_read(flags, "input", &log, err);
     if (ok && options.split.protocol == TRAIN_ALL) ok = train_input_read(flags, "test", &test, err);
@@ -251,7 +181,14 @@ static const struct option_spec flags[] = {
     {"window", OPTION_INT, "200", 2, 100000, "events", NULL,
      "session.window: when it is full the older half is forgotten, as in the pipeline; leave-one-out takes the newest so many.",
      group_protocol},
-    {"half-life-days", OPTION_NUMBER, "7", 0.001, 100000, "days", NULL, "Of popularity_recent.", group_protocol},
+    {"arms", OPTION_LIST, "", 0, 0, "", NULL,
+     "Which are asked: encoder, popularity, popularity_recent, neighbours, markov. Default: all that the protocol has use for.",
+     group_arms},
+    NEIGHBOURS_FLAG(group_arms),
+    {"learn", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "Neighbours learn each event once it was predicted, as the pipeline does; false: their index holds the training part alone. "
+     "Default: true for next-item; false for the others, as published.", group_arms},
+    {"half-life-days", OPTION_NUMBER, "7", 0.001, 100000, "days", NULL, "Of popularity_recent.", group_arms},
     /* clang-format on */
 };
 
@@ -262,7 +199,9 @@ const struct verb verb_eval = {
     .help =
         "Predicts events from those before them with the functions that the pipeline uses, beside "
         "baselines: popularity (counts of the training part), popularity_recent (counts that halve "
-        "every --half-life-days, up to the event before) and markov (what followed the newest item "
+        "every --half-life-days, up to the event before), neighbours (sessions with the same "
+        "items; a "
+        "session is a user's history) and markov (what followed the newest item "
         "most often in the training part, filled up by popularity). A table goes to stderr; the "
         "last line of stdout is one JSON object.\n"
         "\n"

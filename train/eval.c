@@ -7,9 +7,8 @@
 #include "train/eval.h"
 
 static const struct train__arm *const arms[EVAL_ARMS] = {
-    [EVAL_ENCODER] = &train__arm_encoder,
-    [EVAL_POPULAR] = &train__arm_popular,
-    [EVAL_RECENT] = &train__arm_recent,
+    [EVAL_ENCODER] = &train__arm_encoder, [EVAL_POPULAR] = &train__arm_popular,
+    [EVAL_RECENT] = &train__arm_recent,   [EVAL_NEIGHBOURS] = &train__arm_neighbours,
     [EVAL_MARKOV] = &train__arm_markov,
 };
 
@@ -17,6 +16,7 @@ const char *const eval_arm_names[EVAL_ARMS] = {
     [EVAL_ENCODER] = "encoder",
     [EVAL_POPULAR] = "popularity",
     [EVAL_RECENT] = "popularity_recent",
+    [EVAL_NEIGHBOURS] = "neighbours",
     [EVAL_MARKOV] = "markov",
 };
 
@@ -80,6 +80,17 @@ struct walk {
     size_t *first;  /* (n_users) the first event that is predicted */
 };
 
+/* With leave-one-out the targets are spread over all times: what is popular lately is no baseline there. */
+static bool is_asked(const struct eval_options *options, const struct model *model, int arm)
+{
+    bool is_last = options->split.protocol == TRAIN_LEAVE_ONE_OUT;
+    if (options->arms != 0 && !(options->arms >> arm & 1u)) return false;
+    if (options->arms == 0 && arm == EVAL_RECENT && is_last) return false;
+    if (arm == EVAL_ENCODER) return model != NULL;
+    if (arm == EVAL_NEIGHBOURS) return options->neighbours != NULL;
+    return true;
+}
+
 static void walk_init(struct walk *w, const struct model *model, const struct train_data *data,
                       const struct train_data *history, const struct eval_options *options,
                       struct eval_result *result)
@@ -100,7 +111,8 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
         w->first[u] = first_target(data, options, u);
     }
     for (int a = 0; a < EVAL_ARMS; a++) {
-        if (a == EVAL_ENCODER && !model) continue;
+        result->asked[a] = is_asked(options, model, a);
+        if (!result->asked[a]) continue;
         w->arm[a] = arms[a]->start(&w->eval);
         w->list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof *w->list[a]);
         train__tally_init(&w->tally[a], options, w->eval.items.n);
@@ -180,8 +192,8 @@ static void walk_all(struct walk *w)
     for (size_t i = 0; i < data->n_events; i++) {
         int user = moments[i].user;
         struct train__query query = {user, moments[i].event, w->window[user], 0};
-        bool is_asked = query.event >= w->first[user];
-        if (is_asked && is_target(options, &data->events[query.event])) ask(w, &query);
+        bool is_behind = query.event >= w->first[user];
+        if (is_behind && is_target(options, &data->events[query.event])) ask(w, &query);
         for (int a = 0; a < EVAL_ARMS; a++) {
             if (w->arm[a] && arms[a]->learn) arms[a]->learn(w->arm[a], &query);
         }

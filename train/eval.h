@@ -19,6 +19,7 @@ struct train__items {
     int32_t *from_history; /* (history n_items) */
     int32_t *from_model;   /* (N); NULL without a model */
     int32_t *to_model;     /* (n) -1 not in the model */
+    uint64_t *key;         /* (n) the item's key, of the model's tenant */
     double *count;         /* (n) events of the training part */
     double *users;         /* (n) users of the training part that met the item */
     int n_users;           /* users with an event in the training part */
@@ -83,7 +84,7 @@ struct train__moment {
 };
 struct train__moment *train__eval_moments(const struct train_data *data);
 
-/* ---- the arms: popularity.c, markov.c, eval_encoder.c ---- */
+/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c ---- */
 
 struct train__arm {
     /* What the training part teaches. */
@@ -97,6 +98,6 @@ struct train__arm {
 };
 
 extern const struct train__arm train__arm_encoder, train__arm_popular, train__arm_recent,
-    train__arm_markov;
+    train__arm_markov, train__arm_neighbours;
 
 #endif

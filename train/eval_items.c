@@ -21,34 +21,33 @@ static void unite(struct train__items *items, const struct train_data *data,
     map_str_free(map);
 }
 
-/* Finds the model's items among those of one log. item_of: NULL when they are numbered alike. */
-static void match(struct train__items *items, const struct model *model,
-                  const struct train_data *log, const int32_t *item_of)
+/* Writes the keys of a log's items. item_of: NULL when they are numbered alike. */
+static void make_keys(struct train__items *items, struct str tenant, const struct train_data *log,
+                      const int32_t *item_of)
 {
-    struct model_info info = model_info(model);
-    for (int i = 0; i < log->n_items; i++) {
-        int32_t item = item_of ? item_of[i] : i;
-        int32_t index =
-            model_item_index(model, schemas_item_key(str_of(info.tenant), log->item_ids[i]));
-        items->to_model[item] = index;
-        if (index >= 0) items->from_model[index] = item;
-    }
+    for (int i = 0; i < log->n_items; i++)
+        items->key[item_of ? item_of[i] : i] = schemas_item_key(tenant, log->item_ids[i]);
 }
 
+/* Finds the model's items among those of the logs; those that no log has are numbered on. */
 static void match_model(struct train__items *items, const struct model *model,
                         const struct train_data *data, const struct train_data *history)
 {
-    int N = model ? model_info(model).N : 0;
-    items->to_model = mem_alloc((size_t)(items->n + N) * sizeof *items->to_model);
-    for (int i = 0; i < items->n + N; i++)
-        items->to_model[i] = -1;
+    struct model_info info = model ? model_info(model) : (struct model_info){.tenant = ""};
+    items->key = mem_alloc((size_t)(items->n + info.N) * sizeof *items->key);
+    items->to_model = mem_alloc((size_t)(items->n + info.N) * sizeof *items->to_model);
+    make_keys(items, str_of(info.tenant), data, NULL);
+    make_keys(items, str_of(info.tenant), history, items->from_history);
+    for (int i = 0; i < items->n; i++)
+        items->to_model[i] = model ? model_item_index(model, items->key[i]) : -1;
     if (!model) return;
-    items->from_model = mem_alloc((size_t)N * sizeof *items->from_model);
-    memset(items->from_model, -1, (size_t)N * sizeof *items->from_model);
-    match(items, model, data, NULL);
-    if (history != data) match(items, model, history, items->from_history);
-    for (int m = 0; m < N; m++) {
+    items->from_model = mem_alloc((size_t)info.N * sizeof *items->from_model);
+    memset(items->from_model, -1, (size_t)info.N * sizeof *items->from_model);
+    for (int i = 0; i < items->n; i++)
+        if (items->to_model[i] >= 0) items->from_model[items->to_model[i]] = i;
+    for (int m = 0; m < info.N; m++) {
         if (items->from_model[m] >= 0) continue;
+        items->key[items->n] = model_item_key(model, m);
         items->to_model[items->n] = m;
         items->from_model[m] = items->n++;
     }
@@ -116,7 +115,7 @@ void train__items_init(struct train__items *items, const struct model *model,
 
 void train__items_fini(struct train__items *items)
 {
-    void *const arrays[] = {items->from_history, items->from_model, items->to_model,
+    void *const arrays[] = {items->from_history, items->from_model, items->to_model, items->key,
                             items->count,        items->users,      items->by_count};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         mem_free(arrays[i]);

@@ -16,7 +16,8 @@
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), loss.c (softmax), worker.c (one thread's share of a batch), trainer.c (epochs, AdamW, early stop);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, popularity.c, markov.c (arms), tally.c (metrics).
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c (arms), tally.c
+ * (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
  *
@@ -212,6 +213,12 @@ struct eval_options {
     int min_events;       /* LEAVE_ONE_OUT: users with fewer events are not predicted; 0: 2 */
     uint32_t targets;     /* bit t: events of type t are predicted; 0: all */
     int64_t half_life_ms; /* of the recent popularity */
+    /* A session is a user's whole history. sessions_max and clicks_max: 0 for as many as the logs hold. NULL: the arm is not
+     * asked. */
+    const struct model_neighbours_options *neighbours;
+    bool
+        neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
+    uint32_t arms; /* bit a: arm a is asked; 0: all that the protocol has use for */
     /* Called now and then with the share done; may be NULL. */
     void (*progress)(void *context, double share);
     void *context;
@@ -220,7 +227,8 @@ struct eval_options {
 enum eval_arm {
     EVAL_ENCODER, /* only with a model */
     EVAL_POPULAR, /* counts of the training part */
-    EVAL_RECENT,  /* counts that halve every half-life, up to the event before */
+    EVAL_RECENT, /* counts that halve every half-life, up to the event before; LEAVE_ONE_OUT has no use for it */
+    EVAL_NEIGHBOURS, /* session neighbours (model.h) */
     EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
     EVAL_ARMS
 };
@@ -252,7 +260,8 @@ struct eval_result {
     uint64_t cold;  /* of these, users with no item that the model knows: misses of the encoder */
     uint64_t first; /* not predicted: first events of their user */
     int items;      /* N */
-    struct eval_metrics arms[EVAL_ARMS];
+    bool asked[EVAL_ARMS];
+    struct eval_metrics arms[EVAL_ARMS]; /* zeros where not asked */
 };
 
 /* Evaluates through model_step, model_prefill and model_topk, as the pipeline does. model: NULL for the baselines alone.

@@ -6,7 +6,7 @@
 #include "schemas/schemas.h"
 #include "tests/train/support.h"
 
-enum { N = 60, KNOWN = 50, K = 20 };
+enum { N = 60, KNOWN = 50, K = 20, EVENTS = 1200 };
 
 /* The training part, counted by its definition. */
 struct part {
@@ -177,13 +177,76 @@ static void twin_recent(const struct train_data *data, const struct eval_options
     }
 }
 
+/* Whether event i is in the index that is asked before event e: by its time, or by the part it belongs to. */
+static bool is_indexed(const struct train_data *data, const struct eval_options *options,
+                       const int *user, size_t i, size_t e)
+{
+    const struct train_event *event = &data->events[i], *at = &data->events[e];
+    if (options->neighbours_live) return event->time_ms < at->time_ms;
+    if (options->split.protocol == TRAIN_LEAVE_ONE_OUT)
+        return i + 1 != data->user_start[user[i] + 1];
+    return event->time_ms < train_split_ms(data, options->split);
+}
+
+struct refusal {
+    const struct train_data *data;
+    const bool *masked;
+};
+
+static bool is_refused(void *context, uint64_t key)
+{
+    const struct refusal *refusal = context;
+    for (int i = 0; i < refusal->data->n_items; i++) {
+        if (schemas_item_key(STR(""), refusal->data->item_ids[i]) == key) return refusal->masked[i];
+    }
+    return true;
+}
+
+/* A new index for each target. Each second of the log has one event. */
+static void twin_neighbours(const struct train_data *data, const struct eval_options *options,
+                            const bool *masked, size_t window, size_t e, struct twin *twin)
+{
+    size_t order[EVENTS];
+    int user[EVENTS];
+    struct model_neighbours *index = model_neighbours_new(options->neighbours);
+    struct model_neighbour found[K];
+    uint64_t keys[EVENTS];
+    int32_t list[K];
+    int n = 0;
+    for (int u = 0; u < data->n_users; u++) {
+        for (size_t i = data->user_start[u]; i < data->user_start[u + 1]; i++) {
+            order[(data->events[i].time_ms - data->first_ms) / 1000] = i;
+            user[i] = u;
+        }
+    }
+    for (int t = 0; t < EVENTS; t++) {
+        const struct train_event *event = &data->events[order[t]];
+        if (is_indexed(data, options, user, order[t], e))
+            model_neighbours_add(index, (uint64_t)user[order[t]] + 1,
+                                 schemas_item_key(STR(""), data->item_ids[event->item]),
+                                 event->time_ms);
+    }
+    for (size_t i = window; i < e; i++)
+        keys[n++] = schemas_item_key(STR(""), data->item_ids[data->events[i].item]);
+    struct refusal refusal = {data, masked};
+    n = model_neighbours_query(index, (uint64_t)user[e] + 1, keys, n, K, is_refused, &refusal,
+                               found);
+    for (int i = 0; i < n; i++) {
+        list[i] = 0;
+        while (schemas_item_key(STR(""), data->item_ids[list[i]]) != found[i].key)
+            list[i]++;
+    }
+    twin_list(twin, list, n, data->events[e].item);
+    model_neighbours_free(index);
+}
+
 static struct train_data *random_log(uint64_t seed)
 {
     struct rng rng;
     rng_init(&rng, seed);
     char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "SessionId ItemId Time\n");
-    for (int i = 0; i < 1200; i++) {
+    for (int i = 0; i < EVENTS; i++) {
         double u = rng_unit(&rng);
         at += (size_t)snprintf(text + at, sizeof text - at, "u%d %d %d\n",
                                (int)rng_below(&rng, 150) * (int)rng_below(&rng, 2) +
@@ -245,6 +308,7 @@ static void against_twin(const struct model *model, const struct train_data *dat
         for (size_t e = begin; e < end; e++) {
             if (is_test(data, options, u, e) && e > begin) {
                 mark_mask(data, options, begin, window, e, masked);
+                twin_neighbours(data, options, masked, window, e, &twins[EVAL_NEIGHBOURS]);
                 twin_encoder(model, scratch, data, masked, window, e, &twins[EVAL_ENCODER]);
                 twin_predict(data, options, &part, masked, e, twins);
             }
@@ -277,6 +341,16 @@ static void every_mask_and_protocol(void)
     uint64_t seed = TEST_SEED();
     struct train_data *data = random_log(seed);
     struct model *model = model_random(KNOWN, 16, 16, 1, seed);
+    struct model_neighbours_options neighbours = {.sessions_max = 40,
+                                                  .clicks_max = 400,
+                                                  .items_max = 20,
+                                                  .m = 30,
+                                                  .k = 10,
+                                                  .last_n = 4,
+                                                  .similarity = NEIGHBOURS_DIV,
+                                                  .idf = NEIGHBOURS_IDF_PLUS,
+                                                  .idf_weight = 2,
+                                                  .reach = 2};
     for (int mask = EVAL_MASK_NONE; mask <= EVAL_MASK_HISTORY; mask++) {
         struct eval_options options = {
             .split = {TRAIN_NEXT_ITEM, 0.6},
@@ -285,6 +359,9 @@ static void every_mask_and_protocol(void)
             .n_k = 2,
             .window = 12,
             .half_life_ms = 100000,
+            .neighbours = &neighbours,
+            .neighbours_live = mask % 2 == 0,
+            .arms = (1u << EVAL_ARMS) - 1,
         };
         against_twin(model, data, &options);
         options.split = (struct train_split){TRAIN_LEAVE_ONE_OUT, 1};
