@@ -1,4 +1,4 @@
-/* freshet train: an lru encoder from a log file. */
+/* freshet train: an encoder from a log file. */
 #include <stdio.h>
 #include <string.h>
 
@@ -49,11 +49,12 @@ static bool read_split(const struct options *flags, struct train_split *split, s
 static bool read_options(const struct options *flags, struct train_options *o, struct err *err)
 {
     *o = train_options_default();
+    o->encoder = (enum model_encoder_kind)options_enum(flags, "encoder");
     o->dim = (int)options_int(flags, "dim");
     o->hidden = (int)options_int(flags, "hidden");
     o->feed = (int)options_int(flags, "feed");
     o->blocks = (int)options_int(flags, "blocks");
-    if (o->hidden == 0) o->hidden = 2 * o->dim;
+    if (o->hidden == 0) o->hidden = o->encoder == ENCODER_ATTENTION ? o->dim : 2 * o->dim;
     if (o->feed == 0) o->feed = 4 * o->dim;
     o->use_types = options_bool(flags, "use-types");
     o->use_gaps = options_bool(flags, "use-gaps");
@@ -78,6 +79,7 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->seed = (uint64_t)options_int(flags, "seed");
     o->tenant = options_text(flags, "tenant");
     o->version = options_text(flags, "model-version");
+    if (o->version[0] == 0) o->version = model_encoder_names[o->encoder];
     return read_split(flags, &o->split, err);
 }
 
@@ -107,7 +109,7 @@ static bool run(struct app *app, struct err *err)
     training.bar = progress_new(&bar);
     struct model *model = NULL;
     struct train_result result;
-    bool ok = train_lru(data, &options, show, &training, &model, &result, err);
+    bool ok = train_model(data, &options, show, &training, &model, &result, err);
     progress_end(training.bar);
     train_data_free(data);
     ok = ok && model_save(model, out, err);
@@ -125,7 +127,7 @@ static const struct option_spec flags[] = {
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "Learn from this first share of the time the log spans (implies --protocol next-item).", group_log},
     {"out", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder, made when it is not there.", group_log},
-    {"model-version", OPTION_TEXT, "lru", 0, 0, "", NULL, "Text that lists carry as model_version.", group_log},
+    {"model-version", OPTION_TEXT, "", 0, 0, "", NULL, "Text that lists carry as model_version; empty: the encoder's name.", group_log},
     {"min-item-count", OPTION_INT, "1", 1, 1e9, "events", NULL,
      "Items with fewer events are not learnt; they are served by popularity.", group_log},
     {"epochs", OPTION_INT, "20", 1, 10000, "", NULL, "Passes over the data at most; the learning rate falls along them.", group_learn},
@@ -154,9 +156,12 @@ static const struct option_spec flags[] = {
     {"max-len", OPTION_INT, "200", 1, 4096, "events", NULL, "Longer histories are cut into sequences of so many.", group_learn},
     {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
     {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},
+    {"encoder", OPTION_ENUM, "lru", 0, 0, "", "lru|gru|attention",
+     "lru: linear recurrent units (LRURec), fast at any length; gru: gated recurrent units (GRU4Rec); attention: a causal "
+     "Transformer (SASRec).", group_shape},
     {"dim", OPTION_INT, "64", 16, 1024, "", NULL, "Of item vectors: a multiple of 16.", group_shape},
     {"blocks", OPTION_INT, "2", 1, 8, "", NULL, "Layers of the encoder.", group_shape},
-    {"hidden", OPTION_INT, "0", 0, 1024, "", NULL, "Width of the recurrence; 0: twice --dim.", group_shape},
+    {"hidden", OPTION_INT, "0", 0, 1024, "", NULL, "Width of the recurrence; 0: twice --dim, with attention --dim.", group_shape},
     {"feed", OPTION_INT, "0", 0, 4096, "", NULL, "Width of the feed-forward layer; 0: four times --dim.", group_shape},
     {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types.", group_shape},
     {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events.", group_shape},
@@ -167,7 +172,7 @@ const struct verb verb_train = {
     .name = "train",
     .summary = "learn a model from a log file",
     .usage = "freshet train --input FILE --format sessions --out FOLDER",
-    .help = "Learns an lru encoder (LRURec) that predicts each user's next item, and writes it as "
+    .help = "Learns an encoder that predicts each user's next item, and writes it as "
             "a folder of model.json, "
             "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
             "best epoch is kept. The last "

@@ -62,7 +62,7 @@ static void bench(int n_items, enum train_loss loss, int threads, int n_users)
     struct train_result result;
     struct err err = ERR_INIT;
     uint64_t begin = clock_mono_ns();
-    if (!train_lru(data, &options, NULL, NULL, &model, &result, &err)) {
+    if (!train_model(data, &options, NULL, NULL, &model, &result, &err)) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }

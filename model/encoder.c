@@ -2,7 +2,7 @@
  *
  * Both run the same code over rows: in a step the rows are users, in a prefill they are the steps of one
  * window. As every row's result is the same in any batch, a prefill gives the bits of its steps. What a
- * row takes from the rows before it is the encoder's own (encoder_lru.c); embedding, norms and the
+ * row takes from the rows before it is the encoder's own (encoder_<kind>.c); embedding, norms and the
  * feed-forward half are here.
  *
  * A state (S floats): what the encoder keeps; then the user vector (D). */
@@ -13,6 +13,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+
+const char *const model_encoder_names[ENCODER_KINDS] = {
+    [ENCODER_LRU] = "lru", [ENCODER_GRU] = "gru", [ENCODER_ATTENTION] = "attention"};
+
+const struct model__encoder *const model__encoders[ENCODER_KINDS] = {
+    [ENCODER_LRU] = &model__encoder_lru,
+};
 
 enum { PREFILL_ROWS = 64 }; /* steps of a window taken at once: their rows stay in the L2 cache */
 
@@ -35,6 +42,7 @@ static void scratch_release(struct model_scratch *scratch)
     mem_free(scratch->z);
     mem_free(scratch->u);
     mem_free(scratch->h);
+    mem_free(scratch->own);
     mem_free(scratch->wide);
 }
 
@@ -58,8 +66,11 @@ void model__scratch_rows(const struct model *model, struct model_scratch *scratc
     scratch->rows = rows;
     scratch->x = new_rows(rows, model->config.D);
     scratch->z = new_rows(rows, model->config.D);
-    scratch->u = new_rows(rows, 2 * model->config.H);
-    scratch->h = new_rows(rows, 2 * model->config.H);
+    scratch->u = new_rows(rows, model->mix_in);
+    scratch->h = new_rows(rows, model->mix_out);
+    scratch->own = model->encoder->row_floats != NULL
+                       ? new_rows(rows, model->encoder->row_floats(&model->config))
+                       : NULL;
     scratch->wide = new_rows(rows, model->config.F);
 }
 
@@ -98,15 +109,26 @@ static void embed_norm(const struct model *model, struct model_scratch *scratch,
                          model__tensor(model, MODEL_INPUT_NORM_BIAS, 0), scratch->x);
 }
 
-/* The rest of a block, the same for every kind: x (rows,D) <- its output from what was mixed, h (rows,2H), and x. */
+/* The first half of a block: scratch->h (rows,W) <- what x (rows,D) and the states say. */
+static void block_in(const struct model *model, struct model_scratch *scratch, int block, int n,
+                     const struct model_row *rows)
+{
+    model->kernels->matmul(n, model->config.D, model->mix_in, scratch->x,
+                           model__packed(model, MODEL_MIX_IN_WEIGHT, block),
+                           model__tensor(model, MODEL_MIX_IN_BIAS, block), scratch->u);
+    model->encoder->mix(model, scratch, block, n, rows);
+}
+
+/* The rest of a block: x (rows,D) <- its output from what was mixed, h (rows,W), and x. */
 static void block_out(const struct model *model, struct model_scratch *scratch, int block, int rows)
 {
     const struct model_config *c = &model->config;
     const struct model__kernels *k = model->kernels;
-    k->matmul(rows, 2 * c->H, c->D, scratch->h, model__packed(model, MODEL_LRU_OUT_WEIGHT, block),
-              model__tensor(model, MODEL_LRU_OUT_BIAS, block), scratch->z);
-    k->norm(rows, c->D, scratch->z, scratch->x, model__tensor(model, MODEL_LRU_NORM_WEIGHT, block),
-            model__tensor(model, MODEL_LRU_NORM_BIAS, block), scratch->z);
+    k->matmul(rows, model->mix_out, c->D, scratch->h,
+              model__packed(model, MODEL_MIX_OUT_WEIGHT, block),
+              model__tensor(model, MODEL_MIX_OUT_BIAS, block), scratch->z);
+    k->norm(rows, c->D, scratch->z, scratch->x, model__tensor(model, MODEL_MIX_NORM_WEIGHT, block),
+            model__tensor(model, MODEL_MIX_NORM_BIAS, block), scratch->z);
     k->matmul(rows, c->D, c->F, scratch->z, model__packed(model, MODEL_FFN_IN_WEIGHT, block),
               model__tensor(model, MODEL_FFN_IN_BIAS, block), scratch->wide);
     k->gelu((size_t)rows * (size_t)c->F, scratch->wide);
@@ -128,12 +150,12 @@ const float *model_state_vector(const struct model *model, const float *state)
     return state + (model->S - model->config.D);
 }
 
-/* Behind the last recurrence only vectors are left to make: moves the rows that need one together, to the front of x and h.
+/* Behind the last mix only vectors are left to make: moves the rows that need one together, to the front of x and h.
  * kept (n): where each came from. Returns how many. */
 static int keep_rows(const struct model *model, struct model_scratch *scratch, int n,
                      const struct model_row *rows, int *kept)
 {
-    size_t D = (size_t)model->config.D, width = 2 * (size_t)model->config.H;
+    size_t D = (size_t)model->config.D, width = (size_t)model->mix_out;
     int m = 0;
     for (int r = 0; r < n; r++) {
         if (rows[r].passing) continue;
@@ -156,9 +178,10 @@ void model_advance(const struct model *model, struct model_scratch *scratch, int
     model__scratch_rows(model, scratch, n);
     for (int r = 0; r < n; r++)
         embed(model, &rows[r].input, scratch->z + (size_t)r * D);
+    if (model->encoder->embed != NULL) model->encoder->embed(model, n, rows, scratch->z);
     embed_norm(model, scratch, n);
     for (int block = 0; block <= last; block++) {
-        model->encoder->mix(model, scratch, block, n, rows);
+        block_in(model, scratch, block, n, rows);
         if (block == last) m = keep_rows(model, scratch, n, rows, kept);
         block_out(model, scratch, block, m);
     }

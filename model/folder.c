@@ -1,7 +1,8 @@
 /* A model on disk: a folder of three files.
  *
  *   model.json         {"format":1, "encoder":"lru", "D":64, "H":128, "L":2, "F":256, "N":50000,
- *                       "n_types":0, "n_gaps":0, "tenant":"", "model_version":"...",
+ *                       "n_types":0, "n_gaps":0, and of attention "heads", "positions",
+ *                       "window", "rotary" (0 or 1); "tenant":"", "model_version":"...",
  *                       "id":"16 hex digits"}; id may be missing (models made elsewhere), else it must
  *                       be that of the other two files, so that files of different models do not mix
  *   model.safetensors  the tensors of the parameter table, float32, no others (safetensors.c)
@@ -119,25 +120,45 @@ static bool meta_text(const json_t *meta, const char *name, const char **value, 
     return true;
 }
 
+/* The encoder's kind by its name. */
+static bool meta_encoder(const json_t *meta, enum model_encoder_kind *kind, struct err *err)
+{
+    const char *name;
+    if (!meta_text(meta, "encoder", &name, err)) return false;
+    for (int k = 0; k < ENCODER_KINDS; k++) {
+        *kind = (enum model_encoder_kind)k;
+        if (strcmp(name, model_encoder_names[k]) == 0 && model__encoders[k] != NULL) return true;
+    }
+    return err_fatal(err, ERR_EXIT_MODEL, "%s: encoder \"%.40s\" is unknown to this freshet", META,
+                     name);
+}
+
+static bool meta_shape(const json_t *meta, struct model_config *c, struct err *err)
+{
+    int rotary;
+    if (!meta_encoder(meta, &c->encoder, err) || !meta_int(meta, "D", -1, &c->D, err) ||
+        !meta_int(meta, "H", -1, &c->H, err) || !meta_int(meta, "L", -1, &c->L, err) ||
+        !meta_int(meta, "F", -1, &c->F, err) || !meta_int(meta, "N", -1, &c->N, err) ||
+        !meta_int(meta, "n_types", 0, &c->n_types, err) ||
+        !meta_int(meta, "n_gaps", 0, &c->n_gaps, err) ||
+        !meta_int(meta, "heads", 0, &c->heads, err) ||
+        !meta_int(meta, "positions", 0, &c->positions, err) ||
+        !meta_int(meta, "window", 0, &c->window, err) || !meta_int(meta, "rotary", 0, &rotary, err))
+        return false;
+    c->rotary = rotary != 0;
+    return true;
+}
+
 /* Texts of parts borrow from meta. */
 static bool read_meta(const json_t *meta, struct model_parts *parts, struct err *err)
 {
     struct model_config *c = &parts->config;
-    const char *encoder;
     int format;
     if (!meta_int(meta, "format", -1, &format, err)) return false;
     if (format != FORMAT)
         return err_fatal(err, ERR_EXIT_MODEL, "%s: format %d, this freshet reads %d", META, format,
                          FORMAT);
-    if (!meta_text(meta, "encoder", &encoder, err)) return false;
-    if (strcmp(encoder, model__encoder_lru.name) != 0)
-        return err_fatal(err, ERR_EXIT_MODEL, "%s: encoder \"%.40s\", this freshet knows \"%s\"",
-                         META, encoder, model__encoder_lru.name);
-    if (!meta_int(meta, "D", -1, &c->D, err) || !meta_int(meta, "H", -1, &c->H, err) ||
-        !meta_int(meta, "L", -1, &c->L, err) || !meta_int(meta, "F", -1, &c->F, err) ||
-        !meta_int(meta, "N", -1, &c->N, err) || !meta_int(meta, "n_types", 0, &c->n_types, err) ||
-        !meta_int(meta, "n_gaps", 0, &c->n_gaps, err) ||
-        !meta_text(meta, "tenant", &parts->tenant, err) ||
+    if (!meta_shape(meta, c, err) || !meta_text(meta, "tenant", &parts->tenant, err) ||
         !meta_text(meta, "model_version", &parts->version, err))
         return false;
     const char *wrong = model_config_check(c);
@@ -335,17 +356,29 @@ static bool save_items(const struct model *model, const char *folder, struct err
     return writer_finish(&writer, err);
 }
 
-static bool save_meta(const struct model *model, const char *folder, struct err *err)
+/* NULL when a text is not UTF-8. */
+static json_t *make_meta(const struct model *model)
 {
     const struct model_config *c = &model->config;
     char id[17];
-    struct writer writer;
-    if (!writer_open(&writer, folder, META, err)) return false;
     (void)snprintf(id, sizeof id, "%016" PRIx64, model->id);
     json_t *meta = json_pack("{si ss si si si si si si si ss ss ss}", "format", FORMAT, "encoder",
-                             model->encoder->name, "D", c->D, "H", c->H, "L", c->L, "F", c->F, "N",
-                             c->N, "n_types", c->n_types, "n_gaps", c->n_gaps, "tenant",
+                             model_encoder_names[c->encoder], "D", c->D, "H", c->H, "L", c->L, "F",
+                             c->F, "N", c->N, "n_types", c->n_types, "n_gaps", c->n_gaps, "tenant",
                              model->tenant, "model_version", model->version, "id", id);
+    if (meta == NULL || c->encoder != ENCODER_ATTENTION) return meta;
+    json_t *more = json_pack("{si si si si}", "heads", c->heads, "positions", c->positions,
+                             "window", c->window, "rotary", (int)c->rotary);
+    (void)json_object_update(meta, more);
+    json_decref(more);
+    return meta;
+}
+
+static bool save_meta(const struct model *model, const char *folder, struct err *err)
+{
+    struct writer writer;
+    if (!writer_open(&writer, folder, META, err)) return false;
+    json_t *meta = make_meta(model);
     if (meta == NULL || json_dumpf(meta, writer.stream, JSON_INDENT(2)) != 0) {
         json_decref(meta);
         (void)fclose(writer.stream);

@@ -112,16 +112,26 @@ void model__pack(int n, int m, const float *W, float *packed);
 /* ---- encoder_*.c: what is different between the kinds of encoder, one table of functions each ---- */
 
 struct model__encoder {
-    const char *name; /* as in model.json */
-    /* Floats that a state holds before the user vector. */
+    /* Floats that a state holds before the user vector. They are 0 in the state of nobody. */
     int (*state_floats)(const struct model_config *config);
-    /* The part of a block in which a row meets the rows before it: scratch->h (n,2H) <- from scratch->x (n,D), moving
-     * each row's state on, rows in order. */
+    /* Floats of scratch->own for each row, a multiple of 16; NULL: none. */
+    int (*row_floats)(const struct model_config *config);
+    /* Sets model->derived, from model->params and config, to what is computed once (mem_aligned); NULL: nothing.
+     * Errors: ERR_FATAL exit 6 a parameter out of range. */
+    bool (*derive)(struct model *model, struct err *err);
+    /* Adds what the kind has beside item, type and gap to the n embedded rows z (n,D), before their norm; NULL: nothing.
+     * States are as before the rows; rows with the same state follow each other. */
+    void (*embed)(const struct model *model, int n, const struct model_row *rows, float *z);
+    /* The part of a block in which a row meets the rows before it: scratch->h (n,W) <- from scratch->u (n,U) = x A + a and each
+     * row's state, which moves on, rows in order. A fresh row begins from the state of nobody. W are the rows of
+     * MODEL_MIX_OUT_WEIGHT, U the columns of MODEL_MIX_IN_WEIGHT. */
     void (*mix)(const struct model *model, struct model_scratch *scratch, int block, int n,
                 const struct model_row *rows);
 };
 
 extern const struct model__encoder model__encoder_lru;
+/* By kind; NULL for those that are not built in. (encoder.c) */
+extern const struct model__encoder *const model__encoders[ENCODER_KINDS];
 
 /* ---- model.c ---- */
 
@@ -129,10 +139,11 @@ struct model {
     struct model_config config;
     const struct model__encoder *encoder;
     int S;
-    float *params; /* (model_params_floats), aligned to 64 bytes */
+    int mix_in, mix_out; /* U and W: see struct model__encoder */
+    float *params;       /* (model_params_floats), aligned to 64 bytes */
     float
         *packed; /* the weight matrices of the blocks, packed, at the offsets they have in params */
-    float *lambda;      /* (L,3,H) real part, imaginary part, gamma of each block */
+    float *derived;     /* the encoder's; see its file */
     size_t packed_from; /* where the first block begins in params: packed begins there */
     size_t offset[MODEL_MAX_BLOCKS][MODEL_TENSOR_COUNT]; /* into params; SIZE_MAX absent */
     uint64_t id;
@@ -214,8 +225,9 @@ struct model_scratch {
     int rows;                     /* of the arrays below */
     float *x;                     /* (rows,D) the row that goes through the blocks */
     float *z;                     /* (rows,D) */
-    float *u;                     /* (rows,2H) */
-    float *h;                     /* (rows,2H) */
+    float *u;                     /* (rows,U) what goes into mix: see struct model__encoder */
+    float *h;                     /* (rows,W) what comes out */
+    float *own;                   /* (rows,row_floats) the encoder's; NULL when it has none */
     float *wide;                  /* (rows,F) */
     struct model__search *search; /* topk.c */
 };

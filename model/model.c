@@ -39,45 +39,20 @@ static bool copy_params(struct model *model, const float *params, struct err *er
     return true;
 }
 
+/* Every matrix of the blocks. */
 static void pack_weights(struct model *model)
 {
-    static const enum model_tensor matrices[] = {MODEL_LRU_IN_WEIGHT, MODEL_LRU_OUT_WEIGHT,
-                                                 MODEL_FFN_IN_WEIGHT, MODEL_FFN_OUT_WEIGHT};
-    const struct model_config *c = &model->config;
-    const int rows[] = {c->D, 2 * c->H, c->D, c->F}, cols[] = {2 * c->H, c->D, c->F, c->D};
-    model->packed_from = model->offset[0][MODEL_LRU_NU_LOG];
-    size_t floats = model_params_floats(c) - model->packed_from;
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(&model->config, table), first = 0;
+    while (strncmp(table[first].name, "block.", 6) != 0)
+        first++;
+    model->packed_from = table[first].offset;
+    size_t floats = model_params_floats(&model->config) - model->packed_from;
     model->packed = mem_aligned(64, floats * sizeof(float));
-    for (int block = 0; block < c->L; block++)
-        for (int i = 0; i < 4; i++) {
-            size_t at = model->offset[block][matrices[i]];
-            model__pack(rows[i], cols[i], model->params + at,
-                        model->packed + (at - model->packed_from));
-        }
-}
-
-/* lambda and gamma of each block, in double and rounded once. */
-static bool derive_lambda(struct model *model, struct err *err)
-{
-    int H = model->config.H;
-    model->lambda = mem_aligned(64, (size_t)model->config.L * 3 * (size_t)H * sizeof(float));
-    for (int block = 0; block < model->config.L; block++) {
-        float *out = model->lambda + (size_t)block * 3 * (size_t)H;
-        const float *nu_log = model__tensor(model, MODEL_LRU_NU_LOG, block);
-        const float *theta_log = model__tensor(model, MODEL_LRU_THETA_LOG, block);
-        const float *gamma_log = model__tensor(model, MODEL_LRU_GAMMA_LOG, block);
-        for (int i = 0; i < H; i++) {
-            double size = exp(-exp((double)nu_log[i])), angle = exp((double)theta_log[i]);
-            out[i] = (float)(size * cos(angle));
-            out[H + i] = (float)(size * sin(angle));
-            out[2 * H + i] = (float)exp((double)gamma_log[i]);
-            if (!isfinite(out[i]) || !isfinite(out[H + i]) || !isfinite(out[2 * H + i]))
-                return err_fatal(err, ERR_EXIT_MODEL,
-                                 "block %d, unit %d: theta_log or gamma_log is too large", block,
-                                 i);
-        }
-    }
-    return true;
+    for (int p = first; p < n; p++)
+        if (table[p].n_dims == 2)
+            model__pack(table[p].dims[0], table[p].dims[1], model->params + table[p].offset,
+                        model->packed + (table[p].offset - model->packed_from));
 }
 
 /* ---- items ---- */
@@ -144,14 +119,24 @@ static uint64_t identify(const struct model *model)
 {
     uint64_t part[4];
     size_t floats = model_params_floats(&model->config);
-    struct model_config shape = model->config;
-    part[0] = schemas_id_hash((struct str){(const char *)&shape, sizeof shape});
+    const struct model_config *c = &model->config;
+    const int shape[] = {c->N,     c->D,         c->H,      c->L,
+                         c->F,     c->n_types,   c->n_gaps, (int)c->encoder,
+                         c->heads, c->positions, c->window, c->rotary};
+    enum { LRU_INTS = 7 }; /* the rest is 0 */
+    size_t ints = c->encoder == ENCODER_LRU ? LRU_INTS : sizeof shape / sizeof *shape;
+    part[0] = schemas_id_hash((struct str){(const char *)shape, ints * sizeof *shape});
     part[1] = schemas_id_hash(str_of(model->tenant));
     part[2] =
         schemas_id_hash((struct str){(const char *)model->params, floats * sizeof *model->params});
     part[3] = schemas_id_hash(
         (struct str){(const char *)model->keys, (size_t)model->config.N * sizeof *model->keys});
     return schemas_id_hash((struct str){(const char *)part, sizeof part});
+}
+
+static bool derive(struct model *model, struct err *err)
+{
+    return model->encoder->derive == NULL || model->encoder->derive(model, err);
 }
 
 /* ---- public ---- */
@@ -162,13 +147,15 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     if (wrong != NULL) return err_fatal(err, ERR_EXIT_MODEL, "shape of the model: %s", wrong);
     struct model *model = mem_zalloc(sizeof *model);
     model->config = parts->config;
-    model->encoder = &model__encoder_lru;
+    model->encoder = model__encoders[parts->config.encoder];
     model->S = model->encoder->state_floats(&parts->config) + parts->config.D;
     model->version = mem_strdup(parts->version);
     model->tenant = mem_strdup(parts->tenant);
     model->kernels = model__kernels_best(parts->config.D);
+    model->mix_in = model_param_cols(&parts->config, MODEL_MIX_IN_WEIGHT);
+    model->mix_out = model_param_rows(&parts->config, MODEL_MIX_OUT_WEIGHT);
     find_tensors(model);
-    if (!copy_params(model, parts->params, err) || !derive_lambda(model, err) ||
+    if (!copy_params(model, parts->params, err) || !derive(model, err) ||
         !copy_items(model, parts->item_ids, err)) {
         model_free(model);
         return false;
@@ -183,9 +170,15 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
 struct model *model_random(int N, int D, int H, int L, uint64_t seed)
 {
     struct model_config config = {.N = N, .D = D, .H = H, .L = L, .F = 4 * D};
-    assert(model_config_check(&config) == NULL);
-    float *params = mem_aligned(64, model_params_floats(&config) * sizeof *params);
-    model_params_init(&config, seed, params);
+    return model_random_of(&config, seed);
+}
+
+struct model *model_random_of(const struct model_config *config, uint64_t seed)
+{
+    assert(model_config_check(config) == NULL);
+    int N = config->N;
+    float *params = mem_aligned(64, model_params_floats(config) * sizeof *params);
+    model_params_init(config, seed, params);
     enum { DIGITS = 12 };
     char *texts = mem_alloc((size_t)N * DIGITS);
     struct str *ids = mem_alloc((size_t)N * sizeof *ids);
@@ -194,7 +187,7 @@ struct model *model_random(int N, int D, int H, int L, uint64_t seed)
         ids[i] = (struct str){text, (size_t)snprintf(text, DIGITS, "%d", i)};
     }
     struct model_parts parts = {
-        .config = config, .params = params, .item_ids = ids, .tenant = "", .version = "random"};
+        .config = *config, .params = params, .item_ids = ids, .tenant = "", .version = "random"};
     struct model *model = NULL;
     struct err err = ERR_INIT;
     bool ok = model_from_params(&model, &parts, &err);
@@ -212,7 +205,7 @@ void model_free(struct model *model)
     mem_free(model->params);
     mem_free(model->packed);
     model__catalog_free(model->catalog);
-    mem_free(model->lambda);
+    mem_free(model->derived);
     mem_free(model->version);
     mem_free(model->tenant);
     mem_free(model->keys);
@@ -227,7 +220,7 @@ struct model_info model_info(const struct model *model)
     return (struct model_info){
         .id = model->id,
         .version = model->version,
-        .encoder = model->encoder->name,
+        .encoder = model_encoder_names[model->config.encoder],
         .tenant = model->tenant,
         .D = model->config.D,
         .N = model->config.N,

@@ -12,12 +12,12 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), encoder_lru.c (what is the lru encoder's own), topk.c and catalog.c (lists),
+ * (step and prefill), encoder_<kind>.c (what is a kind's own), topk.c and catalog.c (lists),
  * neighbours.c, blend.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
- * Letters: B batch (users), T steps, D dimension of item and user vectors, H complex width of a
- *          recurrent layer, F width of the feed-forward layer, L blocks, N items, S floats of encoder
+ * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps
+ *          (lru: complex numbers), F width of the feed-forward layer, L blocks, N items, S floats of encoder
  *          state, K list length.
  *
  * Invariant: a result depends only on its inputs, never on the batch it was computed in, the
@@ -29,17 +29,21 @@
  *   exp, erf         our own polynomials (kernels.h), written once as a list of fma
  * Vectors run over j or over the 16 chains, blocks over users; nothing else is reordered.
  *
- * The lru encoder: LRURec (Yue, Wang, He, Zeng, McAuley, Wang: "Linear Recurrent Units for Sequential
- * Recommendation", WSDM 2024), on the linear recurrent unit of Orvieto et al. 2023.
+ * Every encoder stands in one frame, that of LRURec (Yue, Wang, He, Zeng, McAuley, Wang: "Linear Recurrent Units for
+ * Sequential Recommendation", WSDM 2024); only h, what a position takes from those before it, is the kind's own.
  *   x0   = norm(E[item] + type_emb[type] + gap_emb[bucket])  the last two only when the model has them
  *   for each block:
- *     u   = (x B + b) * gamma          complex (H); B is (D,2H): columns 0..H-1 real, H..2H-1 imaginary
- *     h   = lambda * h + u             lambda = exp(-exp(nu_log) + i exp(theta_log)), gamma = exp(gamma_log)
- *     z   = norm(Re(h C) + c + x)      as [Re h, Im h] C with C (2H,D): the rows H..2H-1 hold -Im C
+ *     u   = x A + a                    MODEL_MIX_IN
+ *     h   = mix(u, what came before)
+ *     z   = norm(h C + c + x)          MODEL_MIX_OUT, MODEL_MIX_NORM
  *     x   = norm(gelu(z W1 + b1) W2 + b2 + z)
  *   user vector = x of the last block; score[i] = dot(x, E[i]) + bias[i]
  *   norm(v) = (v - mean) / sqrt(variance + 1e-5) * weight + bias     (own weight and bias each time)
  *   gelu(v) = v/2 (1 + erf(v / sqrt 2))
+ *
+ * lru: the linear recurrent unit of Orvieto et al. 2023; complex (H), A (D,2H): columns 0..H-1 real, H..2H-1 imaginary.
+ *     h   = lambda * h + gamma * u     lambda = exp(-exp(nu_log) + i exp(theta_log)), gamma = exp(gamma_log)
+ *     Re(h C) is [Re h, Im h] C with C (2H,D): the rows H..2H-1 hold -Im C.
  * Departures: items count from 0 and there is no padding item; C is kept as the real matrix that acts
  * on [Re h, Im h], and the imaginary half of its bias, which never reaches the output, is left out. */
 
@@ -47,7 +51,10 @@
 
 enum { MODEL_MAX_BATCH = 256, MODEL_MAX_K = 1024, MODEL_MAX_BLOCKS = 8 };
 
-/* The shape of an lru encoder. D, H and F are multiples of 16, at most 1024, 1024 and 4096. */
+enum model_encoder_kind { ENCODER_LRU, ENCODER_GRU, ENCODER_ATTENTION, ENCODER_KINDS };
+extern const char *const model_encoder_names[ENCODER_KINDS]; /* as in model.json */
+
+/* The shape of an encoder. D, H and F are multiples of 16, at most 1024, 1024 and 4096. */
 struct model_config {
     int N; /* items, at least 1 */
     int D;
@@ -56,6 +63,12 @@ struct model_config {
     int F;       /* 4 D by default */
     int n_types; /* rows of the event type embedding; 0: the model has none */
     int n_gaps;  /* rows of the time gap embedding; 0: the model has none */
+    enum model_encoder_kind encoder;
+    /* Of attention alone, else 0. */
+    int heads;     /* H is a multiple of it */
+    int positions; /* rows of the learnt position embedding; 0: the model has none */
+    int window;    /* events that a position sees at most, itself included */
+    bool rotary;   /* keys and queries are turned by their position */
 };
 
 /* One tensor of the table. All tensors lie in one block of float32, row-major, one behind the other. */
@@ -69,32 +82,35 @@ struct model_param {
 
 /* Which tensor a table entry is; those of a block are repeated for each of the L blocks. */
 enum model_tensor {
-    MODEL_ITEM_EMBEDDING,    /* (N,D)       item.embedding */
-    MODEL_ITEM_BIAS,         /* (N)         item.bias */
-    MODEL_TYPE_EMBEDDING,    /* (n_types,D) type.embedding; absent when n_types is 0 */
-    MODEL_GAP_EMBEDDING,     /* (n_gaps,D)  gap.embedding; absent when n_gaps is 0 */
-    MODEL_INPUT_NORM_WEIGHT, /* (D)         input.norm.weight */
-    MODEL_INPUT_NORM_BIAS,   /* (D)         input.norm.bias */
-    MODEL_LRU_NU_LOG,        /* (H)         block.0.lru.nu_log, and so on for each block */
-    MODEL_LRU_THETA_LOG,     /* (H)         block.0.lru.theta_log */
-    MODEL_LRU_GAMMA_LOG,     /* (H)         block.0.lru.gamma_log */
-    MODEL_LRU_IN_WEIGHT,     /* (D,2H)      block.0.lru.in.weight: B */
-    MODEL_LRU_IN_BIAS,       /* (2H)        block.0.lru.in.bias: b */
-    MODEL_LRU_OUT_WEIGHT,    /* (2H,D)      block.0.lru.out.weight: C */
-    MODEL_LRU_OUT_BIAS,      /* (D)         block.0.lru.out.bias: c */
-    MODEL_LRU_NORM_WEIGHT,   /* (D)         block.0.lru.norm.weight */
-    MODEL_LRU_NORM_BIAS,     /* (D)         block.0.lru.norm.bias */
-    MODEL_FFN_IN_WEIGHT,     /* (D,F)       block.0.ffn.in.weight: W1 */
-    MODEL_FFN_IN_BIAS,       /* (F)         block.0.ffn.in.bias */
-    MODEL_FFN_OUT_WEIGHT,    /* (F,D)       block.0.ffn.out.weight: W2 */
-    MODEL_FFN_OUT_BIAS,      /* (D)         block.0.ffn.out.bias */
-    MODEL_FFN_NORM_WEIGHT,   /* (D)         block.0.ffn.norm.weight */
-    MODEL_FFN_NORM_BIAS,     /* (D)         block.0.ffn.norm.bias */
+    MODEL_ITEM_EMBEDDING,     /* (N,D)       item.embedding */
+    MODEL_ITEM_BIAS,          /* (N)         item.bias */
+    MODEL_TYPE_EMBEDDING,     /* (n_types,D) type.embedding; absent when n_types is 0 */
+    MODEL_GAP_EMBEDDING,      /* (n_gaps,D)  gap.embedding; absent when n_gaps is 0 */
+    MODEL_POSITION_EMBEDDING, /* (positions,D) position.embedding; absent when positions is 0 */
+    MODEL_INPUT_NORM_WEIGHT,  /* (D)         input.norm.weight */
+    MODEL_INPUT_NORM_BIAS,    /* (D)         input.norm.bias */
+    MODEL_LRU_NU_LOG,      /* (H)         block.0.lru.nu_log, and so on for each block; lru alone */
+    MODEL_LRU_THETA_LOG,   /* (H)         block.0.lru.theta_log */
+    MODEL_LRU_GAMMA_LOG,   /* (H)         block.0.lru.gamma_log */
+    MODEL_MIX_IN_WEIGHT,   /* (D,2H) lru, (D,3H) gru and attention: block.0.<kind>.in.weight */
+    MODEL_MIX_IN_BIAS,     /* (2H), (3H)       block.0.<kind>.in.bias */
+    MODEL_MIX_OUT_WEIGHT,  /* (2H,D) lru, (H,D) gru and attention: block.0.<kind>.out.weight */
+    MODEL_MIX_OUT_BIAS,    /* (D)         block.0.<kind>.out.bias */
+    MODEL_MIX_NORM_WEIGHT, /* (D)         block.0.<kind>.norm.weight */
+    MODEL_MIX_NORM_BIAS,   /* (D)         block.0.<kind>.norm.bias */
+    MODEL_FFN_IN_WEIGHT,   /* (D,F)       block.0.ffn.in.weight: W1 */
+    MODEL_FFN_IN_BIAS,     /* (F)         block.0.ffn.in.bias */
+    MODEL_FFN_OUT_WEIGHT,  /* (F,D)       block.0.ffn.out.weight: W2 */
+    MODEL_FFN_OUT_BIAS,    /* (D)         block.0.ffn.out.bias */
+    MODEL_FFN_NORM_WEIGHT, /* (D)         block.0.ffn.norm.weight */
+    MODEL_FFN_NORM_BIAS,   /* (D)         block.0.ffn.norm.bias */
     MODEL_TENSOR_COUNT,
+    MODEL_FIRST_OF_BLOCK = MODEL_LRU_NU_LOG,
 };
 
 enum {
-    MODEL_MAX_PARAMS = MODEL_LRU_NU_LOG + MODEL_MAX_BLOCKS * (MODEL_TENSOR_COUNT - MODEL_LRU_NU_LOG)
+    MODEL_MAX_PARAMS =
+        MODEL_FIRST_OF_BLOCK + MODEL_MAX_BLOCKS * (MODEL_TENSOR_COUNT - MODEL_FIRST_OF_BLOCK)
 };
 
 /* NULL when the shape is allowed, else what is wrong with it (static text). */
@@ -107,6 +123,9 @@ size_t model_params_floats(const struct model_config *config);
 /* Where a tensor of a block starts in the parameter block, in floats; SIZE_MAX when the config has none.
  * block: 0..L-1; not looked at for tensors outside the blocks. */
 size_t model_param_offset(const struct model_config *config, enum model_tensor tensor, int block);
+/* The two dimensions of a tensor of each config, 0 when it has none; a vector has 1 column. */
+int model_param_rows(const struct model_config *config, enum model_tensor tensor);
+int model_param_cols(const struct model_config *config, enum model_tensor tensor);
 /* Start values for training, as in LRURec: normal, deviation 0.02, cut at 0.04; biases and norms 0 and 1;
  * |lambda| uniform in the ring 0.8..0.99. params (model_params_floats) written, gaps zeroed. */
 void model_params_init(const struct model_config *config, uint64_t seed, float *params);
@@ -123,7 +142,7 @@ struct model_scratch;
 struct model_info {
     uint64_t id;         /* hash of the parameter file: two models differ in it */
     const char *version; /* text for model_version */
-    const char *encoder; /* "lru" */
+    const char *encoder; /* one of model_encoder_names */
     const char *tenant;  /* whose items: "" by default */
     int D, N, S;
     int max_batch; /* largest B of step and topk */
@@ -132,9 +151,11 @@ struct model_info {
 /* Reads <folder>/model.json, model.safetensors and items.json (folder.c has the format).
  * Errors: ERR_FATAL (exit 6) with what is wrong and where. */
 MUST_USE bool model_load(struct model **model, const char *folder, struct err *err);
-/* A model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given; F = 4 D,
+/* An lru model with random weights, for benches and tests: N items named "0".."N-1", D, H, L as given; F = 4 D,
  * tenant "", no type and gap embeddings. */
 struct model *model_random(int N, int D, int H, int L, uint64_t seed);
+/* The same of any shape that model_config_check allows. */
+struct model *model_random_of(const struct model_config *config, uint64_t seed);
 
 /* What a model is made of. */
 struct model_parts {

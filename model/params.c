@@ -1,9 +1,9 @@
-/* The parameter table: which tensors an lru encoder has, their names, shapes and places in one block.
+/* The parameter table: which tensors an encoder has, their names, shapes, start values and places in one block.
  *
  * Everything that walks over parameters (load, save, gradients, optimiser, tests) walks over this table,
- * so that a tensor is described once. */
+ * so that a tensor is described once. The frame's tensors are the same for every kind of encoder; each kind adds its own. */
 
-#include "model/model.h"
+#include "model/internal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -21,36 +21,61 @@ enum letter {
     LETTER_2H,
     LETTER_F,
     LETTER_TYPES,
-    LETTER_GAPS
+    LETTER_GAPS,
+    LETTER_POSITIONS,
 };
 
-/* In the order of enum model_tensor. */
-static const struct {
-    const char *name; /* behind "block.<l>." for the tensors of a block */
-    enum letter rows, cols;
-} tensors[MODEL_TENSOR_COUNT] = {
-    [MODEL_ITEM_EMBEDDING] = {"item.embedding", LETTER_N, LETTER_D},
-    [MODEL_ITEM_BIAS] = {"item.bias", LETTER_N, LETTER_NONE},
-    [MODEL_TYPE_EMBEDDING] = {"type.embedding", LETTER_TYPES, LETTER_D},
-    [MODEL_GAP_EMBEDDING] = {"gap.embedding", LETTER_GAPS, LETTER_D},
-    [MODEL_INPUT_NORM_WEIGHT] = {"input.norm.weight", LETTER_D, LETTER_NONE},
-    [MODEL_INPUT_NORM_BIAS] = {"input.norm.bias", LETTER_D, LETTER_NONE},
-    [MODEL_LRU_NU_LOG] = {"lru.nu_log", LETTER_H, LETTER_NONE},
-    [MODEL_LRU_THETA_LOG] = {"lru.theta_log", LETTER_H, LETTER_NONE},
-    [MODEL_LRU_GAMMA_LOG] = {"lru.gamma_log", LETTER_H, LETTER_NONE},
-    [MODEL_LRU_IN_WEIGHT] = {"lru.in.weight", LETTER_D, LETTER_2H},
-    [MODEL_LRU_IN_BIAS] = {"lru.in.bias", LETTER_2H, LETTER_NONE},
-    [MODEL_LRU_OUT_WEIGHT] = {"lru.out.weight", LETTER_2H, LETTER_D},
-    [MODEL_LRU_OUT_BIAS] = {"lru.out.bias", LETTER_D, LETTER_NONE},
-    [MODEL_LRU_NORM_WEIGHT] = {"lru.norm.weight", LETTER_D, LETTER_NONE},
-    [MODEL_LRU_NORM_BIAS] = {"lru.norm.bias", LETTER_D, LETTER_NONE},
-    [MODEL_FFN_IN_WEIGHT] = {"ffn.in.weight", LETTER_D, LETTER_F},
-    [MODEL_FFN_IN_BIAS] = {"ffn.in.bias", LETTER_F, LETTER_NONE},
-    [MODEL_FFN_OUT_WEIGHT] = {"ffn.out.weight", LETTER_F, LETTER_D},
-    [MODEL_FFN_OUT_BIAS] = {"ffn.out.bias", LETTER_D, LETTER_NONE},
-    [MODEL_FFN_NORM_WEIGHT] = {"ffn.norm.weight", LETTER_D, LETTER_NONE},
-    [MODEL_FFN_NORM_BIAS] = {"ffn.norm.bias", LETTER_D, LETTER_NONE},
+enum start {
+    START_ZERO,
+    START_ONE,
+    START_NORMAL,
+    START_RING, /* of nu_log; gives theta_log and gamma_log their values too */
+    START_WITH_RING,
 };
+
+struct shape {
+    const char *name; /* behind "block.<l>." for the tensors of a block; NULL: no such tensor */
+    enum letter rows, cols;
+    enum start start;
+};
+
+static const struct shape frame[MODEL_TENSOR_COUNT] = {
+    [MODEL_ITEM_EMBEDDING] = {"item.embedding", LETTER_N, LETTER_D, START_NORMAL},
+    [MODEL_ITEM_BIAS] = {"item.bias", LETTER_N, LETTER_NONE, START_ZERO},
+    [MODEL_TYPE_EMBEDDING] = {"type.embedding", LETTER_TYPES, LETTER_D, START_NORMAL},
+    [MODEL_GAP_EMBEDDING] = {"gap.embedding", LETTER_GAPS, LETTER_D, START_NORMAL},
+    [MODEL_POSITION_EMBEDDING] = {"position.embedding", LETTER_POSITIONS, LETTER_D, START_NORMAL},
+    [MODEL_INPUT_NORM_WEIGHT] = {"input.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
+    [MODEL_INPUT_NORM_BIAS] = {"input.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
+    [MODEL_FFN_IN_WEIGHT] = {"ffn.in.weight", LETTER_D, LETTER_F, START_NORMAL},
+    [MODEL_FFN_IN_BIAS] = {"ffn.in.bias", LETTER_F, LETTER_NONE, START_ZERO},
+    [MODEL_FFN_OUT_WEIGHT] = {"ffn.out.weight", LETTER_F, LETTER_D, START_NORMAL},
+    [MODEL_FFN_OUT_BIAS] = {"ffn.out.bias", LETTER_D, LETTER_NONE, START_ZERO},
+    [MODEL_FFN_NORM_WEIGHT] = {"ffn.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
+    [MODEL_FFN_NORM_BIAS] = {"ffn.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
+};
+
+static const struct shape own[ENCODER_KINDS][MODEL_TENSOR_COUNT] =
+    {
+        [ENCODER_LRU] =
+            {
+                [MODEL_LRU_NU_LOG] = {"lru.nu_log", LETTER_H, LETTER_NONE, START_RING},
+                [MODEL_LRU_THETA_LOG] = {"lru.theta_log", LETTER_H, LETTER_NONE, START_WITH_RING},
+                [MODEL_LRU_GAMMA_LOG] = {"lru.gamma_log", LETTER_H, LETTER_NONE, START_WITH_RING},
+                [MODEL_MIX_IN_WEIGHT] = {"lru.in.weight", LETTER_D, LETTER_2H, START_NORMAL},
+                [MODEL_MIX_IN_BIAS] = {"lru.in.bias", LETTER_2H, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_OUT_WEIGHT] = {"lru.out.weight", LETTER_2H, LETTER_D, START_NORMAL},
+                [MODEL_MIX_OUT_BIAS] = {"lru.out.bias", LETTER_D, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_NORM_WEIGHT] = {"lru.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
+                [MODEL_MIX_NORM_BIAS] = {"lru.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
+            },
+};
+
+static const struct shape *shape_of(const struct model_config *config, int tensor)
+{
+    const struct shape *shape = &own[config->encoder][tensor];
+    return shape->name != NULL ? shape : &frame[tensor];
+}
 
 static int letter_size(const struct model_config *config, enum letter letter)
 {
@@ -71,11 +96,14 @@ static int letter_size(const struct model_config *config, enum letter letter)
         return config->n_types;
     case LETTER_GAPS:
         return config->n_gaps;
+    case LETTER_POSITIONS:
+        return config->positions;
     }
     return 0;
 }
 
-/* Calls the loop body for every tensor of the config in block order: shared by the functions below.
+/* Calls the loop body for every tensor of the config in block order: shared by the functions below. count is 0 for those
+ * that the config has not.
  * cursor: begin with {.tensor = -1}. */
 struct walk {
     int tensor;
@@ -88,13 +116,13 @@ static bool walk_next(const struct model_config *config, struct walk *walk)
     walk->offset += (walk->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
     walk->tensor++;
     if (walk->tensor == MODEL_TENSOR_COUNT) {
-        walk->tensor = MODEL_LRU_NU_LOG;
+        walk->tensor = MODEL_FIRST_OF_BLOCK;
         walk->block++;
     }
     walk->count = 0;
     if (walk->block == config->L) return false;
-    walk->count = (size_t)letter_size(config, tensors[walk->tensor].rows) *
-                  (size_t)letter_size(config, tensors[walk->tensor].cols);
+    walk->count = (size_t)model_param_rows(config, (enum model_tensor)walk->tensor) *
+                  (size_t)model_param_cols(config, (enum model_tensor)walk->tensor);
     return true;
 }
 
@@ -107,6 +135,8 @@ static bool is_multiple_of_16(int value, int max)
 
 const char *model_config_check(const struct model_config *config)
 {
+    if ((int)config->encoder < 0 || config->encoder >= ENCODER_KINDS) return "no such encoder";
+    if (model__encoders[config->encoder] == NULL) return "this encoder is not built in";
     if (config->N < 1 || config->N > 100000000) return "the number of items must be 1 to 100000000";
     if (!is_multiple_of_16(config->D, 1024)) return "D must be a multiple of 16 from 16 to 1024";
     if (!is_multiple_of_16(config->H, 1024)) return "H must be a multiple of 16 from 16 to 1024";
@@ -114,7 +144,23 @@ const char *model_config_check(const struct model_config *config)
     if (config->L < 1 || config->L > MODEL_MAX_BLOCKS) return "L must be 1 to 8";
     if (config->n_types < 0 || config->n_types > 256) return "n_types must be 0 to 256";
     if (config->n_gaps < 0 || config->n_gaps > 64) return "n_gaps must be 0 to 64";
+    bool is_plain =
+        config->heads == 0 && config->positions == 0 && config->window == 0 && !config->rotary;
+    if (config->encoder != ENCODER_ATTENTION && !is_plain)
+        return "heads, positions, window and rotary belong to attention";
     return NULL;
+}
+
+int model_param_rows(const struct model_config *config, enum model_tensor tensor)
+{
+    const struct shape *shape = shape_of(config, (int)tensor);
+    return shape->name != NULL ? letter_size(config, shape->rows) : 0;
+}
+
+int model_param_cols(const struct model_config *config, enum model_tensor tensor)
+{
+    const struct shape *shape = shape_of(config, (int)tensor);
+    return shape->name != NULL ? letter_size(config, shape->cols) : 0;
 }
 
 int model_params(const struct model_config *config, struct model_param *table)
@@ -124,14 +170,14 @@ int model_params(const struct model_config *config, struct model_param *table)
     while (walk_next(config, &walk)) {
         if (walk.count == 0) continue;
         struct model_param *param = &table[n++];
-        const char *name = tensors[walk.tensor].name;
-        if (walk.tensor < MODEL_LRU_NU_LOG)
-            (void)snprintf(param->name, sizeof param->name, "%s", name);
+        const struct shape *shape = shape_of(config, walk.tensor);
+        if (walk.tensor < MODEL_FIRST_OF_BLOCK)
+            (void)snprintf(param->name, sizeof param->name, "%s", shape->name);
         else
-            (void)snprintf(param->name, sizeof param->name, "block.%d.%s", walk.block, name);
-        param->n_dims = tensors[walk.tensor].cols == LETTER_NONE ? 1 : 2;
-        param->dims[0] = letter_size(config, tensors[walk.tensor].rows);
-        param->dims[1] = letter_size(config, tensors[walk.tensor].cols);
+            (void)snprintf(param->name, sizeof param->name, "block.%d.%s", walk.block, shape->name);
+        param->n_dims = shape->cols == LETTER_NONE ? 1 : 2;
+        param->dims[0] = letter_size(config, shape->rows);
+        param->dims[1] = letter_size(config, shape->cols);
         param->dims[2] = 1;
         param->offset = walk.offset;
         param->count = walk.count;
@@ -152,10 +198,12 @@ size_t model_param_offset(const struct model_config *config, enum model_tensor t
     struct walk walk = {.tensor = -1};
     while (walk_next(config, &walk)) {
         if (walk.tensor != (int)tensor || walk.count == 0) continue;
-        if (walk.tensor < MODEL_LRU_NU_LOG || walk.block == block) return walk.offset;
+        if (walk.tensor < MODEL_FIRST_OF_BLOCK || walk.block == block) return walk.offset;
     }
     return SIZE_MAX;
 }
+
+/* ---- start values ---- */
 
 /* Normal with deviation 0.02, drawn again beyond 0.04. */
 static float truncated_normal(struct rng *rng)
@@ -180,6 +228,23 @@ static void init_ring(struct rng *rng, int H, float *nu_log, float *theta_log, f
     }
 }
 
+static void init_tensor(const struct model_config *config, struct rng *rng, const struct walk *walk,
+                        float *params)
+{
+    float *p = params + walk->offset;
+    enum start start = shape_of(config, walk->tensor)->start;
+    if (start == START_RING) {
+        size_t theta = model_param_offset(config, MODEL_LRU_THETA_LOG, walk->block);
+        size_t gamma = model_param_offset(config, MODEL_LRU_GAMMA_LOG, walk->block);
+        init_ring(rng, config->H, p, params + theta, params + gamma);
+        return;
+    }
+    for (size_t i = 0; i < walk->count; i++) {
+        if (start == START_ONE) p[i] = 1.0f;
+        if (start == START_NORMAL) p[i] = truncated_normal(rng);
+    }
+}
+
 void model_params_init(const struct model_config *config, uint64_t seed, float *params)
 {
     struct rng rng;
@@ -188,20 +253,8 @@ void model_params_init(const struct model_config *config, uint64_t seed, float *
     for (size_t i = 0; i < total; i++)
         params[i] = 0.0f;
     struct walk walk = {.tensor = -1};
-    while (walk_next(config, &walk)) {
-        float *p = params + walk.offset;
-        bool is_matrix = tensors[walk.tensor].cols != LETTER_NONE;
-        bool is_scale = walk.tensor == MODEL_INPUT_NORM_WEIGHT ||
-                        walk.tensor == MODEL_LRU_NORM_WEIGHT ||
-                        walk.tensor == MODEL_FFN_NORM_WEIGHT;
-        for (size_t i = 0; i < walk.count && (is_matrix || is_scale); i++)
-            p[i] = is_scale ? 1.0f : truncated_normal(&rng);
-        if (walk.tensor == MODEL_LRU_NU_LOG) {
-            size_t theta = model_param_offset(config, MODEL_LRU_THETA_LOG, walk.block);
-            size_t gamma = model_param_offset(config, MODEL_LRU_GAMMA_LOG, walk.block);
-            init_ring(&rng, config->H, p, params + theta, params + gamma);
-        }
-    }
+    while (walk_next(config, &walk))
+        init_tensor(config, &rng, &walk, params);
 }
 
 int model_gap_bucket(int64_t gap_ms, int n_gaps)

@@ -7,8 +7,8 @@
 
 #include "model/model.h"
 
-/* The lru encoder of model/model.h over whole sequences: forward with what backward needs kept, and backward.
- * (encoder.c)
+/* The encoders of model/model.h over whole sequences: forward with what backward needs kept, and backward.
+ * (encoder.c the frame, encoder_<kind>.c what is a kind's own, mix.h what they share)
  *
  * Letters as in model/model.h, and P: positions of a batch, all its sequences one behind the other. */
 
@@ -21,19 +21,6 @@ struct train__batch {
     int32_t *type;    /* (P) enum event_type */
     int32_t *gap;     /* (P) row of gap.embedding; 0 when the model has none */
     int32_t *target;  /* (P) what comes next */
-};
-
-/* What one pass leaves behind for the backward pass of one block; (P, ...) each. */
-struct train__layer {
-    float *h;          /* (P,2H) recurrence */
-    float *norm1_hat;  /* (P,D) */
-    float *norm1_rstd; /* (P) */
-    float *z;          /* (P,D) output of the recurrent half */
-    float *wide;       /* (P,F) before gelu */
-    float *active;     /* (P,F) behind gelu and dropout */
-    float *norm2_hat;  /* (P,D) */
-    float *norm2_rstd; /* (P) */
-    float *out;        /* (P,D) */
 };
 
 /* Working memory of one thread. Grows to the largest batch seen. */

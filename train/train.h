@@ -141,6 +141,7 @@ enum train_schedule { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 
 struct train_options {
     struct train_split split;
+    enum model_encoder_kind encoder;
     int dim;        /* D */
     int hidden;     /* H */
     int feed;       /* F */
@@ -192,13 +193,13 @@ struct train_result {
     double hr10, ndcg10, mrr20;
 };
 
-/* Trains an lru encoder. progress may be NULL; it returns false to stop early (what is best so far is kept).
+/* Trains an encoder. progress may be NULL; it returns false to stop early (what is best so far is kept).
  * Errors: ERR_FATAL exit 2 nothing to learn from, a bad option; ERR_FATAL exit 1 the loss is no number.
  * Owns: the caller frees *model. Thread: one call a process at a time (it sets OpenBLAS to one thread). */
-MUST_USE bool train_lru(const struct train_data *data, const struct train_options *options,
-                        bool (*progress)(void *context, const struct train_progress *progress),
-                        void *context, struct model **model, struct train_result *result,
-                        struct err *err);
+MUST_USE bool train_model(const struct train_data *data, const struct train_options *options,
+                          bool (*progress)(void *context, const struct train_progress *progress),
+                          void *context, struct model **model, struct train_result *result,
+                          struct err *err);
 
 /* ---- evaluation ---- */
 

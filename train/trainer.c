@@ -282,6 +282,7 @@ static struct model_config config_of(const struct train_options *options, int N)
         .F = options->feed,
         .n_types = options->use_types ? EVENT_TYPE_COUNT : 0,
         .n_gaps = options->use_gaps ? 24 : 0,
+        .encoder = options->encoder,
     };
 }
 
@@ -327,9 +328,9 @@ static void clear_padding(const struct train__adamw *adamw, float *params)
     }
 }
 
-bool train_lru(const struct train_data *data, const struct train_options *options,
-               bool (*progress)(void *context, const struct train_progress *progress),
-               void *context, struct model **model, struct train_result *result, struct err *err)
+bool train_model(const struct train_data *data, const struct train_options *options,
+                 bool (*progress)(void *context, const struct train_progress *progress),
+                 void *context, struct model **model, struct train_result *result, struct err *err)
 {
     assert(options->epochs >= 1 && options->batch >= 1 && options->max_len >= 1);
     struct model_config shape = config_of(options, 1);

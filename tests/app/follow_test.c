@@ -84,7 +84,7 @@ static void model_learn(struct follow *follow, const char *log)
     options.feed = 64;
     options.epochs = EPOCHS;
     CHECK_OK(train_data_read(&data, &source, &err), err);
-    CHECK_OK(train_lru(data, &options, NULL, NULL, &model, &result, &err), err);
+    CHECK_OK(train_model(data, &options, NULL, NULL, &model, &result, &err), err);
     printf("  learnt from %llu positions: HR@10 %.3f\n", (unsigned long long)result.n_positions,
            result.hr10);
     CHECK_OK(model_save(model, follow->model, &err), err);

@@ -41,8 +41,8 @@ static void ref_block(const struct model *m, int block, double *x, double *h)
     const float *theta = model__tensor(m, MODEL_LRU_THETA_LOG, block);
     const float *gamma = model__tensor(m, MODEL_LRU_GAMMA_LOG, block);
     double u[2048], z[1024], wide[4096];
-    ref_affine(D, 2 * H, x, model__tensor(m, MODEL_LRU_IN_WEIGHT, block),
-               model__tensor(m, MODEL_LRU_IN_BIAS, block), u);
+    ref_affine(D, 2 * H, x, model__tensor(m, MODEL_MIX_IN_WEIGHT, block),
+               model__tensor(m, MODEL_MIX_IN_BIAS, block), u);
     for (int i = 0; i < H; i++) {
         double size = exp(-exp((double)nu[i])), angle = exp((double)theta[i]);
         double re = size * cos(angle), im = size * sin(angle), g = exp((double)gamma[i]);
@@ -50,12 +50,12 @@ static void ref_block(const struct model *m, int block, double *x, double *h)
         h[H + i] = re * h[H + i] + im * h[i] + g * u[H + i];
         h[i] = h_re;
     }
-    ref_affine(2 * H, D, h, model__tensor(m, MODEL_LRU_OUT_WEIGHT, block),
-               model__tensor(m, MODEL_LRU_OUT_BIAS, block), z);
+    ref_affine(2 * H, D, h, model__tensor(m, MODEL_MIX_OUT_WEIGHT, block),
+               model__tensor(m, MODEL_MIX_OUT_BIAS, block), z);
     for (int j = 0; j < D; j++)
         z[j] += x[j];
-    ref_norm(D, z, model__tensor(m, MODEL_LRU_NORM_WEIGHT, block),
-             model__tensor(m, MODEL_LRU_NORM_BIAS, block));
+    ref_norm(D, z, model__tensor(m, MODEL_MIX_NORM_WEIGHT, block),
+             model__tensor(m, MODEL_MIX_NORM_BIAS, block));
     ref_affine(D, F, z, model__tensor(m, MODEL_FFN_IN_WEIGHT, block),
                model__tensor(m, MODEL_FFN_IN_BIAS, block), wide);
     for (int j = 0; j < F; j++)

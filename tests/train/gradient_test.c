@@ -79,14 +79,14 @@ static void ref_step(const double *params, int p, double *h, double *out)
                  part(params, MODEL_GAP_EMBEDDING, 0)[gaps[p] * D + d];
     ref_norm(out, part(params, MODEL_INPUT_NORM_WEIGHT, 0), part(params, MODEL_INPUT_NORM_BIAS, 0));
     for (int l = 0; l < config.L; l++) {
-        ref_linear(D, 2 * H, out, part(params, MODEL_LRU_IN_WEIGHT, l),
-                   part(params, MODEL_LRU_IN_BIAS, l), u);
+        ref_linear(D, 2 * H, out, part(params, MODEL_MIX_IN_WEIGHT, l),
+                   part(params, MODEL_MIX_IN_BIAS, l), u);
         ref_recur(params, l, u, h + l * 2 * H);
-        ref_linear(2 * H, D, h + l * 2 * H, part(params, MODEL_LRU_OUT_WEIGHT, l),
-                   part(params, MODEL_LRU_OUT_BIAS, l), y);
+        ref_linear(2 * H, D, h + l * 2 * H, part(params, MODEL_MIX_OUT_WEIGHT, l),
+                   part(params, MODEL_MIX_OUT_BIAS, l), y);
         for (int d = 0; d < D; d++)
             out[d] += y[d];
-        ref_norm(out, part(params, MODEL_LRU_NORM_WEIGHT, l), part(params, MODEL_LRU_NORM_BIAS, l));
+        ref_norm(out, part(params, MODEL_MIX_NORM_WEIGHT, l), part(params, MODEL_MIX_NORM_BIAS, l));
         ref_linear(D, F, out, part(params, MODEL_FFN_IN_WEIGHT, l),
                    part(params, MODEL_FFN_IN_BIAS, l), wide);
         for (int f = 0; f < F; f++)

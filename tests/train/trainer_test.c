@@ -27,7 +27,7 @@ static struct model *learn(const struct train_data *data, const struct train_opt
 {
     struct model *model = NULL;
     struct err err = ERR_INIT;
-    CHECK_OK(train_lru(data, options, NULL, NULL, &model, result, &err), err);
+    CHECK_OK(train_model(data, options, NULL, NULL, &model, result, &err), err);
     return model;
 }
 
@@ -173,17 +173,17 @@ static void stops_when_asked(void)
     struct train_result result;
     struct err err = ERR_INIT;
     int calls = 0;
-    CHECK_OK(train_lru(data, &options, stop_in_second_epoch, &calls, &model, &result, &err), err);
+    CHECK_OK(train_model(data, &options, stop_in_second_epoch, &calls, &model, &result, &err), err);
     CHECK_INT(result.epochs, 2);
     CHECK(calls > 3);
     model_free(model);
     options.dim = 17;
-    CHECK_FAIL(train_lru(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
+    CHECK_FAIL(train_model(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
     CHECK_INT(err.exit_code, ERR_EXIT_USAGE);
     options = small_options();
     options.rate = 1e30;
     options.clip = 0;
-    CHECK_FAIL(train_lru(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
+    CHECK_FAIL(train_model(data, &options, NULL, NULL, &model, &result, &err), err, ERR_FATAL);
     CHECK_CONTAINS(err.text, "no number");
     train_data_free(data);
 }
