@@ -1,4 +1,4 @@
-/* The micro-batch: fold, then the encoder, then ranking; app/publish.c sends what came out. */
+/* The micro-batch: fold, then the encoder (app/encode.c), then ranking; app/publish.c sends what came out. */
 #include "app/batch.h"
 
 #include <assert.h>
@@ -10,7 +10,11 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-enum { ARENA_BLOCK = 1 << 20, ROWS_FIRST = 1024 };
+/* A record that has SLICE_STEPS encoder steps before it in its batch waits for the next slice. After a start or with another
+ * model each user's window is encoded whole, up to session.window steps: a batch of 1,024 of them in one piece would hold its
+ * first list back for seconds. At some 10 us a step a slice takes about 20 ms; smaller ones gain nothing more, since an
+ * encoder call takes at most 256 steps. The encoder states of a slice are all in memory: SLICE_FLOATS bounds them. */
+enum { ARENA_BLOCK = 1 << 20, ROWS_FIRST = 1024, SLICE_STEPS = 2048, SLICE_FLOATS = 16 << 20 };
 
 struct batch *batch_new(const struct batch_env *env)
 {
@@ -20,10 +24,12 @@ struct batch *batch_new(const struct batch_env *env)
     batch->work = mem_zalloc((size_t)max * sizeof *batch->work);
     batch->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
     buf_init(&batch->bytes, 1 << 20);
+    batch->slice_max = max;
     batch->rows_cap = ROWS_FIRST;
     batch->rows = mem_alloc((size_t)batch->rows_cap * sizeof *batch->rows);
     if (env->model) {
         batch->info = model_info(env->model);
+        if (batch->info.S > SLICE_FLOATS / max) batch->slice_max = 1 + SLICE_FLOATS / batch->info.S;
         batch->scratch = model_scratch_new(env->model);
         batch->advanced =
             mem_aligned(64, (size_t)batch->info.max_batch * (size_t)batch->info.D * sizeof(float));
@@ -53,37 +59,6 @@ void batch_free(struct batch *batch)
     mem_free(batch->vector_of);
     mem_free(batch->exclusions);
     mem_free(batch);
-}
-
-/* ---- 2 encode (also called by the fold, in a rare case) ---- */
-
-/* Copies the user vector that the record's list needs: from `vector`, or as it stands in the state. */
-static void vector_take(struct batch *batch, struct work *work, const float *vector)
-{
-    size_t D = (size_t)batch->info.D;
-    const float *from = vector ? vector : model_state_vector(batch->env.model, work->user->encoder);
-    memcpy(batch->vectors + (size_t)(work - batch->work) * D, from, D * sizeof *from);
-    work->row = 0;
-}
-
-/* Takes all steps that wait, as many at once as the model can, and hands out the vectors on the way: a
- * later step of the same user moves its state on. */
-static void encode(struct batch *batch)
-{
-    size_t D = (size_t)batch->info.D;
-    for (int at = 0; at < batch->n_rows; at += batch->info.max_batch) {
-        int left = batch->n_rows - at, first = batch->rows_first + at + 1;
-        int n = left < batch->info.max_batch ? left : batch->info.max_batch;
-        model_advance(batch->env.model, batch->scratch, n, batch->rows + at, batch->advanced);
-        for (int i = 0; i < batch->n_work; i++) {
-            struct work *work = &batch->work[i];
-            if (work->has_vector && work->row >= first && work->row < first + n)
-                vector_take(batch, work, batch->advanced + (size_t)(work->row - first) * D);
-        }
-    }
-    batch->env.stats->steps += (uint64_t)batch->n_rows;
-    batch->rows_first += batch->n_rows;
-    batch->n_rows = 0;
 }
 
 /* ---- 1 fold ---- */
@@ -143,65 +118,6 @@ static struct model_exclusions exclusions_make(struct batch *batch, const struct
     return (struct model_exclusions){items, kept};
 }
 
-/* The window's entries [from, n) that the model knows, as encoder inputs in the arena. Returns how many. */
-static int inputs_make(struct batch *batch, const struct user *user, int from,
-                       struct model_input **inputs)
-{
-    const struct model *model = batch->env.model;
-    struct model_input *out =
-        arena_alloc(batch->arena, (size_t)(user->n_window - from) * sizeof *out + 1);
-    int n = 0, before = from - 1;
-    while (before >= 0 && model_item_index(model, user->window[before].item) < 0)
-        before--;
-    for (int i = from; i < user->n_window; i++) {
-        const struct interaction *now = &user->window[i];
-        int32_t item = model_item_index(model, now->item);
-        if (item < 0) continue;
-        int64_t gap = before < 0 ? 0 : now->time_ms - user->window[before].time_ms;
-        out[n++] =
-            (struct model_input){.item = item, .type = now->type, .gap_ms = gap > 0 ? gap : 0};
-        before = i;
-    }
-    *inputs = out;
-    return n;
-}
-
-static void row_push(struct batch *batch, struct user *user, struct model_row row)
-{
-    if (batch->n_rows == batch->rows_cap) {
-        batch->rows_cap *= 2;
-        batch->rows = mem_realloc(batch->rows, (size_t)batch->rows_cap * sizeof *batch->rows);
-    }
-    batch->rows[batch->n_rows++] = row;
-    user->batch_row = batch->rows_first + batch->n_rows;
-}
-
-/* Notes what brings the encoder state up to the window: one step for each appended interaction, or
- * the whole window when it changed elsewhere or the state is another model's (rule 9). */
-static void encode_note(struct batch *batch, struct user *user, const struct fold_result *folded)
-{
-    struct model_input *inputs;
-    bool whole = user->model_id != batch->info.id || folded->rebuild;
-    int from = whole ? 0 : user->n_window - folded->appended;
-    if (!whole && folded->appended == 0) return;
-    int n = inputs_make(batch, user, from, &inputs);
-    if (whole && n == 0) {
-        encode(batch); /* steps that wait would be taken from the state that goes now */
-        model_state_init(batch->env.model, user->encoder);
-        user->batch_row = 0;
-    }
-    if (whole) {
-        user->model_id = batch->info.id;
-        batch->env.stats->prefills += n > 1;
-    }
-    for (int i = 0; i < n; i++)
-        row_push(batch, user,
-                 (struct model_row){.state = user->encoder,
-                                    .input = inputs[i],
-                                    .fresh = whole && i == 0,
-                                    .passing = i < n - 1});
-}
-
 static bool has_known_item(const struct batch *batch, const struct user *user)
 {
     for (int i = user->n_window - 1; i >= 0; i--)
@@ -252,7 +168,7 @@ static void list_note(struct batch *batch, struct work *work)
     if (!batch->env.model) return;
     work->has_vector = has_known_item(batch, work->user);
     work->row = work->user->batch_row;
-    if (work->has_vector && work->row <= batch->rows_first) vector_take(batch, work, NULL);
+    if (work->has_vector && work->row <= batch->rows_first) batch__vector_take(batch, work, NULL);
     work->exclusions = exclusions_make(batch, &skip);
 }
 
@@ -312,7 +228,7 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
         return false;
     if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
     if (folded.outcome == FOLD_DUPLICATE || folded.outcome == FOLD_QUIET) return true;
-    if (batch->env.model) encode_note(batch, work->user, &folded);
+    if (batch->env.model) batch__encode_note(batch, work->user, &folded);
     list_note(batch, work);
     return true;
 }
@@ -355,30 +271,39 @@ static void counters_take(struct stats *stats, const struct ingest_batch *in)
         stats->reasons[i] += in->changed[i];
 }
 
-bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_epoch *epoch,
-               struct err *err)
+/* Folds records until the batch ends or enough steps wait for the encoder; returns how many, -1 with err. */
+static int slice_fold(struct batch *batch, const struct ingest_record *records, int n,
+                      struct err *err)
 {
-    uint64_t since = clock_mono_ns();
-    assert(in->n <= batch->env.settings->batch_max);
-    arena_reset(batch->arena);
-    batch->number++;
-    batch->n_rows = batch->rows_first = 0;
-    batch->n_work = 0;
-    counters_take(batch->env.stats, in);
-    for (int i = 0; i < in->n; i++) {
+    int i = 0;
+    while (i < n && i < batch->slice_max && batch->rows_first + batch->n_rows < SLICE_STEPS) {
         struct work *work = &batch->work[batch->n_work++];
-        *work = (struct work){.record = &in->records[i],
-                              .reason = in->records[i].reason,
-                              .text = in->records[i].text};
+        const struct ingest_record *record = &records[i++];
+        *work = (struct work){.record = record, .reason = record->reason, .text = record->text};
         if (work->reason != REASON_NONE || fold_record(batch, work, err)) continue;
-        if (err->class != ERR_DATA) return false;
+        if (err->class != ERR_DATA) return -1;
         work->reason = POISON_KEY_COLLISION;
         work->text = arena_str(batch->arena, str_of(err->text)).ptr;
         err->class = ERR_NONE; /* handled: it becomes a dead letter */
     }
+    return i;
+}
+
+/* A slice: as many of the n records as slice_fold takes, through all stages. Returns how many, -1 with err. */
+static int slice_run(struct batch *batch, const struct ingest_record *records, int n,
+                     struct emit_epoch *epoch, struct err *err)
+{
+    uint64_t since = clock_mono_ns();
+    arena_reset(batch->arena);
+    state_encoders_trim(batch->env.state);
+    batch->number++;
+    batch->n_rows = batch->rows_first = 0;
+    batch->n_work = 0;
+    int taken = slice_fold(batch, records, n, err);
+    if (taken < 0) return -1;
     stage_add(batch, STAGE_FOLD, &since);
     if (batch->env.model) {
-        encode(batch);
+        batch__encode(batch);
         stage_add(batch, STAGE_ENCODE, &since);
         rank(batch);
         stage_add(batch, STAGE_RANK, &since);
@@ -386,5 +311,17 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
     fault_point("inferred");
     bool ok = batch__publish(batch, epoch, err);
     stage_add(batch, STAGE_PUBLISH, &since);
-    return ok;
+    return ok ? taken : -1;
+}
+
+bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_epoch *epoch,
+               struct err *err)
+{
+    assert(in->n <= batch->env.settings->batch_max);
+    counters_take(batch->env.stats, in);
+    for (int at = 0, taken; at < in->n; at += taken) {
+        taken = slice_run(batch, in->records + at, in->n - at, epoch, err);
+        if (taken < 0) return false;
+    }
+    return true;
 }

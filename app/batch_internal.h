@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-/* What app/batch.c and app/publish.c share. */
+/* What app/batch.c, app/encode.c and app/publish.c share. */
 
 /* One record on its way through the batch. Arrays are in the batch's arena. */
 struct work {
@@ -44,6 +44,7 @@ struct batch {
     uint64_t number;   /* of this batch, from 1 */
     struct work *work; /* (batch_max), n_work in use */
     int n_work;
+    int slice_max;          /* most records of a slice */
     struct model_row *rows; /* (rows_cap) steps that wait for the encoder, rows_first + 1 onwards */
     int n_rows, rows_cap, rows_first;
     float *advanced;                     /* (max_batch,D) vectors behind one call's rows */
@@ -55,7 +56,20 @@ struct batch {
     float *top_score;                    /* (batch_max,list_size) */
 };
 
-/* publish.c: dead letters, live quality, lists, in record order. */
+/* ---- encode.c ---- */
+
+/* Notes what brings the user's encoder state up to the window after the fold: a step for each appended interaction, or the
+ * whole window. The state is as noted once batch__encode has run. */
+void batch__encode_note(struct batch *batch, struct user *user, const struct fold_result *folded);
+/* Takes all steps that wait, as many at once as the model can, and hands out the vectors on the way: a later step of the
+ * same user moves its state on. */
+void batch__encode(struct batch *batch);
+/* Copies the user vector that the record's list needs: from `vector` (D), or, when it is NULL, as it stands in the state. */
+void batch__vector_take(struct batch *batch, struct work *work, const float *vector);
+
+/* ---- publish.c ---- */
+
+/* Dead letters, live quality, lists, in record order. */
 MUST_USE bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *err);
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "base/mem.h"
 
+/* Larger encoder states (keys and values of attention) are not stored: writing 16 KiB for each user of an epoch costs more than
+ * encoding the windows of those who come back after they left the memory. */
+enum { STORED_FLOATS_MAX = 4096 };
+
 /* ---- settings passed through to librdkafka ---- */
 
 struct setting_list {
@@ -144,6 +148,7 @@ struct state_options settings_state(const struct settings *settings, int state_f
         .list_size = settings->list_size,
         .shards = settings->shards,
         .state_floats = state_floats,
+        .rebuild_encoders = state_floats > STORED_FLOATS_MAX,
     };
     for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
         char name[64];

@@ -112,9 +112,9 @@ static void fill(struct bench *b)
         struct user *user = get(b, i);
         for (int k = 0; k < b->options.window_max; k++)
             fold(b, user);
-        user->model_id = 1;
         for (int k = 0; k < b->options.state_floats; k++)
-            user->encoder[k] = (float)rng_normal(&b->rng);
+            state_user_encoder(b->shard, user)[k] = (float)rng_normal(&b->rng);
+        user->model_id = 1;
         for (int k = 0; k < b->options.list_size; k++)
             user->last_list[k] = rng_u64(&b->rng);
         user->n_last_list = b->options.list_size;

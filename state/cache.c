@@ -1,8 +1,8 @@
 /* A shard's users in memory: a hash map of (partition, key) over blocks of one size, with a byte limit.
  *
- * A block has room for the longest window and the encoder state, so a user never moves and never needs another block:
- * no allocation once the cache is full, no fragments, and the limit is a plain multiplication. The price is the unused
- * part of short windows, 24 bytes an interaction (docs/STATE.md, "Memory", has the arithmetic).
+ * A block has room for the longest window, so a user never moves and never needs another block: no allocation once the
+ * cache is full, no fragments. The price is the unused part of short windows, 24 bytes an interaction (docs/STATE.md,
+ * "Memory", has the arithmetic). Encoder states have blocks of their own (encoders.c), which count here too.
  *
  * Only clean users (nothing to write) stand in the LRU list, so dropping is always its tail. Blocks are taken back
  * to the heap only by state_shard_trim, when users that could not be dropped had pushed the cache over its limit. */
@@ -29,28 +29,24 @@ static size_t round_up(size_t n)
     return (n + BLOCK_ALIGN - 1) & ~(size_t)(BLOCK_ALIGN - 1);
 }
 
-static size_t encoder_at(void)
+static size_t window_at(void)
 {
     return round_up(sizeof(struct slot));
 }
 
-static size_t window_at(const struct state_options *options)
-{
-    return encoder_at() + round_up((size_t)options->state_floats * sizeof(float));
-}
-
 static struct slot *slot_new(struct state_shard *shard)
 {
-    const struct state_options *options = &shard->state->options;
     struct slot *slot = mem_aligned(BLOCK_ALIGN, shard->cache.slot_bytes);
-    slot->user.encoder = (float *)(void *)((char *)slot + encoder_at());
-    slot->user.window = (struct interaction *)(void *)((char *)slot + window_at(options));
+    slot->user.encoder = NULL;
+    slot->user.window = (struct interaction *)(void *)((char *)slot + window_at());
     shard->cache.n_slots++;
     return slot;
 }
 
-static void slot_free(struct cache *cache, struct slot *slot)
+static void slot_free(struct state_shard *shard, struct slot *slot)
 {
+    struct cache *cache = &shard->cache;
+    state__encoder_drop(shard, slot);
     if (slot->long_key) cache->extra_bytes -= STATE_KEY_MAX;
     mem_free(slot->long_key);
     mem_free(slot);
@@ -124,17 +120,26 @@ static void slot_to_free_list(struct cache *cache, struct slot *slot)
     cache->n_free++;
 }
 
-static void evict(struct cache *cache, struct slot *slot)
+static void evict(struct state_shard *shard, struct slot *slot)
 {
+    struct cache *cache = &shard->cache;
+    state__encoder_drop(shard, slot);
     lru_remove(cache, slot);
     map_remove(cache, slot);
     slot_to_free_list(cache, slot);
 }
 
-static size_t held_bytes(const struct cache *cache)
+static size_t held_bytes(const struct state_shard *shard)
 {
-    return cache->n_slots * cache->slot_bytes + cache->extra_bytes +
+    const struct cache *cache = &shard->cache;
+    return cache->n_slots * cache->slot_bytes + cache->extra_bytes + shard->encoders.bytes +
            (cache->bucket_mask + 1) * sizeof *cache->buckets;
+}
+
+/* What one more user takes. */
+static size_t user_bytes(const struct state_shard *shard)
+{
+    return shard->cache.slot_bytes + (shard->encoders.rebuild ? 0 : shard->encoders.block_bytes);
 }
 
 /* A block for a new user: a free one; at the limit the oldest clean user's, unless it was asked for since the last trim
@@ -142,9 +147,9 @@ static size_t held_bytes(const struct cache *cache)
 static struct slot *slot_take(struct state_shard *shard)
 {
     struct cache *cache = &shard->cache;
-    if (!cache->free && held_bytes(cache) + cache->slot_bytes > cache->limit && cache->oldest &&
+    if (!cache->free && held_bytes(shard) + user_bytes(shard) > cache->limit && cache->oldest &&
         cache->oldest->used < cache->generation)
-        evict(cache, cache->oldest);
+        evict(shard, cache->oldest);
     struct slot *slot = cache->free;
     if (!slot) return slot_new(shard);
     cache->free = slot->chain;
@@ -157,11 +162,11 @@ void state__cache_init(struct state_shard *shard)
     const struct state_options *options = &shard->state->options;
     struct cache *cache = &shard->cache;
     cache->slot_bytes =
-        round_up(window_at(options) + (size_t)options->window_max * sizeof(struct interaction));
+        round_up(window_at() + (size_t)options->window_max * sizeof(struct interaction));
     cache->limit = options->cache_bytes / (size_t)options->shards;
     cache->generation = 1;
     size_t n = BUCKETS_MIN;
-    while (n < cache->limit / cache->slot_bytes)
+    while (n < cache->limit / user_bytes(shard))
         n *= 2;
     cache->bucket_mask = n - 1;
     cache->buckets = mem_zalloc(n * sizeof(struct slot *));
@@ -173,11 +178,11 @@ void state__cache_fini(struct state_shard *shard)
     for (size_t i = 0; i <= cache->bucket_mask; i++)
         for (struct slot *slot = cache->buckets[i], *next; slot; slot = next) {
             next = slot->chain;
-            slot_free(cache, slot);
+            slot_free(shard, slot);
         }
     for (struct slot *slot = cache->free, *next; slot; slot = next) {
         next = slot->chain;
-        slot_free(cache, slot);
+        slot_free(shard, slot);
     }
     mem_free(cache->buckets);
 }
@@ -203,6 +208,7 @@ void state__cache_drop(struct state_shard *shard, int32_t partition)
                 continue;
             }
             if (is_clean(slot)) lru_remove(cache, slot);
+            state__encoder_drop(shard, slot);
             *link = slot->chain;
             slot_to_free_list(cache, slot);
         }
@@ -211,24 +217,32 @@ void state__cache_drop(struct state_shard *shard, int32_t partition)
 
 /* ---- users ---- */
 
+/* What the store has of the user, with its encoder state when that is of the model's size. */
+static const char *decode(struct state_shard *shard, struct slot *slot, struct str value)
+{
+    uint32_t n_window, n_encoder;
+    int S = shard->encoders.floats, window_max = shard->state->options.window_max;
+    if (state__user_shape(value, &n_window, &n_encoder) && n_encoder > 0 && (int)n_encoder == S)
+        (void)state_user_encoder(shard, &slot->user);
+    return state__user_decode(value, window_max, S, &slot->user);
+}
+
 /* Reads the user's value into the slot. */
 static bool load(struct state_shard *shard, struct slot *slot, struct err *err)
 {
     struct state *state = shard->state;
-    const struct state_options *options = &state->options;
     struct str key = state__slot_key(slot);
     char *error = NULL;
     rocksdb_pinnableslice_t *found = rocksdb_get_pinned_cf(
         state->db, state->read, state->family[FAMILY_USERS], key.ptr, key.len, &error);
     if (error) return state__rocksdb_error(state, error, "reading a user", err);
     if (!found) {
-        state__user_clear(&slot->user, options->state_floats);
+        state__user_clear(&slot->user);
         return true;
     }
     struct str value;
     value.ptr = rocksdb_pinnableslice_value(found, &value.len);
-    const char *why =
-        state__user_decode(value, options->window_max, options->state_floats, &slot->user);
+    const char *why = decode(shard, slot, value);
     rocksdb_pinnableslice_destroy(found);
     return why ? state__corrupt(state, "user", slot->hash, why, err) : true;
 }
@@ -256,6 +270,7 @@ bool state_user_get(struct state_shard *shard, int32_t partition, struct str key
         slot->sealed = 0;
         slot_set_key(cache, slot, stored);
         if (!load(shard, slot, err)) {
+            state__encoder_drop(shard, slot);
             slot_to_free_list(cache, slot);
             return false;
         }
@@ -282,18 +297,20 @@ void state_user_dirty(struct state_shard *shard, struct user *user)
 void state_shard_trim(struct state_shard *shard)
 {
     struct cache *cache = &shard->cache;
-    while (held_bytes(cache) > cache->limit) {
+    state_encoders_trim(shard);
+    while (held_bytes(shard) > cache->limit) {
+        if (state__encoders_shrink(shard)) continue;
         if (!cache->free && !cache->oldest) break;
-        if (!cache->free) evict(cache, cache->oldest);
+        if (!cache->free) evict(shard, cache->oldest);
         struct slot *slot = cache->free;
         cache->free = slot->chain;
         cache->n_free--;
-        slot_free(cache, slot);
+        slot_free(shard, slot);
     }
     cache->generation++;
 }
 
 size_t state_cache_bytes(const struct state_shard *shard)
 {
-    return held_bytes(&shard->cache);
+    return held_bytes(shard);
 }

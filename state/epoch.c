@@ -29,6 +29,7 @@ struct state_shard *state_shard_new(struct state *state, int number)
             shard->log2_weight[i] = log2(state->options.popularity_weight[i]);
     shard->batch = rocksdb_writebatch_create();
     buf_init(&shard->key, STATE_KEY_MAX);
+    state__encoders_init(shard);
     state__cache_init(shard);
     return shard;
 }
@@ -38,6 +39,7 @@ void state_shard_free(struct state_shard *shard)
     if (!shard) return;
     state__epochs_fini(shard);
     state__cache_fini(shard);
+    state__encoders_fini(shard);
     for (int32_t p = 0; p < shard->state->n_partitions; p++)
         state__popularity_free(shard->partitions[p]);
     rocksdb_writebatch_destroy(shard->batch);
@@ -144,12 +146,11 @@ void state__epochs_drop(struct state_shard *shard, int32_t partition)
 
 static void seal_users(struct state_shard *shard, struct state_epoch *epoch)
 {
-    const struct state_options *options = &shard->state->options;
-    int floats = options->rebuild_encoders ? 0 : options->state_floats;
     for (size_t i = 0; i < shard->n_dirty; i++) {
         struct slot *slot = shard->dirty[i];
+        bool is_stored = slot->user.encoder && !shard->encoders.rebuild;
         state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
-        state__user_encode(&slot->user, floats, &epoch->bytes);
+        state__user_encode(&slot->user, is_stored ? slot->floats : 0, &epoch->bytes);
         state__epoch_end(epoch);
         slot->dirty = false;
         slot->sealed++;
@@ -231,5 +232,6 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
 
 size_t state_pending_bytes(const struct state_shard *shard)
 {
-    return shard->sealed_bytes + shard->n_dirty * shard->cache.slot_bytes;
+    size_t floats = shard->encoders.rebuild ? 0 : shard->encoders.block_bytes;
+    return shard->sealed_bytes + shard->n_dirty * (shard->cache.slot_bytes + floats);
 }

@@ -88,12 +88,13 @@ size_t state__user_size(const struct user *user, int state_floats);
 void state__user_encode(const struct user *user, int state_floats, struct buf *out);
 /* How many interactions and floats a value holds, from its head alone; false: too short or another version. */
 bool state__user_shape(struct str value, uint32_t *n_window, uint32_t *n_encoder);
-/* Fills user, whose window has room for window_max interactions and encoder for state_floats. A longer window loses its
- * oldest, another number of floats loses the encoder state (model_id 0). NULL, or why the bytes are no user (static). */
+/* Fills user, whose window has room for window_max interactions and encoder, unless it is NULL, for state_floats. A longer
+ * window loses its oldest; another number of floats, or no room, loses the encoder state (model_id 0). NULL, or why the
+ * bytes are no user (static). */
 const char *state__user_decode(struct str value, int window_max, int state_floats,
                                struct user *user);
-/* What a user is before the first event; window and encoder pointers stay. */
-void state__user_clear(struct user *user, int state_floats);
+/* What a user is before the first event; window and encoder pointers stay, and what the encoder points to. */
+void state__user_clear(struct user *user);
 
 void state__position_encode(int64_t next, struct buf *out);
 bool state__position_decode(struct str value, int64_t *next);
@@ -175,9 +176,9 @@ struct state__row {
 /* NULL, or why the bytes are no row. The texts point into the bytes. */
 const char *state__row_decode(struct str key, struct str value, struct state__row *row);
 
-/* ---- cache.c ---- */
+/* ---- users in memory ---- */
 
-/* A user in memory: one block of fixed size, [slot][encoder (S)][window (window_max)]. */
+/* A user in memory: one block of fixed size, [slot][window (window_max)]. The encoder state is a block of its own. */
 struct slot {
     struct user user;   /* first: state_user_dirty gets it back from the pointer */
     struct slot *chain; /* next in the bucket */
@@ -189,6 +190,11 @@ struct slot {
     uint16_t key_len; /* of the stored key */
     bool dirty;       /* changed since the last seal: in shard->dirty */
     int sealed;       /* epochs that hold it and are not written */
+    /* of the encoder state, when user.encoder is not NULL */
+    int floats;            /* what it has room for */
+    bool is_warm;          /* asked for since the hand came by */
+    uint32_t holder;       /* place in encoders.holders */
+    uint64_t encoder_used; /* generation of the last state_user_encoder */
     char *
         long_key; /* (STATE_KEY_MAX) once the slot met a key over STATE_KEY_INLINE; kept with the slot */
     char key[STATE_KEY_INLINE];
@@ -207,10 +213,25 @@ struct cache {
     uint64_t generation; /* rises at each trim */
 };
 
+/* Encoder states in memory: blocks of one size each, for as many users as hold one. */
+struct encoders {
+    int floats;   /* S of the model in use; blocks of another size are those of a model before it */
+    bool rebuild; /* states are not stored */
+    void *free;   /* blocks of this S, each beginning with a pointer to the next */
+    size_t block_bytes;
+    size_t bytes;          /* of all blocks, held and free */
+    size_t limit;          /* of bytes, when states are not stored */
+    struct slot **holders; /* (n_holders) users with a block */
+    size_t n_holders, cap_holders;
+    size_t hand;         /* of the clock, in holders */
+    uint64_t generation; /* rises at each state_encoders_trim */
+};
+
 struct state_shard {
     struct state *state;
     int number;
     struct cache cache;
+    struct encoders encoders;
     struct slot **dirty; /* (n_dirty), in the order of the first change */
     size_t n_dirty, cap_dirty;
     struct pop_partition **partitions; /* (state->n_partitions), NULL when not ours */
@@ -223,6 +244,17 @@ struct state_shard {
     rocksdb_writebatch_t *batch;
     struct buf key; /* scratch of seal */
 };
+
+/* ---- encoders.c ---- */
+
+void state__encoders_init(struct state_shard *shard);
+void state__encoders_fini(struct state_shard *shard); /* after the cache */
+/* The user has no encoder state any more; its block is kept for another, or freed. */
+void state__encoder_drop(struct state_shard *shard, struct slot *slot);
+/* Frees one block that nobody holds; false: there is none. */
+bool state__encoders_shrink(struct state_shard *shard);
+
+/* ---- cache.c ---- */
 
 void state__cache_init(struct state_shard *shard);
 void state__cache_fini(struct state_shard *shard);

@@ -18,7 +18,7 @@
  * Files, in reading order
  *   value.c       keys and values as bytes (docs/STATE.md, "Bytes")
  *   fold.c        how one event changes a user (docs/STATE.md, "The rules of the fold")
- *   cache.c       a shard's users in memory under a byte limit
+ *   cache.c       a shard's users in memory under a byte limit; encoders.c: their encoder states
  *   popularity.c  one table of decayed counts; ranking.c: the tables of a shard, collisions, rows in the store
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
@@ -57,9 +57,10 @@ struct state_options {
     double popularity_weight[EVENT_TYPE_COUNT]; /* by event type; 0 = does not count */
     int list_size;                              /* n of last_list */
     int shards;
-    int state_floats; /* S of the model; a store written with another S is fine: those encoder states are dropped */
-    /* Do not store encoder states. A user read from the store then has model_id 0 and its window must be encoded again:
-     * a read costs one prefill more, each user written 4 S bytes less (docs/STATE.md, "What it costs"). */
+    int state_floats; /* S of the first model; a store written with another S is fine: those encoder states are dropped */
+    /* Do not store encoder states: for states that are large. A user read from the store then has model_id 0 and its window
+     * must be encoded again: a read costs one prefill more, each user written 4 S bytes less (docs/STATE.md, "What it
+     * costs"). In memory the users asked for last keep theirs, within 3/4 of cache_bytes. */
     bool rebuild_encoders;
 };
 
@@ -94,7 +95,7 @@ struct user {
     int n_disliked;
     uint64_t last_list[USER_LIST_MAX]; /* item keys of the list published last */
     int n_last_list;
-    float *encoder; /* (S) */
+    float *encoder; /* (S) state by model_id; NULL: none in memory, and model_id is 0 */
     uint64_t batch; /* scratch of the caller, not stored: the micro-batch that last met the user */
     int batch_row;  /* and the user's last encoder row there, from 1; 0 none */
 };
@@ -134,6 +135,16 @@ void state_partition_close(struct state_shard *shard, int32_t partition);
  * Errors: ERR_FATAL read failed (exit 7) or value corrupt (exit 3, names a hash of the key, not the user). */
 MUST_USE bool state_user_get(struct state_shard *shard, int32_t partition, struct str key,
                              struct user **user, struct err *err);
+/* Room (S) for the user's encoder state, and the state itself when model_id is not 0: a user without one gets room with
+ * model_id 0 and arbitrary floats, to be encoded from the window. The pointer, and every user's `encoder` that was asked for
+ * here, lives until the next state_encoders_trim. No heap call once the bounds are reached. */
+float *state_user_encoder(struct state_shard *shard, struct user *user);
+/* Ends the life of encoder pointers; when states are not stored, takes them from the users not asked for longest until they
+ * are within their bound. state_shard_trim does it too. */
+void state_encoders_trim(struct state_shard *shard);
+/* Another model from now on: states have so many floats and are stored or not. Users keep states of the model before only
+ * until they are asked for one with another size. No epoch needs to be written first. */
+void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild_encoders);
 /* What the user holds goes into the next epoch. */
 void state_user_dirty(struct state_shard *shard, struct user *user);
 

@@ -77,10 +77,8 @@ size_t state__position_key(int32_t partition, struct str topic, char *out, size_
 
 /* ---- users ---- */
 
-void state__user_clear(struct user *user, int state_floats)
+void state__user_clear(struct user *user)
 {
-    struct interaction *window = user->window;
-    float *encoder = user->encoder;
     memset(user->recent_ids, 0, sizeof user->recent_ids);
     for (int i = 0; i < USER_TOPICS_MAX; i++)
         user->last_offset[i] = -1;
@@ -92,9 +90,6 @@ void state__user_clear(struct user *user, int state_floats)
     user->truncated = false;
     user->batch = 0;
     user->batch_row = 0;
-    user->window = window;
-    user->encoder = encoder;
-    memset(encoder, 0, (size_t)state_floats * sizeof *encoder);
 }
 
 /* Offsets behind the last one in use are not stored. */
@@ -238,7 +233,7 @@ const char *state__user_decode(struct str value, int window_max, int state_float
     if (why) return why;
     int n_window = (int)get_u32(p + 8), n_encoder = (int)get_u32(p + 12);
     int keep = n_window < window_max ? n_window : window_max;
-    state__user_clear(user, state_floats);
+    state__user_clear(user);
     user->truncated = p[1] & USER_TRUNCATED;
     int n_offsets = p[2], n_recent = p[3];
     user->recent_next = p[4];
@@ -264,7 +259,7 @@ const char *state__user_decode(struct str value, int window_max, int state_float
     if (why) return why;
     user->n_window = keep;
     if (keep < n_window) user->truncated = true;
-    if (keep < n_window || n_encoder != state_floats)
+    if (keep < n_window || n_encoder != state_floats || !user->encoder)
         user->model_id = 0; /* the state is not that of this window, or not of this size */
     else
         get_floats(p + INTERACTION_SIZE * (size_t)n_window, user->encoder, n_encoder);

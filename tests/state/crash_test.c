@@ -101,8 +101,8 @@ static void apply(struct worker *w, uint64_t i)
         CHECK_OK(state_popularity_add(w->shard, p, &e.event, &err), err);
         user->last_list[0] = i; /* what the application does after a list */
         user->n_last_list = 1;
+        state_user_encoder(w->shard, user)[0] = (float)i;
         user->model_id = 9;
-        user->encoder[0] = (float)i;
         state_user_dirty(w->shard, user);
     }
     w->next[topic_of(i)][p] = (int64_t)i + 1;

@@ -33,8 +33,8 @@ static struct state_epoch *seal(struct state_shard *shard, int64_t n)
     for (int i = 0; i < USERS; i++) {
         struct user *user = get(shard, i);
         user->last_offset[0] = n;
+        state_user_encoder(shard, user)[i % 500] = (float)n; /* so that blocks do not repeat */
         user->model_id = 1;
-        user->encoder[i % 500] = (float)n; /* so that blocks do not repeat */
         state_user_dirty(shard, user);
     }
     struct state_move move = {0, 0, n + 1};

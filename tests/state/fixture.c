@@ -271,7 +271,7 @@ struct user *fixture_user_new(int window_max, int state_floats)
     struct user *user = mem_zalloc(sizeof *user);
     user->window = mem_zalloc((size_t)(window_max + 1) * sizeof *user->window);
     user->encoder = mem_zalloc((size_t)(state_floats + 1) * sizeof *user->encoder);
-    state__user_clear(user, state_floats);
+    state__user_clear(user);
     return user;
 }
 
