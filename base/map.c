@@ -126,6 +126,11 @@ size_t map_u64_bytes(const struct map_u64 *map)
     return sizeof(*map) + map->places * (sizeof(*map->entries) + 1);
 }
 
+size_t map_u64_bytes_for(size_t n)
+{
+    return sizeof(struct map_u64) + map_places_for(n) * (sizeof(struct map_u64_entry) + 1);
+}
+
 uint64_t *map_u64_get(const struct map_u64 *map, uint64_t key)
 {
     size_t at = map_u64_find(map, key);

@@ -25,6 +25,7 @@ void map_u64_free(struct map_u64 *map);
 void map_u64_reserve(struct map_u64 *map, size_t n);
 size_t map_u64_count(const struct map_u64 *map);
 size_t map_u64_bytes(const struct map_u64 *map); /* of heap, for memory limits */
+size_t map_u64_bytes_for(size_t n);              /* the same of a map with n entries */
 
 /* The value's place, or NULL. Lives until the next put, delete, reserve or clear. */
 uint64_t *map_u64_get(const struct map_u64 *map, uint64_t key);

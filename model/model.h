@@ -13,7 +13,7 @@
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
  * (step and prefill), encoder_<kind>.c (what is a kind's own), topk.c and catalog.c (lists),
- * neighbours.c, blend.c; kernels.c and kernels_*.c (the inner
+ * neighbours.c (the index), neighbours_query.c, blend.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps
@@ -325,8 +325,41 @@ int model_neighbours_query(struct model_neighbours *index, uint64_t session, con
 /* Sessions and clicks held now. */
 int model_neighbours_sessions(const struct model_neighbours *index);
 int model_neighbours_clicks(const struct model_neighbours *index);
-/* Heap held, in bytes. */
+/* Heap held, in bytes: what was in use at some time, not what the bounds allow; and the most that they allow. While a map
+ * doubles, its old half counts as well. */
 size_t model_neighbours_bytes(const struct model_neighbours *index);
+size_t model_neighbours_bytes_max(const struct model_neighbours_options *options);
+/* Sets clicks_max and sessions_max (a third of it) to the largest that stay within so many bytes, but clicks_max at
+ * least to items_max. */
+void model_neighbours_bound(struct model_neighbours_options *options, size_t bytes);
+
+/* The index is its sessions and its head; the lists of items follow from them. A session as a store keeps it: */
+struct model_neighbours_session {
+    uint64_t id;
+    uint64_t recency;      /* number of the add that touched it last, from 1; all differ */
+    int64_t last_ms;       /* its newest click */
+    const uint64_t *items; /* (n) keys, oldest first, no repeats; lives until visit returns */
+    int n;                 /* 0: the session left */
+};
+
+struct model_neighbours_head {
+    uint64_t adds;     /* so far */
+    int64_t newest_ms; /* of all adds; INT64_MIN none */
+};
+
+/* Tells of every session that left, is new or changed since the last call (or since it was restored): first those that left,
+ * then the others, which may have the id of one that left. */
+void model_neighbours_changes(struct model_neighbours *index,
+                              void (*visit)(void *context,
+                                            const struct model_neighbours_session *session),
+                              void *context);
+struct model_neighbours_head model_neighbours_head(const struct model_neighbours *index);
+/* The way back: every session into a new index, by rising recency, then the head. Every later add and query does what it
+ * would have done in the index that told. Under smaller bounds the newest sessions stay, and those that did not leave. */
+void model_neighbours_restore(struct model_neighbours *index,
+                              const struct model_neighbours_session *session);
+void model_neighbours_resume(struct model_neighbours *index,
+                             const struct model_neighbours_head *head);
 
 /* ---- blend ---- */
 

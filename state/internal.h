@@ -14,6 +14,7 @@ enum state__family {
     FAMILY_POSITIONS,  /* A_p */
     FAMILY_USERS,      /* struct user */
     FAMILY_POPULARITY, /* decayed counts with item ids */
+    FAMILY_SESSIONS,   /* of session neighbours; last, since stores from before have none */
     FAMILY_COUNT,
 };
 

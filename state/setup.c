@@ -1,8 +1,9 @@
 /* How RocksDB is opened: column families and options. Memory is bounded by one number, split in fixed shares:
  *
- *   5/8  memtables of users, at most 2
- *   1/8  memtables of popularity, at most 2
- *   1/4  block cache (data, index and filter blocks)
+ *   9/16  memtables of users, at most 2
+ *   1/8   memtables of popularity, at most 2
+ *   1/16  memtables of sessions, at most 2
+ *   1/4   block cache (data, index and filter blocks)
  *
  * Memtables get most: a user written twice before a flush goes to disk once, while reads of the files are few (the
  * shards' caches stand before them) and the system's page cache serves them too.
@@ -12,7 +13,7 @@
 #include "state/internal.h"
 
 const char *const state__family_names[FAMILY_COUNT] = {"default", "positions", "users",
-                                                       "popularity"};
+                                                       "popularity", "sessions"};
 
 enum {
     MIB = 1 << 20,
@@ -42,9 +43,11 @@ static rocksdb_options_t *family_new(struct state *state, enum state__family fam
     rocksdb_options_set_compression(options, family == FAMILY_POPULARITY ? rocksdb_lz4_compression
                                                                          : rocksdb_no_compression);
     if (family == FAMILY_USERS)
-        set_memtables(options, at_least(bytes / 16 * 5, 256 * 1024), 2);
+        set_memtables(options, at_least(bytes / 32 * 9, 256 * 1024), 2);
     else if (family == FAMILY_POPULARITY)
         set_memtables(options, at_least(bytes / 16, 256 * 1024), 2);
+    else if (family == FAMILY_SESSIONS)
+        set_memtables(options, at_least(bytes / 32, 256 * 1024), 2);
     else
         set_memtables(options, 64 * 1024, 2);
     rocksdb_options_set_target_file_size_base(options, 16 * MIB);

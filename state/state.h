@@ -20,6 +20,7 @@
  *   fold.c        how one event changes a user (docs/STATE.md, "The rules of the fold")
  *   cache.c       a shard's users in memory under a byte limit; encoders.c: their encoder states
  *   popularity.c  one table of decayed counts; ranking.c: the tables of a shard, collisions, rows in the store
+ *   sessions.c    rows of session neighbours
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
  *   scan.c        reading a store from outside
@@ -208,6 +209,36 @@ struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct sta
  * Errors: ERR_RETRY disk full (epoch kept, call again); ERR_FATAL anything else. */
 MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch,
                                 struct err *err);
+/* ---- sessions: what a partition's index of session neighbours holds ---- */
+
+enum { STATE_SESSION_ITEMS_MAX = 4096 };
+
+struct state_session {
+    uint64_t id;
+    uint64_t recency; /* number of the partition's click that touched it last, from 1 */
+    int64_t last_ms;
+    const uint64_t *items; /* (n) item keys, oldest first */
+    int n;                 /* at most STATE_SESSION_ITEMS_MAX */
+};
+
+struct state_sessions_head {
+    uint64_t clicks;   /* of the partition so far */
+    int64_t newest_ms; /* of all of them; INT64_MIN none */
+};
+
+/* Adds a session's row to an epoch that is sealed and not written; n = 0 takes the row away. A session left and made
+ * anew within an epoch is first taken away, then put. */
+void state_session_put(struct state_shard *shard, struct state_epoch *epoch, int32_t partition,
+                       const struct state_session *session);
+void state_sessions_head_put(struct state_shard *shard, struct state_epoch *epoch,
+                             int32_t partition, const struct state_sessions_head *head);
+/* The head (zero clicks when there is none) and then each session of the partition, by id, until visit returns false. A
+ * store from before there were sessions has none. Errors: ERR_FATAL, as state_user_get. */
+MUST_USE bool state_sessions_each(struct state *state, int32_t partition,
+                                  struct state_sessions_head *head,
+                                  bool (*visit)(void *context, const struct state_session *session),
+                                  void *context, struct err *err);
+
 /* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
 size_t state_pending_bytes(const struct state_shard *shard);
 /* Brings the cache under its byte limit by dropping clean users, oldest use first; users with unwritten changes stay,

@@ -167,19 +167,35 @@ static bool db_path(const struct state *state, char *path, struct err *err)
 
 /* ---- open and close ---- */
 
+/* Families of a store that is read as it is: one from before there were sessions has no place for them. */
+static int families_there(const struct state *state, const char *path)
+{
+    char *error = NULL;
+    size_t n = 0;
+    bool has_sessions = false;
+    char **names =
+        rocksdb_list_column_families(state->family_options[FAMILY_META], path, &n, &error);
+    for (size_t i = 0; i < n; i++)
+        has_sessions = has_sessions || strcmp(names[i], state__family_names[FAMILY_SESSIONS]) == 0;
+    if (error) rocksdb_free(error);
+    if (names) rocksdb_list_column_families_destroy(names, n);
+    return error || has_sessions ? FAMILY_COUNT : FAMILY_SESSIONS; /* opening says what is wrong */
+}
+
 static bool open_database(struct state *state, struct err *err)
 {
     char path[PATH_BYTES_MAX], *error = NULL;
     if (!db_path(state, path, err)) return false;
     const rocksdb_options_t *const *families =
         (const rocksdb_options_t *const *)state->family_options;
+    int n = state->readonly ? families_there(state, path) : FAMILY_COUNT;
     for (int i = 0; i < (state->readonly ? READONLY_TRIES : 1); i++) {
         if (error) rocksdb_free(error);
         error = NULL;
         if (state->readonly)
             state->db = rocksdb_open_for_read_only_column_families(
-                state->family_options[FAMILY_META], path, FAMILY_COUNT, state__family_names,
-                families, state->family, 0, &error);
+                state->family_options[FAMILY_META], path, n, state__family_names, families,
+                state->family, 0, &error);
         else
             state->db =
                 rocksdb_open_column_families(state->family_options[FAMILY_META], path, FAMILY_COUNT,

@@ -211,11 +211,69 @@ static void compare(struct twin *t, struct model_neighbours *index, uint64_t own
     *found += count;
 }
 
-/* late_ms: how far behind its turn a click may come. */
+/* ---- a store: sessions by id, as model_neighbours_changes tells of them ---- */
+
+struct store {
+    struct twin_session sessions[SESSIONS];
+    int n, puts;
+};
+
+static void store_take(void *context, const struct model_neighbours_session *session)
+{
+    struct store *store = context;
+    int at = 0;
+    while (at < store->n && store->sessions[at].id != session->id)
+        at++;
+    if (session->n == 0) {
+        CHECK(at < store->n); /* only sessions that were told of are told to have left */
+        store->sessions[at] = store->sessions[--store->n];
+        return;
+    }
+    CHECK(at < SESSIONS && session->n <= LENGTH);
+    if (at == store->n) store->n++;
+    struct twin_session *s = &store->sessions[at];
+    *s = (struct twin_session){.id = session->id,
+                               .recency = session->recency,
+                               .last_ms = session->last_ms,
+                               .n = session->n};
+    memcpy(s->items, session->items, (size_t)session->n * sizeof *s->items);
+    store->puts++;
+}
+
+static int by_recency(const void *a, const void *b)
+{
+    uint64_t x = ((const struct twin_session *)a)->recency;
+    uint64_t y = ((const struct twin_session *)b)->recency;
+    return (x > y) - (x < y);
+}
+
+/* The index goes; what the store has makes a new one under these options. */
+static struct model_neighbours *rebuild(struct model_neighbours *index, struct store *store,
+                                        const struct model_neighbours_options *options)
+{
+    model_neighbours_changes(index, store_take, store);
+    CHECK_INT(store->n, model_neighbours_sessions(index));
+    struct model_neighbours_head head = model_neighbours_head(index);
+    model_neighbours_free(index);
+    index = model_neighbours_new(options);
+    qsort(store->sessions, (size_t)store->n, sizeof *store->sessions, by_recency);
+    for (int i = 0; i < store->n; i++) {
+        const struct twin_session *s = &store->sessions[i];
+        model_neighbours_restore(index, &(struct model_neighbours_session){
+                                            s->id, s->recency, s->last_ms, s->items, s->n});
+    }
+    model_neighbours_resume(index, &head);
+    return index;
+}
+
+/* late_ms: how far behind its turn a click may come. Now and then the index is made anew from a store, which must change
+ * nothing. */
 static void run(struct rng *rng, struct model_neighbours_options options, uint32_t late_ms)
 {
     static struct twin twin;
+    static struct store store;
     twin = (struct twin){.options = options, .newest_ms = INT64_MIN};
+    store.n = store.puts = 0;
     struct model_neighbours *index = model_neighbours_new(&options);
     uint64_t items[QUERY];
     int found = 0;
@@ -227,6 +285,8 @@ static void run(struct rng *rng, struct model_neighbours_options options, uint32
         model_neighbours_add(index, id, item, time);
         CHECK_INT(model_neighbours_sessions(index), twin.n);
         CHECK_INT(model_neighbours_clicks(index), twin.clicks);
+        if (rng_below(rng, 20) == 0) model_neighbours_changes(index, store_take, &store);
+        if (rng_below(rng, 100) == 0) index = rebuild(index, &store, &options);
         if (add % 15 != 0) continue;
         int n = 1 + (int)rng_below(rng, QUERY);
         for (int i = 0; i < n; i++)
@@ -234,6 +294,55 @@ static void run(struct rng *rng, struct model_neighbours_options options, uint32
         compare(&twin, index, id, items, n, &found);
     }
     CHECK(found > 100);
+    CHECK(store.puts > 100);
+    model_neighbours_free(index);
+}
+
+/* A store that was written under larger bounds: the newest sessions stay, shortened, and those left out are told of. */
+static void case_restore_smaller(void)
+{
+    static struct store store;
+    struct model_neighbours_options o = {
+        .sessions_max = 50, .clicks_max = 400, .items_max = 8, .m = 50, .k = 50, .last_n = 4};
+    struct model_neighbours *index = model_neighbours_new(&o);
+    for (uint64_t id = 0; id < 50; id++)
+        for (uint64_t item = 0; item < 8; item++)
+            model_neighbours_add(index, id, id * 8 + item, 0);
+    o.sessions_max = 10;
+    o.clicks_max = 30;
+    o.items_max = 4;
+    store.n = 0;
+    index = rebuild(index, &store, &o);
+    CHECK_INT(model_neighbours_sessions(index), 7); /* 7 times 4 of 30 clicks */
+    CHECK_INT(model_neighbours_clicks(index), 28);
+    CHECK_INT(store.n, 50);
+    model_neighbours_changes(index, store_take, &store);
+    CHECK_INT(store.n, 7);
+    uint64_t item = 49 * 8 + 7;
+    struct model_neighbour out[9];
+    CHECK_INT(model_neighbours_query(index, UINT64_MAX, &item, 1, 9, NULL, NULL, out), 4);
+    model_neighbours_free(index);
+}
+
+/* The bounds of a byte limit hold, and use most of it. */
+static void case_bytes(void)
+{
+    struct model_neighbours_options o = {.items_max = 64, .m = 500, .k = 200, .last_n = 10};
+    for (size_t bytes = 1 << 17; bytes < (size_t)1 << 34; bytes = bytes * 5 / 3) {
+        model_neighbours_bound(&o, bytes);
+        CHECK(model_neighbours_bytes_max(&o) <= bytes);
+        CHECK(model_neighbours_bytes_max(&o) > bytes / 2);
+    }
+    model_neighbours_bound(&o, 1);
+    CHECK_INT(o.clicks_max, 64);
+    model_neighbours_bound(&o, 1 << 20);
+    struct model_neighbours *index = model_neighbours_new(&o);
+    size_t empty = model_neighbours_bytes(index), most = model_neighbours_bytes_max(&o);
+    CHECK(empty < most / 10);
+    for (uint64_t i = 0; i < 100000; i++)
+        model_neighbours_add(index, i / 2, i, 0);
+    CHECK(model_neighbours_bytes(index) <= most);
+    CHECK(model_neighbours_bytes(index) > most / 2);
     model_neighbours_free(index);
 }
 
@@ -382,10 +491,9 @@ static void case_no_heap_calls(void)
     int add = 0;
     churn(index, &rng, &add, 5000);
     uint64_t before = mem_thread_count();
-    size_t bytes = model_neighbours_bytes(index);
     churn(index, &rng, &add, 60000);
     CHECK_INT(mem_thread_count(), before);
-    CHECK_INT(model_neighbours_bytes(index), bytes);
+    CHECK(model_neighbours_bytes(index) <= model_neighbours_bytes_max(&o));
     model_neighbours_free(index);
 }
 
@@ -417,6 +525,8 @@ int main(void)
 {
     CASE(case_known_values);
     CASE(case_random);
+    CASE(case_restore_smaller);
+    CASE(case_bytes);
     CASE(case_random_weights);
     CASE(case_random_late);
     CASE(case_expiry);

@@ -1,0 +1,224 @@
+/* The query of the index of session neighbours: formulas in model.h, lists in neighbours_internal.h. */
+#include "model/neighbours_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- weights: the table in model.h ---- */
+
+static double similarity_of(enum model_neighbours_decay shape, int place, int places)
+{
+    double part = (double)place / (double)places;
+    int behind = places - place;
+    switch (shape) {
+    case NEIGHBOURS_SAME:
+        return 1.0;
+    case NEIGHBOURS_LINEAR:
+        return fmax(0.0, 1.0 - 0.1 * behind);
+    case NEIGHBOURS_DIV:
+        return part;
+    case NEIGHBOURS_LOG:
+        return 1.0 / log10(behind + 1.7);
+    case NEIGHBOURS_QUADRATIC:
+        return part * part;
+    }
+    return 0.0;
+}
+
+static double position_of(enum model_neighbours_decay shape, int steps)
+{
+    switch (shape) {
+    case NEIGHBOURS_SAME:
+        return 1.0;
+    case NEIGHBOURS_LINEAR:
+        return fmax(0.0, 1.0 - 0.1 * steps);
+    case NEIGHBOURS_DIV:
+        return 1.0 / steps;
+    case NEIGHBOURS_LOG:
+        return 1.0 / log10(steps + 1.7);
+    case NEIGHBOURS_QUADRATIC:
+        return 1.0 / ((double)steps * steps);
+    }
+    return 0.0;
+}
+
+void model__neighbours_weights(struct model_neighbours *x)
+{
+    for (int steps = 1; steps <= MODEL_NEIGHBOURS_LAST_MAX; steps++)
+        x->position[steps] = position_of(x->options.position, steps);
+    for (int d = 0; d < MODEL__NEAR && x->options.reach > 0; d++)
+        x->near[d] = exp(-d / x->options.reach);
+}
+
+/* ---- the query ---- */
+
+struct head {
+    double share; /* of sim */
+    uint32_t node;
+    int steps;
+};
+
+/* The lists that the query merges: of each distinct known item at its newest place. Returns how many. */
+static int heads_make(const struct model_neighbours *x, const uint64_t *items, int n,
+                      struct head *heads)
+{
+    int first = n > x->options.last_n ? n - x->options.last_n : 0, count = 0;
+    for (int i = n - 1; i >= first; i--) {
+        bool newer = false;
+        for (int j = i + 1; j < n && !newer; j++)
+            newer = items[j] == items[i];
+        const uint64_t *place = newer ? NULL : map_u64_get(x->item_of, items[i]);
+        if (!place) continue;
+        heads[count++] =
+            (struct head){.node = x->items[*place].newest,
+                          .share = similarity_of(x->options.similarity, i - first + 1, n - first),
+                          .steps = n - i};
+    }
+    return count;
+}
+
+/* Halves with each half-life behind the newest click of all, so never above 1. */
+static double age_weight(const struct model_neighbours *x, const struct model__session *s)
+{
+    return exp2(-(double)(x->newest_ms - s->last_ms) / x->options.half_life_ms);
+}
+
+/* Merges the lists into samples, newest session first. Returns how many. */
+static int sample_take(struct model_neighbours *x, uint64_t own, struct head *heads, int n_heads)
+{
+    int n = 0;
+    while (n < x->options.m) {
+        uint32_t newest = MODEL__NONE;
+        for (int h = 0; h < n_heads; h++) {
+            if (heads[h].node == MODEL__NONE) continue;
+            uint32_t at = x->nodes[heads[h].node].session;
+            if (newest == MODEL__NONE || x->sessions[at].recency > x->sessions[newest].recency)
+                newest = at;
+        }
+        if (newest == MODEL__NONE) break;
+        struct model__sample sample = {.session = newest};
+        for (int h = 0; h < n_heads; h++) {
+            if (heads[h].node == MODEL__NONE || x->nodes[heads[h].node].session != newest) continue;
+            sample.sim += heads[h].share;
+            if (sample.steps == 0) sample.match = x->nodes[heads[h].node].item;
+            if (sample.steps == 0) sample.steps = heads[h].steps;
+            heads[h].node = x->nodes[heads[h].node].older;
+        }
+        if (x->sessions[newest].id == own) continue;
+        if (x->options.half_life_ms > 0) sample.sim *= age_weight(x, &x->sessions[newest]);
+        x->samples[n++] = sample;
+    }
+    return n;
+}
+
+/* Sample a is nearer than b; places rise from the newest. */
+static bool is_nearer(const struct model__sample *samples, int a, int b)
+{
+    if (samples[a].sim != samples[b].sim) return samples[a].sim > samples[b].sim;
+    return a < b;
+}
+
+static void sift_down(struct model_neighbours *x, int n)
+{
+    for (int at = 0, child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && is_nearer(x->samples, x->best[child], x->best[child + 1])) child++;
+        if (is_nearer(x->samples, x->best[child], x->best[at])) return;
+        int swap = x->best[at];
+        x->best[at] = x->best[child];
+        x->best[child] = swap;
+    }
+}
+
+/* The place of the k-th nearest of n samples: those not farther are the neighbours. */
+static int farthest_find(struct model_neighbours *x, int n)
+{
+    int k = x->options.k < n ? x->options.k : n;
+    for (int i = 0; i < k; i++) /* a later sample is farther only by sim, so it may have to rise */
+        for (int at = i, up; x->best[at] = i, at > 0; at = up) {
+            up = (at - 1) / 2;
+            if (!is_nearer(x->samples, x->best[up], i)) break;
+            x->best[at] = x->best[up];
+        }
+    for (int i = k; i < n; i++) {
+        if (!is_nearer(x->samples, i, x->best[0])) continue;
+        x->best[0] = i;
+        sift_down(x, k);
+    }
+    return x->best[0];
+}
+
+/* Places of the matching item from the session's newest. */
+static int match_place(const struct model_neighbours *x, const struct model__sample *sample)
+{
+    int place = 0;
+    uint32_t at = x->sessions[sample->session].first;
+    for (; x->nodes[at].item != sample->match; at = x->nodes[at].next)
+        place++;
+    return place;
+}
+
+/* Adds what one neighbour gives to its items. Returns how many items are touched now. */
+static int sums_add(struct model_neighbours *x, const struct model__sample *sample, int count)
+{
+    double weight = sample->sim * x->position[sample->steps];
+    if (weight <= 0) return count;
+    bool reaches = x->options.reach > 0;
+    int match = reaches ? match_place(x, sample) : 0, place = 0;
+    uint32_t at = x->sessions[sample->session].first;
+    for (; at != MODEL__NONE; at = x->nodes[at].next, place++) {
+        uint32_t item = x->nodes[at].item;
+        int d = abs(place - match);
+        double given = !reaches ? weight : d < MODEL__NEAR ? weight * x->near[d] : 0.0;
+        if (given <= 0) continue;
+        if (x->sum[item] == 0) x->touched[count++] = item;
+        x->sum[item] += given;
+    }
+    return count;
+}
+
+/* Adds what each neighbour gives to its items, newest neighbour first. Returns how many items. */
+static int sums_make(struct model_neighbours *x, int n)
+{
+    int farthest = farthest_find(x, n), count = 0;
+    for (int i = 0; i < n; i++) {
+        const struct model__sample *sample = &x->samples[i];
+        if (i != farthest && !is_nearer(x->samples, i, farthest)) continue;
+        count = sums_add(x, sample, count);
+    }
+    return count;
+}
+
+static double idf_of(const struct model_neighbours *x, const struct model__item *item)
+{
+    if (x->options.idf == NEIGHBOURS_IDF_NONE) return 1.0;
+    double sessions = (double)map_u64_count(x->session_of);
+    double idf = x->options.idf_weight * log(sessions / (double)item->n);
+    return x->options.idf == NEIGHBOURS_IDF_PLUS ? 1.0 + idf : idf;
+}
+
+static bool is_better(const struct model_neighbour *a, const struct model_neighbour *b)
+{
+    return a->score > b->score || (a->score == b->score && a->key < b->key);
+}
+
+int model_neighbours_query(struct model_neighbours *x, uint64_t session, const uint64_t *items,
+                           int n, int K, bool (*skip)(void *context, uint64_t key), void *context,
+                           struct model_neighbour *out)
+{
+    struct head heads[MODEL_NEIGHBOURS_LAST_MAX];
+    int n_heads = heads_make(x, items, n, heads), kept = 0;
+    int n_samples = sample_take(x, session, heads, n_heads);
+    int count = n_samples ? sums_make(x, n_samples) : 0;
+    for (int i = 0; i < count; i++) {
+        const struct model__item *item = &x->items[x->touched[i]];
+        struct model_neighbour found = {item->key, x->sum[x->touched[i]] * idf_of(x, item)};
+        x->sum[x->touched[i]] = 0;
+        if (kept == K && !is_better(&found, &out[K - 1])) continue;
+        if (skip && skip(context, found.key)) continue;
+        int at = kept < K ? kept++ : K - 1;
+        for (; at > 0 && is_better(&found, &out[at - 1]); at--)
+            out[at] = out[at - 1];
+        out[at] = found;
+    }
+    return kept;
+}
