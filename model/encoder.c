@@ -19,6 +19,7 @@ const char *const model_encoder_names[ENCODER_KINDS] = {
 
 const struct model__encoder *const model__encoders[ENCODER_KINDS] = {
     [ENCODER_LRU] = &model__encoder_lru,
+    [ENCODER_ATTENTION] = &model__encoder_attention,
 };
 
 enum { PREFILL_ROWS = 64 }; /* steps of a window taken at once: their rows stay in the L2 cache */
@@ -169,16 +170,15 @@ static int keep_rows(const struct model *model, struct model_scratch *scratch, i
     return m;
 }
 
-void model_advance(const struct model *model, struct model_scratch *scratch, int n,
-                   const struct model_row *rows, float *vectors)
+/* Rows that the encoder takes in one pass. */
+static void advance(const struct model *model, struct model_scratch *scratch, int n,
+                    const struct model_row *rows, float *vectors)
 {
     size_t D = (size_t)model->config.D;
     int kept[MODEL_MAX_BATCH], m = n, last = model->config.L - 1;
-    assert(n <= MODEL_MAX_BATCH);
-    model__scratch_rows(model, scratch, n);
     for (int r = 0; r < n; r++)
         embed(model, &rows[r].input, scratch->z + (size_t)r * D);
-    if (model->encoder->embed != NULL) model->encoder->embed(model, n, rows, scratch->z);
+    if (model->encoder->embed != NULL) model->encoder->embed(model, scratch, n);
     embed_norm(model, scratch, n);
     for (int block = 0; block <= last; block++) {
         block_in(model, scratch, block, n, rows);
@@ -189,6 +189,19 @@ void model_advance(const struct model *model, struct model_scratch *scratch, int
         const float *vector = scratch->x + (size_t)i * D;
         memcpy(state_vector(model, rows[kept[i]].state), vector, D * sizeof(float));
         if (vectors) memcpy(vectors + (size_t)kept[i] * D, vector, D * sizeof(float));
+    }
+}
+
+void model_advance(const struct model *model, struct model_scratch *scratch, int n,
+                   const struct model_row *rows, float *vectors)
+{
+    const struct model__encoder *encoder = model->encoder;
+    assert(n <= MODEL_MAX_BATCH);
+    for (int at = 0, m; at < n; at += m) {
+        model__scratch_rows(model, scratch, n - at);
+        m = encoder->admit != NULL ? encoder->admit(model, scratch, n - at, rows + at) : n - at;
+        advance(model, scratch, m, rows + at,
+                vectors ? vectors + (size_t)at * (size_t)model->config.D : NULL);
     }
 }
 

@@ -119,9 +119,13 @@ struct model__encoder {
     /* Sets model->derived, from model->params and config, to what is computed once (mem_aligned); NULL: nothing.
      * Errors: ERR_FATAL exit 6 a parameter out of range. */
     bool (*derive)(struct model *model, struct err *err);
-    /* Adds what the kind has beside item, type and gap to the n embedded rows z (n,D), before their norm; NULL: nothing.
-     * States are as before the rows; rows with the same state follow each other. */
-    void (*embed)(const struct model *model, int n, const struct model_row *rows, float *z);
+    /* Looks at n rows before a pass and returns how many of them, from the first on, it can take at once, at least 1. It may
+     * move states on by passes of its own. NULL: it takes all. */
+    int (*admit)(const struct model *model, struct model_scratch *scratch, int n,
+                 const struct model_row *rows);
+    /* Adds what the kind has beside item, type and gap to the n embedded rows, scratch->z (n,D), before their norm; NULL:
+     * nothing. The rows are those that admit took. */
+    void (*embed)(const struct model *model, struct model_scratch *scratch, int n);
     /* The part of a block in which a row meets the rows before it: scratch->h (n,W) <- from scratch->u (n,U) = x A + a and each
      * row's state, which moves on, rows in order. A fresh row begins from the state of nobody. W are the rows of
      * MODEL_MIX_OUT_WEIGHT, U the columns of MODEL_MIX_IN_WEIGHT. */
@@ -130,6 +134,7 @@ struct model__encoder {
 };
 
 extern const struct model__encoder model__encoder_lru;
+extern const struct model__encoder model__encoder_attention;
 /* By kind; NULL for those that are not built in. (encoder.c) */
 extern const struct model__encoder *const model__encoders[ENCODER_KINDS];
 

@@ -44,12 +44,21 @@
  * lru: the linear recurrent unit of Orvieto et al. 2023; complex (H), A (D,2H): columns 0..H-1 real, H..2H-1 imaginary.
  *     h   = lambda * h + gamma * u     lambda = exp(-exp(nu_log) + i exp(theta_log)), gamma = exp(gamma_log)
  *     Re(h C) is [Re h, Im h] C with C (2H,D): the rows H..2H-1 hold -Im C.
+ *
+ * attention: causal self attention (Vaswani et al. 2017; on items SASRec: Kang, McAuley, ICDM 2018) in heads of d = H / heads
+ * columns; A (D,3H): queries q, keys k, values v. t counts a user's steps from 0.
+ *     h[t] = for each head: sum over s of softmax over s (q[t] k[s] / sqrt d) v[s],  s = max(0, t - window + 1) .. t
+ *     rotary (Su et al. 2021): q[t] and k[t] turn with t, so that only t - s counts. Steps go on without end, the oldest key
+ *     leaves for the newest: a vector is a function of the newest L (window - 1) + 1 inputs.
+ *     learnt positions: x0 = norm(... + position.embedding[t]). A step that finds all `window` positions taken first has the
+ *     newest window / 2 inputs (rounded down) taken again, as if they were the first: a vector is a function of the newest n
+ *     inputs, n at most window. (A session window loses its older half likewise: docs/STATE.md, rule 8.)
  * Departures: items count from 0 and there is no padding item; C is kept as the real matrix that acts
  * on [Re h, Im h], and the imaginary half of its bias, which never reaches the output, is left out. */
 
 /* ---- parameters: one table drives load, save, gradients and tests ---- */
 
-enum { MODEL_MAX_BATCH = 256, MODEL_MAX_K = 1024, MODEL_MAX_BLOCKS = 8 };
+enum { MODEL_MAX_BATCH = 256, MODEL_MAX_K = 1024, MODEL_MAX_BLOCKS = 8, MODEL_MAX_WINDOW = 1024 };
 
 enum model_encoder_kind { ENCODER_LRU, ENCODER_GRU, ENCODER_ATTENTION, ENCODER_KINDS };
 extern const char *const model_encoder_names[ENCODER_KINDS]; /* as in model.json */
@@ -65,9 +74,9 @@ struct model_config {
     int n_gaps;  /* rows of the time gap embedding; 0: the model has none */
     enum model_encoder_kind encoder;
     /* Of attention alone, else 0. */
-    int heads;     /* H is a multiple of it */
-    int positions; /* rows of the learnt position embedding; 0: the model has none */
-    int window;    /* events that a position sees at most, itself included */
+    int heads;     /* H is 16 times a multiple of it */
+    int positions; /* rows of the learnt position embedding: window, or 0 and the model has none */
+    int window;    /* steps that a step sees at most, itself included; 1..MODEL_MAX_WINDOW */
     bool rotary;   /* keys and queries are turned by their position */
 };
 
@@ -132,6 +141,8 @@ void model_params_init(const struct model_config *config, uint64_t seed, float *
 /* The row of gap.embedding for a time gap: 0 under one second, then one row for each doubling of the
  * seconds, the last row for all longer ones. n_gaps at least 1. */
 int model_gap_bucket(int64_t gap_ms, int n_gaps);
+/* By how many radians a position turns the pair (i, i + d/2) of a head of d columns: 10000^(-2i/d). */
+double model_rotary_frequency(int i, int d);
 
 /* ---- the model ---- */
 
@@ -146,6 +157,9 @@ struct model_info {
     const char *tenant;  /* whose items: "" by default */
     int D, N, S;
     int max_batch; /* largest B of step and topk */
+    /* Whether a state is worth its place in a store. Else it is so large, keys and values of every step of a window, that it is
+     * better made again from the window when the user comes back. */
+    bool stores_state;
 };
 
 /* Reads <folder>/model.json, model.safetensors and items.json (folder.c has the format).

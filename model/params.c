@@ -19,6 +19,7 @@ enum letter {
     LETTER_D,
     LETTER_H,
     LETTER_2H,
+    LETTER_3H,
     LETTER_F,
     LETTER_TYPES,
     LETTER_GAPS,
@@ -69,6 +70,16 @@ static const struct shape own[ENCODER_KINDS][MODEL_TENSOR_COUNT] =
                 [MODEL_MIX_NORM_WEIGHT] = {"lru.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
                 [MODEL_MIX_NORM_BIAS] = {"lru.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
             },
+        [ENCODER_ATTENTION] =
+            {
+                [MODEL_MIX_IN_WEIGHT] = {"attention.in.weight", LETTER_D, LETTER_3H, START_NORMAL},
+                [MODEL_MIX_IN_BIAS] = {"attention.in.bias", LETTER_3H, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_OUT_WEIGHT] = {"attention.out.weight", LETTER_H, LETTER_D, START_NORMAL},
+                [MODEL_MIX_OUT_BIAS] = {"attention.out.bias", LETTER_D, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_NORM_WEIGHT] = {"attention.norm.weight", LETTER_D, LETTER_NONE,
+                                           START_ONE},
+                [MODEL_MIX_NORM_BIAS] = {"attention.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
+            },
 };
 
 static const struct shape *shape_of(const struct model_config *config, int tensor)
@@ -90,6 +101,8 @@ static int letter_size(const struct model_config *config, enum letter letter)
         return config->H;
     case LETTER_2H:
         return 2 * config->H;
+    case LETTER_3H:
+        return 3 * config->H;
     case LETTER_F:
         return config->F;
     case LETTER_TYPES:
@@ -133,6 +146,17 @@ static bool is_multiple_of_16(int value, int max)
     return value >= 16 && value <= max && value % 16 == 0;
 }
 
+static const char *check_attention(const struct model_config *config)
+{
+    if (config->heads < 1 || config->heads > config->H / 16 ||
+        config->H % (16 * config->heads) != 0)
+        return "heads must share out H in multiples of 16";
+    if (config->window < 1 || config->window > MODEL_MAX_WINDOW) return "window must be 1 to 1024";
+    if (config->positions != 0 && config->positions != config->window)
+        return "positions must be 0 or as many as window";
+    return NULL;
+}
+
 const char *model_config_check(const struct model_config *config)
 {
     if ((int)config->encoder < 0 || config->encoder >= ENCODER_KINDS) return "no such encoder";
@@ -144,10 +168,10 @@ const char *model_config_check(const struct model_config *config)
     if (config->L < 1 || config->L > MODEL_MAX_BLOCKS) return "L must be 1 to 8";
     if (config->n_types < 0 || config->n_types > 256) return "n_types must be 0 to 256";
     if (config->n_gaps < 0 || config->n_gaps > 64) return "n_gaps must be 0 to 64";
+    if (config->encoder == ENCODER_ATTENTION) return check_attention(config);
     bool is_plain =
         config->heads == 0 && config->positions == 0 && config->window == 0 && !config->rotary;
-    if (config->encoder != ENCODER_ATTENTION && !is_plain)
-        return "heads, positions, window and rotary belong to attention";
+    if (!is_plain) return "heads, positions, window and rotary belong to attention";
     return NULL;
 }
 
