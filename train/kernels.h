@@ -37,6 +37,12 @@ struct train__kernels {
      * dlambda (3H) is added to: by real and imaginary part of lambda, and by log gamma. */
     void (*recur_backward)(int T, int H, const float *lambda, const float *h, float *g,
                            float *dlambda);
+    /* Row t of x (T,stride), t = 0..T-1: columns 0..t <- their softmax after a product with scale, the others <- 0. stride is a
+     * multiple of 16, at least T. */
+    void (*causal_softmax)(int T, int stride, float scale, float *x);
+    /* grad (T,stride): from that of the softmax a (T,stride) to that of what went in, in place; it must be finite in all
+     * columns, and is 0 behind column t. */
+    void (*causal_softmax_backward)(int T, int stride, float scale, const float *a, float *grad);
     /* AdamW (Loshchilov and Hutter 2019). rate: with both bias corrections in rate and epsilon. */
     void (*adamw)(size_t n, float *param, const float *grad, float grad_scale, float *mean,
                   float *square, float rate, float epsilon, float keep);

@@ -196,6 +196,49 @@ KERNEL static void NAMED(recur_backward)(int T, int H, const float *lambda, cons
     }
 }
 
+KERNEL static void NAMED(causal_softmax)(int T, int stride, float scale, float *x)
+{
+    for (int t = 0; t < T; t++, x += stride) {
+        int n = (t + 16) / 16 * 16; /* columns 0..t in whole groups */
+        for (int s = t + 1; s < n; s++)
+            x[s] = -1e30f;
+        v16 most = splat(-1e30f), sum = splat(0.0f);
+        for (int s = 0; s < n; s += 16) {
+            v16 v = LOAD(x + s) * scale;
+            STORE(x + s, v);
+            most = SELECT(v > most, v, most);
+        }
+        float max = most[0];
+        for (int l = 1; l < 16; l++)
+            max = most[l] > max ? most[l] : max;
+        for (int s = 0; s < n; s += 16) {
+            v16 v = LOAD(x + s) - max;
+            EXP(v);
+            STORE(x + s, v);
+            sum += v;
+        }
+        float share = 1.0f / SUM(sum);
+        memset(x + t + 1, 0, (size_t)(stride - t - 1) * sizeof(float));
+        for (int s = 0; s < n; s += 16)
+            STORE(x + s, LOAD(x + s) * share);
+    }
+}
+
+KERNEL static void NAMED(causal_softmax_backward)(int T, int stride, float scale, const float *a,
+                                                  float *grad)
+{
+    for (int t = 0; t < T; t++, a += stride, grad += stride) {
+        int n = (t + 16) / 16 * 16;
+        v16 sum = splat(0.0f);
+        for (int s = 0; s < n; s += 16)
+            sum += LOAD(a + s) * LOAD(grad + s);
+        float mean = SUM(sum);
+        for (int s = 0; s < n; s += 16)
+            STORE(grad + s, LOAD(a + s) * (LOAD(grad + s) - mean) * scale);
+        memset(grad + n, 0, (size_t)(stride - n) * sizeof(float));
+    }
+}
+
 KERNEL static void NAMED(adamw)(size_t n, float *param, const float *grad, float grad_scale,
                                 float *mean, float *square, float rate, float epsilon, float keep)
 {
@@ -226,9 +269,20 @@ KERNEL static double NAMED(square_sum)(size_t n, const float *x)
 }
 
 static const struct train__kernels NAMED(table) = {
-    KERNEL_SET,           NAMED(bias_max),      NAMED(exp_sum),        NAMED(scale_add),
-    NAMED(gelu),          NAMED(gelu_backward), NAMED(dropout),        NAMED(norm),
-    NAMED(norm_backward), NAMED(recur),         NAMED(recur_backward), NAMED(adamw),
+    KERNEL_SET,
+    NAMED(bias_max),
+    NAMED(exp_sum),
+    NAMED(scale_add),
+    NAMED(gelu),
+    NAMED(gelu_backward),
+    NAMED(dropout),
+    NAMED(norm),
+    NAMED(norm_backward),
+    NAMED(recur),
+    NAMED(recur_backward),
+    NAMED(causal_softmax),
+    NAMED(causal_softmax_backward),
+    NAMED(adamw),
     NAMED(square_sum),
 };
 
