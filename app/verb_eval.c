@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "app/app.h"
+#include "app/arm_flags.h"
 #include "app/eval_report.h"
-#include "app/neighbours_flag.h"
 #include "app/train_input.h"
 #include "base/progress.h"
 #include "train/train.h"
@@ -97,6 +97,18 @@ static bool read_arms(const struct options *flags, uint32_t *arms, struct err *e
     return true;
 }
 
+/* The weights of the blend; popularity is that of the protocol. */
+static bool read_blend(const struct options *flags, struct eval_options *o, struct err *err)
+{
+    bool is_last = o->split.protocol == TRAIN_LEAVE_ONE_OUT;
+    struct blend_weights weights;
+    if (!arm_flags_blend(flags, &weights, err)) return false;
+    o->blend[EVAL_ENCODER] = weights.encoder;
+    o->blend[EVAL_NEIGHBOURS] = weights.neighbours;
+    o->blend[is_last ? EVAL_POPULAR : EVAL_RECENT] = weights.popularity;
+    return true;
+}
+
 static bool read_options(const struct options *flags, struct eval_options *o, struct err *err)
 {
     const struct preset *preset = &presets[options_enum(flags, "protocol")];
@@ -148,7 +160,8 @@ static bool run(struct app *app, struct err *err)
     struct model *model = NULL;
     struct train_data *log = NULL, *test = NULL;
     const char *folder = options_text(flags, "model");
-    bool ok = read_options(flags, &options, err) && neighbours_flag_read(flags, &neighbours, err) &&
+    bool ok = read_options(flags, &options, err) && arm_flags_neighbours(flags, &neighbours, err) &&
+              read_blend(flags, &options, err) &&
               (*folder == '\0' || model_load(&model, folder, err)) &&
               train_input_read(flags, "input", &log, err);
     if (ok && options.split.protocol == TRAIN_ALL) ok = train_input_read(flags, "test", &test, err);
@@ -182,9 +195,9 @@ static const struct option_spec flags[] = {
      "session.window: when it is full the older half is forgotten, as in the pipeline; leave-one-out takes the newest so many.",
      group_protocol},
     {"arms", OPTION_LIST, "", 0, 0, "", NULL,
-     "Which are asked: encoder, popularity, popularity_recent, neighbours, markov. Default: all that the protocol has use for.",
+     "Which are asked: encoder, popularity, popularity_recent, neighbours, markov, blend. Default: all that the protocol has use for.",
      group_arms},
-    NEIGHBOURS_FLAG(group_arms),
+    ARM_FLAGS(group_arms),
     {"learn", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Neighbours learn each event once it was predicted, as the pipeline does; false: their index holds the training part alone. "
      "Default: true for next-item; false for the others, as published.", group_arms},

@@ -9,7 +9,7 @@
 static const struct train__arm *const arms[EVAL_ARMS] = {
     [EVAL_ENCODER] = &train__arm_encoder, [EVAL_POPULAR] = &train__arm_popular,
     [EVAL_RECENT] = &train__arm_recent,   [EVAL_NEIGHBOURS] = &train__arm_neighbours,
-    [EVAL_MARKOV] = &train__arm_markov,
+    [EVAL_MARKOV] = &train__arm_markov,   [EVAL_BLEND] = &train__arm_blend,
 };
 
 const char *const eval_arm_names[EVAL_ARMS] = {
@@ -18,6 +18,7 @@ const char *const eval_arm_names[EVAL_ARMS] = {
     [EVAL_RECENT] = "popularity_recent",
     [EVAL_NEIGHBOURS] = "neighbours",
     [EVAL_MARKOV] = "markov",
+    [EVAL_BLEND] = "blend",
 };
 
 /* ---- which events ---- */
@@ -71,14 +72,23 @@ struct train__moment *train__eval_moments(const struct train_data *data)
 
 struct walk {
     struct train__eval eval;
-    void *arm[EVAL_ARMS]; /* NULL: not asked */
+    void *arm[EVAL_ARMS]; /* NULL: not running */
     struct train__tally tally[EVAL_ARMS];
-    int32_t *list[EVAL_ARMS]; /* (QUERIES,K) */
     int32_t target[TRAIN__QUERIES];
     int n;          /* queries of the batch */
     size_t *window; /* (n_users) where the window begins */
     size_t *first;  /* (n_users) the first event that is predicted */
 };
+
+static bool can_run(const struct eval_options *options, const struct model *model, int arm)
+{
+    bool is_blended = false;
+    for (int a = 0; a < EVAL_ARMS; a++)
+        is_blended = is_blended || options->blend[a] > 0;
+    if (arm == EVAL_ENCODER) return model != NULL;
+    if (arm == EVAL_NEIGHBOURS) return options->neighbours != NULL;
+    return arm != EVAL_BLEND || is_blended;
+}
 
 /* With leave-one-out the targets are spread over all times: what is popular lately is no baseline there. */
 static bool is_asked(const struct eval_options *options, const struct model *model, int arm)
@@ -86,9 +96,15 @@ static bool is_asked(const struct eval_options *options, const struct model *mod
     bool is_last = options->split.protocol == TRAIN_LEAVE_ONE_OUT;
     if (options->arms != 0 && !(options->arms >> arm & 1u)) return false;
     if (options->arms == 0 && arm == EVAL_RECENT && is_last) return false;
-    if (arm == EVAL_ENCODER) return model != NULL;
-    if (arm == EVAL_NEIGHBOURS) return options->neighbours != NULL;
-    return true;
+    return can_run(options, model, arm);
+}
+
+/* An arm whose list nobody sees still runs for the blend. */
+static bool is_running(const struct eval_options *options, const struct model *model, int arm)
+{
+    if (is_asked(options, model, arm)) return true;
+    return is_asked(options, model, EVAL_BLEND) && options->blend[arm] > 0 &&
+           can_run(options, model, arm);
 }
 
 static void walk_init(struct walk *w, const struct model *model, const struct train_data *data,
@@ -112,9 +128,12 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
     }
     for (int a = 0; a < EVAL_ARMS; a++) {
         result->asked[a] = is_asked(options, model, a);
-        if (!result->asked[a]) continue;
+        w->eval.is_running[a] = is_running(options, model, a);
+    }
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (!w->eval.is_running[a]) continue;
         w->arm[a] = arms[a]->start(&w->eval);
-        w->list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof *w->list[a]);
+        w->eval.list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof(int32_t));
         train__tally_init(&w->tally[a], options, w->eval.items.n);
     }
 }
@@ -124,7 +143,7 @@ static void walk_fini(struct walk *w)
     for (int a = 0; a < EVAL_ARMS; a++) {
         if (!w->arm[a]) continue;
         arms[a]->stop(w->arm[a]);
-        mem_free(w->list[a]);
+        mem_free(w->eval.list[a]);
         train__tally_free(&w->tally[a]);
     }
     train__items_fini(&w->eval.items);
@@ -140,7 +159,8 @@ static void end_batch(struct walk *w)
         if (!w->arm[a]) continue;
         if (arms[a]->end_batch) arms[a]->end_batch(w->arm[a]);
         for (int q = 0; q < w->n; q++)
-            train__tally_add(&w->tally[a], w->list[a] + (size_t)q * (size_t)K, K, w->target[q]);
+            train__tally_add(&w->tally[a], w->eval.list[a] + (size_t)q * (size_t)K, K,
+                             w->target[q]);
     }
     w->n = 0;
 }
@@ -171,7 +191,8 @@ static void ask(struct walk *w, struct train__query *query)
     for (size_t e = query->mask; e < query->event; e++)
         eval->mark[eval->data->events[e].item] = eval->stamp;
     for (int a = 0; a < EVAL_ARMS; a++) {
-        if (w->arm[a]) arms[a]->ask(w->arm[a], query, w->list[a] + (size_t)w->n * (size_t)eval->K);
+        if (w->arm[a])
+            arms[a]->ask(w->arm[a], query, eval->list[a] + (size_t)w->n * (size_t)eval->K);
     }
     eval->result->targets++;
     eval->result->unseen += !is_known;
@@ -230,7 +251,7 @@ bool eval_run(const struct model *model, const struct train_data *data,
     result->items = w->eval.items.catalogue;
     walk_all(w);
     for (int a = 0; a < EVAL_ARMS; a++) {
-        if (w->arm[a]) train__tally_finish(&w->tally[a], &w->eval.items, &result->arms[a]);
+        if (result->asked[a]) train__tally_finish(&w->tally[a], &w->eval.items, &result->arms[a]);
     }
     walk_fini(w);
     mem_free(w);

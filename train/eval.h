@@ -58,7 +58,9 @@ struct train__eval {
     const struct model *model; /* NULL: no encoder */
     const struct train_data *data, *history;
     const struct eval_options *options;
-    int K; /* length of lists */
+    int K;                      /* length of lists */
+    bool is_running[EVAL_ARMS]; /* asked, or a source of the blend */
+    int32_t *list[EVAL_ARMS];   /* (QUERIES,K) of the batch, by query */
     struct train__items items;
     uint64_t *mark; /* (items n) equal to stamp: may not stand in the list that is asked for */
     uint64_t stamp;
@@ -84,7 +86,7 @@ struct train__moment {
 };
 struct train__moment *train__eval_moments(const struct train_data *data);
 
-/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c ---- */
+/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c, eval_blend.c ---- */
 
 struct train__arm {
     /* What the training part teaches. */
@@ -98,6 +100,6 @@ struct train__arm {
 };
 
 extern const struct train__arm train__arm_encoder, train__arm_popular, train__arm_recent,
-    train__arm_markov, train__arm_neighbours;
+    train__arm_markov, train__arm_neighbours, train__arm_blend;
 
 #endif

@@ -16,7 +16,7 @@
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), loss.c (softmax), worker.c (one thread's share of a batch), trainer.c (epochs, AdamW, early stop);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c (arms), tally.c
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c, eval_blend.c (arms), tally.c
  * (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
@@ -205,6 +205,17 @@ MUST_USE bool train_model(const struct train_data *data, const struct train_opti
 
 enum { EVAL_K_MAX = 8 };
 
+enum eval_arm {
+    EVAL_ENCODER, /* only with a model */
+    EVAL_POPULAR, /* counts of the training part */
+    EVAL_RECENT, /* counts that halve every half-life, up to the event before; LEAVE_ONE_OUT has no use for it */
+    EVAL_NEIGHBOURS, /* session neighbours (model.h) */
+    EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
+    EVAL_BLEND, /* the lists of the others merged as the pipeline merges its own */
+    EVAL_ARMS
+};
+extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object */
+
 struct eval_options {
     struct train_split split; /* LEAVE_ONE_OUT or NEXT_ITEM; TRAIN_ALL with a test file */
     enum eval_mask mask;
@@ -219,21 +230,12 @@ struct eval_options {
     const struct model_neighbours_options *neighbours;
     bool
         neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
-    uint32_t arms; /* bit a: arm a is asked; 0: all that the protocol has use for */
+    float blend[EVAL_ARMS]; /* weights of the arms in the blend; all 0: no such arm */
+    uint32_t arms;          /* bit a: arm a is asked; 0: all that the protocol has use for */
     /* Called now and then with the share done; may be NULL. */
     void (*progress)(void *context, double share);
     void *context;
 };
-
-enum eval_arm {
-    EVAL_ENCODER, /* only with a model */
-    EVAL_POPULAR, /* counts of the training part */
-    EVAL_RECENT, /* counts that halve every half-life, up to the event before; LEAVE_ONE_OUT has no use for it */
-    EVAL_NEIGHBOURS, /* session neighbours (model.h) */
-    EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
-    EVAL_ARMS
-};
-extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object */
 
 /* rank: of the target, from 1, among what may stand in the list. count(i), users(i): events and users of the training part
  * that hold item i (users(i) at least 1). N: items of the model; without one, of the training part. n(i): lists that hold i

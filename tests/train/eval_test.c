@@ -19,13 +19,17 @@ struct twin {
     double hr, ndcg, mrr;
     uint64_t targets;
     double times[2 * N]; /* lists that hold the item */
+    int32_t list[K];     /* (n) the newest */
+    int n;
 };
 
 static void twin_list(struct twin *twin, const int32_t *list, int n, int32_t target)
 {
     twin->targets++;
+    twin->n = 0;
     for (int i = 0; i < n; i++) {
         if (list[i] < 0) return;
+        twin->list[twin->n++] = list[i];
         twin->times[list[i]] += 1;
         if (list[i] != target) continue;
         twin->hr += 1;
@@ -124,7 +128,7 @@ static void twin_encoder(const struct model *model, struct model_scratch *scratc
         T++;
     }
     if (T == 0) {
-        twin->targets++;
+        twin_list(twin, NULL, 0, 0);
         return;
     }
     for (int32_t m = 0; m < KNOWN; m++) {
@@ -294,6 +298,33 @@ static void twin_predict(const struct train_data *data, const struct eval_option
     twin_popular(score, masked, target, &twins[EVAL_MARKOV]);
 }
 
+/* Rank fusion of the lists of three arms, the best one picked K times. Ties: whom the lists name first. */
+static void twin_blend(struct twin *twins, const struct eval_options *options, int32_t target)
+{
+    const int sources[] = {EVAL_ENCODER, EVAL_RECENT, EVAL_NEIGHBOURS};
+    float score[2 * N] = {0};
+    int32_t met[3 * K], list[K];
+    int n_met = 0, n = 0;
+    for (int s = 0; s < 3; s++) {
+        const struct twin *source = &twins[sources[s]];
+        for (int i = 0; i < source->n; i++) {
+            score[source->list[i]] += options->blend[sources[s]] / (float)(61 + i);
+            met[n_met++] = source->list[i];
+        }
+    }
+    while (n < K) {
+        int best = -1;
+        for (int i = 0; i < n_met; i++) {
+            bool is_better = best < 0 || score[met[i]] > score[met[best]];
+            if (score[met[i]] > 0 && is_better) best = i;
+        }
+        if (best < 0) break;
+        list[n++] = met[best];
+        score[met[best]] = 0;
+    }
+    twin_list(&twins[EVAL_BLEND], list, n, target);
+}
+
 static void against_twin(const struct model *model, const struct train_data *data,
                          const struct eval_options *options)
 {
@@ -311,6 +342,7 @@ static void against_twin(const struct model *model, const struct train_data *dat
                 twin_neighbours(data, options, masked, window, e, &twins[EVAL_NEIGHBOURS]);
                 twin_encoder(model, scratch, data, masked, window, e, &twins[EVAL_ENCODER]);
                 twin_predict(data, options, &part, masked, e, twins);
+                twin_blend(twins, options, data->events[e].item);
             }
             size_t size = (size_t)options->window;
             if (e - window == size) window = is_last ? e + 1 - size : e - size / 2;
@@ -329,8 +361,9 @@ static void against_twin(const struct model *model, const struct train_data *dat
         counted += part.count[i] > 0;
     CHECK_INT(alone.items, counted);
     for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        bool is_alone = arm != EVAL_ENCODER && arm != EVAL_BLEND;
         twin_check(&twins[arm], &part, &got.arms[arm], KNOWN);
-        if (arm != EVAL_ENCODER) twin_check(&twins[arm], &part, &alone.arms[arm], counted);
+        if (is_alone) twin_check(&twins[arm], &part, &alone.arms[arm], counted);
     }
     CHECK_NEAR(alone.arms[EVAL_ENCODER].coverage[1], 0, 0);
     model_scratch_free(scratch);
@@ -360,6 +393,7 @@ static void every_mask_and_protocol(void)
             .window = 12,
             .half_life_ms = 100000,
             .neighbours = &neighbours,
+            .blend = {[EVAL_ENCODER] = 1, [EVAL_RECENT] = 0.3F, [EVAL_NEIGHBOURS] = 0.7F},
             .neighbours_live = mask % 2 == 0,
             .arms = (1u << EVAL_ARMS) - 1,
         };
