@@ -1,6 +1,9 @@
 /* freshet train: an encoder from a log file. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "app/app.h"
 #include "app/train_input.h"
@@ -14,18 +17,29 @@ struct training {
     bool quiet;
 };
 
+static void show_epoch(const struct train_progress *p)
+{
+    const struct train_epoch *epoch = &p->history[p->n_history - 1];
+    (void)fprintf(stderr,
+                  "epoch %2d  loss %.4f  validation HR@10 %.4f  NDCG@10 %.4f  MRR@20 %.4f%s\n",
+                  p->epoch, epoch->loss, epoch->hr10, epoch->ndcg10, epoch->mrr20,
+                  p->is_best ? "  best" : "");
+}
+
 static bool show(void *context, const struct train_progress *p)
 {
     struct training *training = context;
-    char text[80];
-    (void)snprintf(text, sizeof text, "epoch %d/%d loss %.3f", p->epoch, p->epochs, p->loss);
-    progress_total(training->bar, p->to_come);
-    progress_update(training->bar, p->positions, text);
+    char text[96], best[48] = "";
+    if (p->best_epoch > 0)
+        (void)snprintf(best, sizeof best, "  best %d: NDCG@10 %.4f", p->best_epoch,
+                       p->history[p->best_epoch - 1].ndcg10);
+    (void)snprintf(text, sizeof text, "epoch %d/%d  loss %.3f%s", p->epoch, p->epochs, p->loss,
+                   best);
+    progress_total(training->bar, p->to_come - p->resumed);
+    progress_update(training->bar, p->positions - p->resumed, text);
     if (!p->epoch_is_over || training->quiet) return true;
     progress_hide(training->bar);
-    (void)fprintf(stderr,
-                  "epoch %2d  loss %.4f  validation HR@10 %.4f  NDCG@10 %.4f  MRR@20 %.4f%s\n",
-                  p->epoch, p->loss, p->hr10, p->ndcg10, p->mrr20, p->is_best ? "  best" : "");
+    show_epoch(p);
     return true;
 }
 
@@ -95,25 +109,57 @@ static void print_result(const struct train_result *r, const struct model *model
         r->hr10, r->ndcg10, r->mrr20);
 }
 
-static bool run(struct app *app, struct err *err)
+/* Makes the folder and names the file in it that an interrupted run leaves. */
+static bool prepare_out(const struct options *flags, struct train_options *o, char *path,
+                        size_t room, struct err *err)
 {
-    const struct options *flags = app->flags;
     const char *out = options_text(flags, "out");
-    struct train_options options;
+    int n = snprintf(path, room, "%s/training.checkpoint", out);
+    if (n < 0 || (size_t)n >= room)
+        return err_fatal(err, ERR_EXIT_USAGE, "--out %s: the path is too long", out);
+    if (mkdir(out, 0777) != 0 && errno != EEXIST)
+        return err_fatal(err, ERR_EXIT_USAGE, "cannot create %s: %s", out, strerror(errno));
+    o->checkpoint = path;
+    o->checkpoint_minutes = options_number(flags, "checkpoint-minutes");
+    o->resume = options_bool(flags, "resume");
+    bool is_there = access(path, F_OK) == 0;
+    if (o->resume && !is_there)
+        (void)fprintf(stderr, "%s is not there: training starts from the beginning\n", path);
+    if (!o->resume && is_there)
+        (void)fprintf(
+            stderr, "%s of an interrupted run will be replaced; --resume goes on from it\n", path);
+    return true;
+}
+
+static bool learn(struct app *app, const struct train_options *options, struct model **model,
+                  struct train_result *result, struct err *err)
+{
     struct train_data *data;
-    if (!read_options(flags, &options, err)) return false;
-    if (!train_input_read(flags, "input", &data, err)) return false;
-    struct training training = {.quiet = options_bool(flags, "quiet")};
+    if (!train_input_read(app->flags, "input", &data, err)) return false;
+    struct training training = {.quiet = options_bool(app->flags, "quiet")};
     struct progress_options bar = {
-        .what = "train", .unit = "steps", .quiet = training.quiet, .fd = 2};
+        .what = "train", .unit = "examples", .quiet = training.quiet, .fd = 2};
     training.bar = progress_new(&bar);
-    struct model *model = NULL;
-    struct train_result result;
-    bool ok = train_model(data, &options, show, &training, &model, &result, err);
+    bool ok = train_model(data, options, show, &training, model, result, err);
     progress_end(training.bar);
     train_data_free(data);
-    ok = ok && model_save(model, out, err);
-    if (ok) print_result(&result, model, out);
+    return ok;
+}
+
+static bool run(struct app *app, struct err *err)
+{
+    const char *out = options_text(app->flags, "out");
+    char checkpoint[4096];
+    struct train_options options;
+    struct model *model = NULL;
+    struct train_result result;
+    if (!read_options(app->flags, &options, err)) return false;
+    if (!prepare_out(app->flags, &options, checkpoint, sizeof checkpoint, err)) return false;
+    bool ok = learn(app, &options, &model, &result, err) && model_save(model, out, err);
+    if (ok) {
+        (void)unlink(checkpoint);
+        print_result(&result, model, out);
+    }
     model_free(model);
     return ok;
 }
@@ -127,6 +173,12 @@ static const struct option_spec flags[] = {
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "Learn from this first share of the time the log spans (implies --protocol next-item).", group_log},
     {"out", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder, made when it is not there.", group_log},
+    {"resume", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "Go on from the checkpoint that an interrupted run left in --out, to the same model as without the interruption. The log and "
+     "the options must be the same; --threads may differ.", group_log},
+    {"checkpoint-minutes", OPTION_NUMBER, "5", 0, 1e6, "min", NULL,
+     "A checkpoint is written at each epoch's end, and within an epoch when the last one is so old. It goes when the model is "
+     "written.", group_log},
     {"model-version", OPTION_TEXT, "", 0, 0, "", NULL, "Text that lists carry as model_version; empty: the encoder's name.", group_log},
     {"min-item-count", OPTION_INT, "1", 1, 1e9, "events", NULL,
      "Items with fewer events are not learnt; they are served by popularity.", group_log},
@@ -176,7 +228,7 @@ const struct verb verb_train = {
             "a folder of model.json, "
             "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
             "best epoch is kept. The last "
-            "line of stdout is one JSON object.\n"
+            "line of stdout is one JSON object. A run that was killed goes on with --resume.\n"
             "\n"
             "  freshet train --input clicks.tsv.gz --format sessions --out model\n"
             "  freshet train --input events.csv --map "

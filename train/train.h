@@ -15,7 +15,8 @@
  *
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
- * and backward), loss.c (softmax), worker.c (one thread's share of a batch), trainer.c (epochs, AdamW, early stop);
+ * and backward), loss.c (softmax), worker.c (one thread's share of a batch), checkpoint.c and outfile.c (files that a run goes on
+ * from), trainer.c (epochs, AdamW, early stop);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c, eval_blend.c (arms), tally.c
  * (metrics).
  *
@@ -139,6 +140,7 @@ enum train_watch { WATCH_HR10, WATCH_NDCG10, WATCH_MRR20 };
 /* How the learning rate falls after warm-up, along the epochs. */
 enum train_schedule { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 
+/* What changes the result stands in train__settings (checkpoint.c) too. */
 struct train_options {
     struct train_split split;
     enum model_encoder_kind encoder;
@@ -169,19 +171,37 @@ struct train_options {
     uint64_t seed;
     const char *tenant;
     const char *version; /* of the model */
+    /* A file that an interrupted run can go on from, in a folder that is there; NULL: none. It is written at each epoch's end
+     * and in between, and stays when training is over: the caller removes it once the model is safe. */
+    const char *checkpoint;
+    double checkpoint_minutes; /* between two within an epoch; 0: after each step */
+    /* Go on from the checkpoint, if the file is there, to the same bits as a run that was never interrupted. */
+    bool resume;
 };
 
 /* Defaults that work without tuning. */
 struct train_options train_options_default(void);
 
+/* What an epoch came to. */
+struct train_epoch {
+    double loss;                /* mean over the epoch, in nats */
+    double rate;                /* of its last step */
+    double hr10, ndcg10, mrr20; /* on the validation users; 0 without */
+    double seconds;             /* validation included */
+    uint64_t positions;         /* learnt from */
+};
+
 struct train_progress {
     int epoch, epochs;  /* from 1 */
     double loss;        /* mean of the epoch so far, in nats */
     uint64_t positions; /* learnt from since the start */
+    uint64_t resumed;   /* of these, before the checkpoint that the run went on from */
     uint64_t to_come;   /* when no epoch is saved by early stop */
     bool epoch_is_over; /* the metrics below are new */
     bool is_best;
-    double hr10, ndcg10, mrr20; /* on the validation users; 0 without */
+    const struct train_epoch *history; /* (n_history) the epochs that are over; lives as the call */
+    int n_history;
+    int best_epoch; /* of these, from 1; 0: none yet */
 };
 
 struct train_result {
@@ -194,7 +214,8 @@ struct train_result {
 };
 
 /* Trains an encoder. progress may be NULL; it returns false to stop early (what is best so far is kept).
- * Errors: ERR_FATAL exit 2 nothing to learn from, a bad option; ERR_FATAL exit 1 the loss is no number.
+ * Errors: ERR_FATAL exit 2 nothing to learn from, a bad option, a checkpoint of another run or a damaged one; ERR_FATAL exit 1
+ * the loss is no number. A checkpoint that cannot be written is a warning in the log.
  * Owns: the caller frees *model. Thread: one call a process at a time (it sets OpenBLAS to one thread). */
 MUST_USE bool train_model(const struct train_data *data, const struct train_options *options,
                           bool (*progress)(void *context, const struct train_progress *progress),

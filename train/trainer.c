@@ -1,20 +1,24 @@
-/* Epochs: batches in random order, gradients by two workers, AdamW, validation, early stop. */
+/* Epochs: batches in random order, gradients by two workers, AdamW, validation, early stop, checkpoints. */
 #include "train/train.h"
 
 #include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/sync.h"
 #include "schemas/schemas.h"
 #include "train/adamw.h"
+#include "train/checkpoint.h"
 #include "train/plan.h"
 #include "train/worker.h"
 
 /* A batch is always cut into as many parts, whatever the number of threads, so that the result does not depend on it. */
-enum { PARTS = 2 };
+enum { PARTS = 2, SETTINGS_MAX = 1 << 16 };
 
 struct part {
     struct train__worker worker;
@@ -27,17 +31,37 @@ struct part {
     int32_t *ranks; /* NULL: learn; else write ranks here */
 };
 
+/* How far a run has come; stored in checkpoints as it is. */
+struct state {
+    struct rng rng; /* of the order of sequences, and of the seeds of the workers */
+    uint64_t positions_done;
+    double best;              /* quality of the best epoch */
+    double epoch_loss;        /* of the epoch under way: summed over its positions */
+    double epoch_seconds;     /* before its newest start */
+    uint64_t epoch_positions; /* done */
+    int32_t epoch;            /* under way, from 1 */
+    int32_t next;             /* its next sequence in the order; 0: not shuffled yet */
+    int32_t best_epoch;       /* 0: none */
+    int32_t unused;
+};
+
 struct trainer {
     const struct train_options *options;
     struct train__plan plan;
     struct model_config config;
     struct train__adamw adamw;
     struct part parts[PARTS];
-    struct rng rng;
+    struct state state;
     float *params, *best;
-    struct train__span *order; /* (n_sequences) shuffled */
-    uint64_t positions_done;
+    int32_t *order;              /* (n_sequences) shuffled */
+    struct train__span *batch;   /* (n_sequences) room for the spans of one step */
+    struct train_epoch *history; /* (epochs) */
     struct train_progress progress;
+    bool (*report)(void *context, const struct train_progress *progress);
+    void *context;
+    uint64_t started_ns; /* the epoch, or the run when it began inside one */
+    uint64_t saved_ns;   /* the newest checkpoint */
+    struct buf settings; /* what the checkpoint must agree with */
 };
 
 struct train_options train_options_default(void)
@@ -68,6 +92,7 @@ struct train_options train_options_default(void)
         .seed = 1,
         .tenant = "",
         .version = "lru",
+        .checkpoint_minutes = 5,
     };
 }
 
@@ -129,15 +154,18 @@ static double rate_at(const struct train_options *options, double along)
     return options->rate * (low + (1 - low) * share);
 }
 
-/* One step; the loss summed over positions is added to *loss, the positions to *positions. */
-static bool step(struct trainer *t, const struct train__span *spans, int n, double *loss,
-                 uint64_t *positions, struct err *err)
+static double rate_now(const struct trainer *t)
 {
-    uint64_t P = share_out(t, spans, n);
-    double along = (double)t->positions_done / (double)t->progress.to_come;
+    return rate_at(t->options, (double)t->state.positions_done / (double)t->progress.to_come);
+}
+
+/* One step over the first n spans of t->batch. */
+static bool step(struct trainer *t, int n, struct err *err)
+{
+    uint64_t P = share_out(t, t->batch, n);
     for (int p = 0; p < PARTS; p++) {
         t->parts[p].scale = (float)(1.0 / (double)P);
-        t->parts[p].seed = rng_u64(&t->rng);
+        t->parts[p].seed = rng_u64(&t->state.rng);
         t->parts[p].ranks = NULL;
     }
     if (!run_parts(t, err)) return false;
@@ -147,25 +175,24 @@ static bool step(struct trainer *t, const struct train__span *spans, int n, doub
             first->touched[i] |= second->touched[i];
     }
     train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
-    train__adamw_step(&t->adamw, t->params, first->grads, first->touched,
-                      rate_at(t->options, along), t->options->weight_decay, t->options->clip);
-    t->positions_done += P;
+    train__adamw_step(&t->adamw, t->params, first->grads, first->touched, rate_now(t),
+                      t->options->weight_decay, t->options->clip);
     if (t->options->loss == TRAIN_SAMPLED) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
     }
-    *loss += first->sum + second->sum;
-    *positions += P;
+    t->state.positions_done += P;
+    t->state.epoch_positions += P;
+    t->state.epoch_loss += first->sum + second->sum;
     return true;
 }
 
 /* ---- validation ---- */
 
-static bool validate(struct trainer *t, struct err *err)
+/* The metrics of *epoch written, which were 0. */
+static bool validate(struct trainer *t, struct train_epoch *epoch, struct err *err)
 {
     int n = t->plan.n_held_targets;
-    struct train_progress *p = &t->progress;
-    p->hr10 = p->ndcg10 = p->mrr20 = 0;
     if (n == 0) return true;
     int32_t *ranks = mem_alloc((size_t)n * sizeof *ranks);
     (void)share_out(t, t->plan.held_out, t->plan.n_held_out);
@@ -174,12 +201,88 @@ static bool validate(struct trainer *t, struct err *err)
         t->parts[1].ranks += t->parts[0].spans[i].tail;
     bool ok = run_parts(t, err);
     for (int i = 0; i < n && ok; i++) {
-        if (ranks[i] <= 10) p->hr10 += 1.0 / n;
-        if (ranks[i] <= 10) p->ndcg10 += 1 / log2(ranks[i] + 1.0) / n;
-        if (ranks[i] <= 20) p->mrr20 += 1.0 / ranks[i] / n;
+        if (ranks[i] <= 10) epoch->hr10 += 1.0 / n;
+        if (ranks[i] <= 10) epoch->ndcg10 += 1 / log2(ranks[i] + 1.0) / n;
+        if (ranks[i] <= 20) epoch->mrr20 += 1.0 / ranks[i] / n;
     }
     mem_free(ranks);
     return ok;
+}
+
+/* ---- checkpoints ---- */
+
+enum { PIECES = 8 };
+
+/* All that the rest of a run depends on, and that its files tell of. */
+static int pieces_of(struct trainer *t, struct train__piece pieces[PIECES])
+{
+    size_t block = model_params_floats(&t->config) * sizeof(float);
+    const struct train__piece all[] = {
+        {&t->state, sizeof t->state},
+        {&t->adamw.steps, sizeof t->adamw.steps},
+        {t->history, (size_t)t->options->epochs * sizeof *t->history},
+        {t->order, (size_t)t->plan.n_sequences * sizeof *t->order},
+        {t->params, block},
+        {t->best, block},
+        {t->adamw.mean, block},
+        {t->adamw.square, block},
+    };
+    memcpy(pieces, all, sizeof all);
+    return (int)(sizeof all / sizeof all[0]);
+}
+
+static double seconds_since(uint64_t start_ns)
+{
+    return (double)(clock_mono_ns() - start_ns) / 1e9;
+}
+
+/* At the end of a step or an epoch. One that cannot be written must not end the work of hours. */
+static void save_checkpoint(struct trainer *t)
+{
+    struct train__piece pieces[PIECES];
+    struct err err = ERR_INIT;
+    if (t->options->checkpoint == NULL) return;
+    double earlier = t->state.epoch_seconds;
+    t->state.epoch_seconds += seconds_since(t->started_ns);
+    struct str settings = {(const char *)t->settings.data, t->settings.len};
+    if (!train__checkpoint_write(t->options->checkpoint, settings, pieces, pieces_of(t, pieces),
+                                 &err))
+        log_warn("train", "checkpoint not written", "why=\"%s\"", err.text);
+    t->state.epoch_seconds = earlier;
+    t->saved_ns = clock_mono_ns();
+}
+
+/* Is what was read a state that a run can be in? */
+static bool state_is_sound(const struct trainer *t)
+{
+    const struct state *s = &t->state;
+    int n = t->plan.n_sequences;
+    if (s->epoch < 1 || s->epoch > t->options->epochs + 1 || s->next < 0 || s->next > n ||
+        s->best_epoch < 0 || s->best_epoch >= s->epoch)
+        return false;
+    bool *seen = mem_zalloc((size_t)n);
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) {
+        ok = t->order[i] >= 0 && t->order[i] < n && !seen[t->order[i]];
+        if (ok) seen[t->order[i]] = true;
+    }
+    mem_free(seen);
+    return ok;
+}
+
+static bool load_checkpoint(struct trainer *t, struct err *err)
+{
+    struct train__piece pieces[PIECES];
+    const char *path = t->options->checkpoint;
+    if (path == NULL || !t->options->resume || access(path, F_OK) != 0) return true;
+    struct str settings = {(const char *)t->settings.data, t->settings.len};
+    if (!train__checkpoint_read(path, settings, pieces, pieces_of(t, pieces), err)) return false;
+    if (!state_is_sound(t))
+        return err_fatal(err, ERR_EXIT_USAGE, "%s holds a state that no run can be in", path);
+    t->progress.positions = t->progress.resumed = t->state.positions_done;
+    t->progress.n_history = t->state.epoch - 1;
+    t->progress.best_epoch = t->state.best_epoch;
+    return true;
 }
 
 /* ---- epochs ---- */
@@ -187,85 +290,105 @@ static bool validate(struct trainer *t, struct err *err)
 static void shuffle(struct trainer *t)
 {
     for (int i = t->plan.n_sequences - 1; i > 0; i--) {
-        int j = (int)rng_below(&t->rng, (uint64_t)i + 1);
-        struct train__span span = t->order[i];
+        int j = (int)rng_below(&t->state.rng, (uint64_t)i + 1);
+        int32_t index = t->order[i];
         t->order[i] = t->order[j];
-        t->order[j] = span;
+        t->order[j] = index;
     }
 }
 
-/* How many sequences from `first` on make a batch: whole ones, as many as have at least options->batch positions. */
-static int batch_at(const struct trainer *t, int first)
+/* Puts the sequences from the state's next on into t->batch: whole ones, as many as have at least options->batch positions.
+ * Returns how many. */
+static int next_batch(struct trainer *t)
 {
     uint64_t positions = 0;
     int n = 0;
-    while (first + n < t->plan.n_sequences && positions < (uint64_t)t->options->batch) {
-        positions += t->order[first + n].end - t->order[first + n].begin - 1;
-        n++;
+    for (int i = t->state.next; i < t->plan.n_sequences; i++, n++) {
+        if (positions >= (uint64_t)t->options->batch) break;
+        t->batch[n] = t->plan.sequences[t->order[i]];
+        positions += t->batch[n].end - t->batch[n].begin - 1;
     }
     return n;
 }
 
-/* *go_on: false when the caller wants to stop. */
-static bool run_epoch(struct trainer *t, bool (*report)(void *, const struct train_progress *),
-                      void *context, bool *go_on, struct err *err)
+/* The rest of the epoch under way. *go_on: false when the caller wants to stop. */
+static bool run_epoch(struct trainer *t, bool *go_on, struct err *err)
 {
+    struct state *s = &t->state;
     struct train_progress *p = &t->progress;
-    double loss = 0;
-    uint64_t positions = 0;
-    shuffle(t);
+    p->epoch = s->epoch;
     p->epoch_is_over = false;
-    for (int first = 0; first < t->plan.n_sequences && *go_on;) {
-        int n = batch_at(t, first);
-        if (!step(t, t->order + first, n, &loss, &positions, err)) return false;
-        first += n;
-        p->loss = loss / (double)positions;
-        p->positions = t->positions_done;
+    if (s->next == 0) shuffle(t);
+    while (s->next < t->plan.n_sequences && *go_on) {
+        int n = next_batch(t);
+        if (!step(t, n, err)) return false;
+        s->next += n;
+        p->loss = s->epoch_loss / (double)s->epoch_positions;
+        p->positions = s->positions_done;
         if (!isfinite(p->loss))
             return err_fatal(err, ERR_EXIT_INTERNAL,
                              "the loss is no number any more (epoch %d); try a smaller --lr",
                              p->epoch);
-        if (report) *go_on = report(context, p);
+        if (t->report) *go_on = t->report(t->context, p);
+        if (seconds_since(t->saved_ns) >= 60 * t->options->checkpoint_minutes) save_checkpoint(t);
     }
     return true;
 }
 
 /* What an epoch is judged by: the validation, or the loss when nothing is held out. Larger is better. */
-static double quality(const struct trainer *t)
+static double quality(const struct trainer *t, const struct train_epoch *epoch)
 {
-    const struct train_progress *p = &t->progress;
-    if (t->plan.n_held_targets == 0) return -p->loss;
+    if (t->plan.n_held_targets == 0) return -epoch->loss;
     const double watched[] = {
-        [WATCH_HR10] = p->hr10, [WATCH_NDCG10] = p->ndcg10, [WATCH_MRR20] = p->mrr20};
-    return watched[t->options->watch] + 1e-3 * p->mrr20;
+        [WATCH_HR10] = epoch->hr10, [WATCH_NDCG10] = epoch->ndcg10, [WATCH_MRR20] = epoch->mrr20};
+    return watched[t->options->watch] + 1e-3 * epoch->mrr20;
 }
 
-static bool run_epochs(struct trainer *t, bool (*report)(void *, const struct train_progress *),
-                       void *context, struct train_result *result, struct err *err)
+/* Judges the epoch whose steps are done; afterwards the next one is under way. */
+static bool end_epoch(struct trainer *t, struct err *err)
 {
-    struct train_progress *p = &t->progress;
-    double best = -(double)INFINITY;
+    struct state *s = &t->state;
+    struct train_epoch *epoch = &t->history[s->epoch - 1];
+    *epoch = (struct train_epoch){.loss = s->epoch_loss / (double)s->epoch_positions,
+                                  .rate = rate_now(t),
+                                  .positions = s->epoch_positions};
+    if (!validate(t, epoch, err)) return false;
+    epoch->seconds = s->epoch_seconds + seconds_since(t->started_ns);
+    double now = quality(t, epoch);
+    t->progress.is_best = now > s->best;
+    if (t->progress.is_best) {
+        s->best = now;
+        s->best_epoch = s->epoch;
+        memcpy(t->best, t->params, model_params_floats(&t->config) * sizeof(float));
+    }
+    t->progress.epoch_is_over = true;
+    t->progress.n_history = s->epoch;
+    t->progress.best_epoch = s->best_epoch;
+    s->epoch++;
+    s->next = 0;
+    s->epoch_loss = s->epoch_seconds = 0;
+    s->epoch_positions = 0;
+    t->started_ns = clock_mono_ns();
+    return true;
+}
+
+/* Early on a model that only repeats the newest item may look good for a while: the first quarter is always run. */
+static bool is_over(const struct trainer *t)
+{
+    int epochs = t->options->epochs, done = t->state.epoch - 1;
+    int since = t->state.best_epoch > epochs / 4 ? t->state.best_epoch : epochs / 4;
+    return done >= epochs || done - since >= t->options->patience;
+}
+
+static bool run_epochs(struct trainer *t, struct err *err)
+{
     bool go_on = true;
-    size_t bytes = model_params_floats(&t->config) * sizeof(float);
-    for (p->epoch = 1; p->epoch <= t->options->epochs && go_on; p->epoch++) {
-        if (!run_epoch(t, report, context, &go_on, err) || !validate(t, err)) return false;
-        double now = quality(t);
-        p->epoch_is_over = true;
-        p->is_best = now > best;
-        result->epochs = p->epoch;
-        if (p->is_best) {
-            best = now;
-            memcpy(t->best, t->params, bytes);
-            result->best_epoch = p->epoch;
-            result->loss = p->loss;
-            result->hr10 = p->hr10;
-            result->ndcg10 = p->ndcg10;
-            result->mrr20 = p->mrr20;
-        }
-        if (report && !report(context, p)) go_on = false;
-        /* Early on a model that only repeats the newest item may look good for a while: the first quarter is always run. */
-        int since = result->best_epoch > p->epochs / 4 ? result->best_epoch : p->epochs / 4;
-        if (p->epoch - since >= t->options->patience) go_on = false;
+    t->started_ns = t->saved_ns = clock_mono_ns();
+    while (go_on && !is_over(t)) {
+        if (!run_epoch(t, &go_on, err) || !end_epoch(t, err)) return false;
+        if (t->report && !t->report(t->context, &t->progress)) go_on = false;
+        /* After the report, so that what the caller makes of an epoch is never missing behind a resume. */
+        save_checkpoint(t);
     }
     return true;
 }
@@ -290,7 +413,8 @@ static void trainer_init(struct trainer *t)
 {
     const struct train_options *options = t->options;
     size_t floats = model_params_floats(&t->config);
-    rng_init(&t->rng, options->seed);
+    t->state = (struct state){.best = -(double)INFINITY, .epoch = 1};
+    rng_init(&t->state.rng, options->seed);
     train__adamw_init(&t->adamw, &t->config);
     t->params = mem_aligned(64, floats * sizeof(float));
     t->best = mem_aligned(64, floats * sizeof(float));
@@ -301,11 +425,17 @@ static void trainer_init(struct trainer *t)
     }
     size_t n = (size_t)t->plan.n_sequences;
     t->order = mem_alloc(n * sizeof *t->order);
-    memcpy(t->order, t->plan.sequences, n * sizeof *t->order);
+    for (size_t i = 0; i < n; i++)
+        t->order[i] = (int32_t)i;
+    t->batch = mem_alloc(n * sizeof *t->batch);
+    t->history = mem_zalloc((size_t)options->epochs * sizeof *t->history);
     t->progress = (struct train_progress){
         .epochs = options->epochs,
         .to_come = t->plan.n_positions * (uint64_t)options->epochs,
+        .history = t->history,
     };
+    buf_init(&t->settings, SETTINGS_MAX);
+    if (options->checkpoint) train__settings(options, &t->plan, &t->settings);
 }
 
 static void trainer_fini(struct trainer *t)
@@ -316,6 +446,9 @@ static void trainer_fini(struct trainer *t)
     mem_free(t->params);
     mem_free(t->best);
     mem_free(t->order);
+    mem_free(t->batch);
+    mem_free(t->history);
+    buf_fini(&t->settings);
 }
 
 /* What training left in the padding behind a tensor is no part of the model. */
@@ -328,6 +461,24 @@ static void clear_padding(const struct train__adamw *adamw, float *params)
     }
 }
 
+static void tell_result(const struct trainer *t, struct train_result *result)
+{
+    *result = (struct train_result){
+        .n_items = t->plan.N,
+        .n_sequences = t->plan.n_sequences,
+        .n_positions = t->plan.n_positions,
+        .n_validation = t->plan.n_held_targets,
+        .epochs = t->state.epoch - 1,
+        .best_epoch = t->state.best_epoch,
+    };
+    if (t->state.best_epoch == 0) return;
+    const struct train_epoch *best = &t->history[t->state.best_epoch - 1];
+    result->loss = best->loss;
+    result->hr10 = best->hr10;
+    result->ndcg10 = best->ndcg10;
+    result->mrr20 = best->mrr20;
+}
+
 bool train_model(const struct train_data *data, const struct train_options *options,
                  bool (*progress)(void *context, const struct train_progress *progress),
                  void *context, struct model **model, struct train_result *result, struct err *err)
@@ -336,18 +487,15 @@ bool train_model(const struct train_data *data, const struct train_options *opti
     struct model_config shape = config_of(options, 1);
     const char *wrong = model_config_check(&shape);
     if (wrong) return err_fatal(err, ERR_EXIT_USAGE, "the shape of the model: %s", wrong);
-    struct trainer t = {.options = options};
-    *result = (struct train_result){0};
+    struct trainer t = {.options = options, .report = progress, .context = context};
     if (!train__plan_make(&t.plan, data, options, err)) return false;
     openblas_set_num_threads(1);
     t.config = config_of(options, t.plan.N);
     trainer_init(&t);
-    result->n_items = t.plan.N;
-    result->n_sequences = t.plan.n_sequences;
-    result->n_positions = t.plan.n_positions;
-    result->n_validation = t.plan.n_held_targets;
-    bool ok = run_epochs(&t, progress, context, result, err);
+    bool ok = load_checkpoint(&t, err) && run_epochs(&t, err);
+    *result = (struct train_result){0};
     if (ok) {
+        tell_result(&t, result);
         clear_padding(&t.adamw, t.best);
         struct model_parts parts = {.config = t.config,
                                     .params = t.best,

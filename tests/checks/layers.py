@@ -27,7 +27,7 @@ FOREIGN = {
     "librdkafka/": ["kafka", "ingest", "emit"],
     "avro": ["schemas"],
     "curl/": ["schemas"],
-    "xxhash": ["schemas"],
+    "xxhash": ["schemas", "train"],
     "jansson": ["schemas", "model", "train", "app"],
     "rocksdb/": ["state"],
     "cblas": ["model", "train"],
