@@ -70,6 +70,8 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->blocks = (int)options_int(flags, "blocks");
     if (o->hidden == 0) o->hidden = o->encoder == ENCODER_ATTENTION ? o->dim : 2 * o->dim;
     if (o->feed == 0) o->feed = 4 * o->dim;
+    o->heads = (int)options_int(flags, "heads");
+    o->positions = (enum train_positions)options_enum(flags, "positions");
     o->use_types = options_bool(flags, "use-types");
     o->use_gaps = options_bool(flags, "use-gaps");
     o->epochs = (int)options_int(flags, "epochs");
@@ -215,6 +217,9 @@ static const struct option_spec flags[] = {
     {"blocks", OPTION_INT, "2", 1, 8, "", NULL, "Layers of the encoder.", group_shape},
     {"hidden", OPTION_INT, "0", 0, 1024, "", NULL, "Width of the recurrence; 0: twice --dim, with attention --dim.", group_shape},
     {"feed", OPTION_INT, "0", 0, 4096, "", NULL, "Width of the feed-forward layer; 0: four times --dim.", group_shape},
+    {"heads", OPTION_INT, "2", 1, 64, "", NULL, "Of attention; each has the same share of --hidden, a multiple of 16.", group_shape},
+    {"positions", OPTION_ENUM, "rotary", 0, 0, "", "rotary|learnt",
+     "How attention knows the order: by distance (rotary), or by learnt vectors of --max-len positions.", group_shape},
     {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types.", group_shape},
     {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events.", group_shape},
     /* clang-format on */

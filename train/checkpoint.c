@@ -78,6 +78,8 @@ void train__settings(const struct train_options *options, const struct train__pl
         {"split-time", o->split.share},
         {"seed", (double)o->seed},
         {"encoder", o->encoder},
+        {"heads", o->heads},
+        {"positions", o->positions},
         {"dim", o->dim},
         {"hidden", o->hidden},
         {"feed", o->feed},

@@ -9,14 +9,14 @@
 #include "base/str.h"
 #include "model/model.h"
 
-/* train/: log files, data sets, the backward pass of the lru encoder, the optimiser, evaluation.
+/* train/: log files, data sets, the encoders' backward pass, the optimiser, evaluation.
  *
- * Refuses: anything online (the pipeline never calls it), other encoders than lru, accelerators.
+ * Refuses: anything online (the pipeline never calls it), accelerators.
  *
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
- * and backward), loss.c (softmax), worker.c (one thread's share of a batch), checkpoint.c and outfile.c (files that a run goes on
- * from), trainer.c (epochs, AdamW, early stop);
+ * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), worker.c (one thread's share of a
+ * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c, eval_blend.c (arms), tally.c
  * (metrics).
  *
@@ -140,17 +140,22 @@ enum train_watch { WATCH_HR10, WATCH_NDCG10, WATCH_MRR20 };
 /* How the learning rate falls after warm-up, along the epochs. */
 enum train_schedule { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 
+/* How attention knows the order of what it sees (model/model.h). */
+enum train_positions { POSITIONS_ROTARY, POSITIONS_LEARNT };
+
 /* What changes the result stands in train__settings (checkpoint.c) too. */
 struct train_options {
     struct train_split split;
     enum model_encoder_kind encoder;
-    int dim;        /* D */
-    int hidden;     /* H */
-    int feed;       /* F */
-    int blocks;     /* L */
-    bool use_types; /* event type embedding */
-    bool use_gaps;  /* time gap embedding */
-    int epochs;     /* at most */
+    int heads;                      /* of attention */
+    enum train_positions positions; /* of attention; its window is max_len */
+    int dim;                        /* D */
+    int hidden;                     /* H */
+    int feed;                       /* F */
+    int blocks;                     /* L */
+    bool use_types;                 /* event type embedding */
+    bool use_gaps;                  /* time gap embedding */
+    int epochs;                     /* at most */
     int patience; /* epochs without a better validation before it stops, behind the first quarter */
     int batch;    /* positions in one step; sequences are kept whole */
     double rate;  /* AdamW's, after warm-up */

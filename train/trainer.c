@@ -69,6 +69,7 @@ struct train_options train_options_default(void)
     return (struct train_options){
         .dim = 64,
         .hidden = 128,
+        .heads = 2,
         .feed = 256,
         .blocks = 2,
         .epochs = 20,
@@ -397,6 +398,7 @@ static bool run_epochs(struct trainer *t, struct err *err)
 
 static struct model_config config_of(const struct train_options *options, int N)
 {
+    bool is_attention = options->encoder == ENCODER_ATTENTION;
     return (struct model_config){
         .N = N,
         .D = options->dim,
@@ -406,6 +408,10 @@ static struct model_config config_of(const struct train_options *options, int N)
         .n_types = options->use_types ? EVENT_TYPE_COUNT : 0,
         .n_gaps = options->use_gaps ? 24 : 0,
         .encoder = options->encoder,
+        .heads = is_attention ? options->heads : 0,
+        .positions = is_attention && options->positions == POSITIONS_LEARNT ? options->max_len : 0,
+        .window = is_attention ? options->max_len : 0,
+        .rotary = is_attention && options->positions == POSITIONS_ROTARY,
     };
 }
 

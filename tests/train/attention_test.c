@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "model/model.h"
 #include "train/attention.h"
+#include "train/encoder.h"
 
 enum { H = 64, HEADS = 2, D_HEAD = H / HEADS, T_MAX = 40, ROW = 3 * H };
 
@@ -154,11 +155,161 @@ static void case_reuse(void)
     train__attention_fini(&kept);
 }
 
+/* ---- the whole encoder ---- */
+
+enum { SEQUENCES = 4, P = 45 };
+
+static const int starts[SEQUENCES + 1] = {0, 1, 19, 20, P};
+static int32_t items[P], types[P], gaps[P], targets[P];
+static const struct train__batch batch = {.n = SEQUENCES,
+                                          .start = starts,
+                                          .P = P,
+                                          .item = items,
+                                          .type = types,
+                                          .gap = gaps,
+                                          .target = targets};
+
+static struct model_config config_of(bool rotary)
+{
+    return (struct model_config){.N = 31,
+                                 .D = 32,
+                                 .H = 64,
+                                 .L = 2,
+                                 .F = 48,
+                                 .n_types = 11,
+                                 .encoder = ENCODER_ATTENTION,
+                                 .heads = 2,
+                                 .positions = rotary ? 0 : 25,
+                                 .window = 25,
+                                 .rotary = rotary};
+}
+
+static float *lively_params(const struct model_config *config)
+{
+    struct rng rng;
+    rng_init(&rng, seed + 1);
+    size_t n = model_params_floats(config);
+    float *params = mem_zalloc(n * sizeof(float));
+    struct model_param table[MODEL_MAX_PARAMS];
+    int count = model_params(config, table);
+    for (int t = 0; t < count; t++) {
+        bool is_scale = strstr(table[t].name, "norm.weight") != NULL;
+        for (size_t i = 0; i < table[t].count; i++)
+            params[table[t].offset + i] = (is_scale ? 1.0f : 0.0f) + 0.2f * (float)rng_normal(&rng);
+    }
+    for (int p = 0; p < P; p++) {
+        items[p] = (int32_t)rng_below(&rng, (uint64_t)config->N);
+        types[p] = (int32_t)rng_below(&rng, 11);
+    }
+    return params;
+}
+
+/* What is trained is what runs: the vector at each position is that of the model's steps. */
+static void case_encoder_is_the_models(void)
+{
+    for (int rotary = 0; rotary < 2; rotary++) {
+        struct model_config config = config_of(rotary);
+        float *params = lively_params(&config);
+        struct str ids[31];
+        char text[31][4];
+        for (int i = 0; i < config.N; i++)
+            ids[i] = (struct str){text[i], (size_t)snprintf(text[i], 4, "%d", i)};
+        struct model_parts parts = {
+            .config = config, .params = params, .item_ids = ids, .tenant = "", .version = "v"};
+        struct model *model;
+        struct err err = ERR_INIT;
+        CHECK_OK(model_from_params(&model, &parts, &err), err);
+        struct model_scratch *scratch = model_scratch_new(model);
+        float *state = mem_alloc((size_t)model_info(model).S * sizeof(float));
+        struct train__encoder *encoder = train__encoder_new(&config);
+        const float *x = train__encoder_forward(encoder, params, &batch, 0.0f, 1);
+        for (int s = 0; s < SEQUENCES; s++) {
+            model_state_init(model, state);
+            for (int p = starts[s]; p < starts[s + 1]; p++) {
+                struct model_input input = {.item = items[p], .type = types[p]};
+                model_step(model, scratch, 1, &state, &input);
+                for (int d = 0; d < config.D; d++)
+                    CHECK_NEAR(x[p * config.D + d], model_state_vector(model, state)[d], 2e-5);
+            }
+        }
+        train__encoder_free(encoder);
+        mem_free(state);
+        model_scratch_free(scratch);
+        model_free(model);
+        mem_free(params);
+    }
+}
+
+/* sum of grad x vectors, in double. */
+static double weighed(struct train__encoder *encoder, const float *params, const float *grad,
+                      float rate, int n)
+{
+    const float *x = train__encoder_forward(encoder, params, &batch, rate, 7);
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += (double)x[i] * (double)grad[i];
+    return sum;
+}
+
+/* Each tensor's gradient along random directions against differences, with dropout, whose choices the seed fixes. */
+static void check_encoder(bool rotary, float rate)
+{
+    struct model_config config = config_of(rotary);
+    struct rng rng;
+    rng_init(&rng, seed + 2);
+    size_t floats = model_params_floats(&config);
+    float *params = lively_params(&config), *grads = mem_zalloc(floats * sizeof(float));
+    float *moved = mem_alloc(floats * sizeof(float));
+    static float grad[P * 32], used[P * 32], direction[64 * 64 * 3];
+    struct train__encoder *encoder = train__encoder_new(&config);
+    for (int i = 0; i < P * config.D; i++)
+        grad[i] = used[i] = (float)rng_normal(&rng);
+    (void)weighed(encoder, params, grad, rate, P * config.D);
+    train__encoder_backward(encoder, params, &batch, used, grads);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int count = model_params(&config, table);
+    for (int t = 0; t < count; t++) {
+        if (strcmp(table[t].name, "item.bias") == 0) continue; /* not the encoder's */
+        const double step = 1e-3;
+        double slope = 0, ends[2], size = 0;
+        for (size_t i = 0; i < table[t].count; i++) {
+            direction[i] = (float)rng_normal(&rng);
+            slope += (double)direction[i] * (double)grads[table[t].offset + i];
+            size += pow((double)grads[table[t].offset + i], 2);
+        }
+        for (int side = 0; side < 2; side++) {
+            memcpy(moved, params, floats * sizeof(float));
+            for (size_t i = 0; i < table[t].count; i++)
+                moved[table[t].offset + i] += (float)(side ? -step : step) * direction[i];
+            ends[side] = weighed(encoder, moved, grad, rate, P * config.D);
+        }
+        double want = (ends[0] - ends[1]) / (2 * step);
+        if (fabs(slope - want) > 0.02 + 0.01 * sqrt(size))
+            test_fail(__FILE__, __LINE__, "%s: slope %g, by differences %g, gradient's length %g",
+                      table[t].name, slope, want, sqrt(size));
+        if (size < 1e-6) test_fail(__FILE__, __LINE__, "%s: no gradient", table[t].name);
+    }
+    train__encoder_free(encoder);
+    mem_free(params);
+    mem_free(grads);
+    mem_free(moved);
+}
+
+static void case_encoder_gradients(void)
+{
+    check_encoder(true, 0.0f);
+    check_encoder(false, 0.0f);
+    check_encoder(true, 0.3f);
+    check_encoder(false, 0.3f);
+}
+
 int main(void)
 {
     seed = TEST_SEED();
     CASE(case_lengths);
     CASE(case_dropout);
     CASE(case_reuse);
+    CASE(case_encoder_is_the_models);
+    CASE(case_encoder_gradients);
     return 0;
 }
