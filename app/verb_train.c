@@ -77,6 +77,7 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->epochs = (int)options_int(flags, "epochs");
     o->patience = (int)options_int(flags, "patience");
     o->batch = (int)options_int(flags, "batch");
+    o->batch_users = (int)options_int(flags, "batch-users");
     o->rate = options_number(flags, "lr");
     o->schedule = (enum train_schedule)options_enum(flags, "schedule");
     o->warmup = options_number(flags, "warmup");
@@ -87,6 +88,7 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->loss = (enum train_loss)options_enum(flags, "loss");
     o->negatives = (int)options_int(flags, "negatives");
     o->max_len = (int)options_int(flags, "max-len");
+    o->sequences = (enum train_sequences)options_enum(flags, "sequences");
     o->min_item_count = (int)options_int(flags, "min-item-count");
     o->validation = (int)options_int(flags, "validation");
     o->mask = (enum eval_mask)options_enum(flags, "mask");
@@ -195,6 +197,8 @@ static const struct option_spec flags[] = {
      "met. Take what `freshet eval` will be asked: another mask picks another epoch.", group_learn},
     {"watch", OPTION_ENUM, "ndcg10", 0, 0, "", "hr10|ndcg10|mrr20", "The validation metric that picks the best epoch.", group_learn},
     {"batch", OPTION_INT, "512", 1, 1e7, "positions", NULL, "Positions in one step; sequences are kept whole.", group_learn},
+    {"batch-users", OPTION_INT, "0", 0, 1e7, "users", NULL,
+     "Sequences in one step, however long each is, as published set-ups count their batches; 0: --batch counts.", group_learn},
     {"lr", OPTION_NUMBER, "0.001", 1e-7, 1, "", NULL, "Learning rate of AdamW.", group_learn},
     {"schedule", OPTION_ENUM, "cosine", 0, 0, "", "cosine|constant|linear",
      "How the rate falls from --lr to --min-lr over --epochs, once warm.", group_learn},
@@ -207,7 +211,10 @@ static const struct option_spec flags[] = {
      "Softmax over all items, or over a sample with correction: for catalogues of more than some 50,000 items.", group_learn},
     {"negatives", OPTION_INT, "1024", 1, 1e7, "items", NULL,
      "With --loss sampled: items drawn for each part of a batch, beside the targets of that part.", group_learn},
-    {"max-len", OPTION_INT, "200", 1, 4096, "events", NULL, "Longer histories are cut into sequences of so many.", group_learn},
+    {"max-len", OPTION_INT, "200", 1, 4096, "events", NULL, "Positions of a sequence at most.", group_learn},
+    {"sequences", OPTION_ENUM, "all", 0, 0, "", "all|newest",
+     "What becomes of a history over --max-len: it is cut into several sequences, or only its newest part is learnt from, as published "
+     "set-ups do.", group_learn},
     {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
     {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},
     {"encoder", OPTION_ENUM, "lru", 0, 0, "", "lru|gru|attention",

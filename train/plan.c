@@ -68,14 +68,17 @@ static size_t take_user(struct train__plan *plan, const struct train_data *data,
 }
 
 /* Cuts [begin, end) into sequences of at most max_len inputs, from the newest backwards, so that a rest is old. */
-static void cut_sequences(struct train__plan *plan, size_t begin, size_t end, size_t max_len)
+static void cut_sequences(struct train__plan *plan, size_t begin, size_t end,
+                          const struct train_options *options)
 {
+    size_t max_len = (size_t)options->max_len;
     while (end - begin >= 2) {
         size_t from = end - begin > max_len + 1 ? end - max_len - 1 : begin;
         size_t inputs = end - from - 1;
         plan->sequences[plan->n_sequences++] = (struct train__span){from, end, 0};
         plan->n_positions += inputs;
         if ((int)inputs > plan->longest) plan->longest = (int)inputs;
+        if (options->sequences == SEQUENCES_NEWEST) return;
         end = from + 1; /* its first event is the target of the sequence before it */
     }
 }
@@ -158,7 +161,7 @@ bool train__plan_make(struct train__plan *plan, const struct train_data *data,
             plan->held_out[plan->n_held_out++] = span;
             plan->n_held_targets += span.tail;
         }
-        cut_sequences(plan, span.begin, span.end - (size_t)span.tail, max_len);
+        cut_sequences(plan, span.begin, span.end - (size_t)span.tail, options);
     }
     count_targets(plan);
     mem_free(index_of);

@@ -143,6 +143,9 @@ enum train_schedule { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR };
 /* How attention knows the order of what it sees (model/model.h). */
 enum train_positions { POSITIONS_ROTARY, POSITIONS_LEARNT };
 
+/* SEQUENCES_ALL: a history is cut into several sequences. NEWEST: what is older than max_len inputs is not learnt from. */
+enum train_sequences { SEQUENCES_ALL, SEQUENCES_NEWEST };
+
 /* What changes the result stands in train__settings (checkpoint.c) too. */
 struct train_options {
     struct train_split split;
@@ -158,7 +161,8 @@ struct train_options {
     int epochs;                     /* at most */
     int patience; /* epochs without a better validation before it stops, behind the first quarter */
     int batch;    /* positions in one step; sequences are kept whole */
-    double rate;  /* AdamW's, after warm-up */
+    int batch_users; /* sequences in one step, however long; 0: batch counts */
+    double rate;     /* AdamW's, after warm-up */
     enum train_schedule schedule;
     double warmup;   /* share of the way over which the rate rises from a fiftieth, [0,1) */
     double min_rate; /* what it falls to, as a share of rate, [0,1] */
@@ -167,7 +171,8 @@ struct train_options {
     double clip; /* largest norm of a gradient; 0 none */
     enum train_loss loss;
     int negatives; /* SAMPLED: uniform ones a micro-batch, beside the other targets of the micro-batch */
-    int max_len; /* positions of a sequence; longer histories are cut into several */
+    int max_len;                    /* positions of a sequence */
+    enum train_sequences sequences; /* what becomes of longer histories */
     int min_item_count;
     int validation; /* at most so many users' last training events are held out; 0 none; -1: plan.c's choice */
     enum eval_mask mask; /* of the validation's lists; the window is max_len */

@@ -298,14 +298,15 @@ static void shuffle(struct trainer *t)
     }
 }
 
-/* Puts the sequences from the state's next on into t->batch: whole ones, as many as have at least options->batch positions.
- * Returns how many. */
+/* Puts the sequences from the state's next on into t->batch: whole ones, as many as have at least options->batch positions, or
+ * options->batch_users. Returns how many. */
 static int next_batch(struct trainer *t)
 {
+    const struct train_options *o = t->options;
     uint64_t positions = 0;
     int n = 0;
     for (int i = t->state.next; i < t->plan.n_sequences; i++, n++) {
-        if (positions >= (uint64_t)t->options->batch) break;
+        if (o->batch_users ? n >= o->batch_users : positions >= (uint64_t)o->batch) break;
         t->batch[n] = t->plan.sequences[t->order[i]];
         positions += t->batch[n].end - t->batch[n].begin - 1;
     }

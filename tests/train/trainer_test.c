@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "tests/train/support.h"
 #include "train/encoder.h"
+#include "train/plan.h"
 #include "train/train.h"
 
 enum { ITEMS = 40 };
@@ -188,6 +189,66 @@ static void stops_when_asked(void)
     train_data_free(data);
 }
 
+static bool count_calls(void *context, const struct train_progress *progress)
+{
+    int *calls = context;
+    if (!progress->epoch_is_over) (*calls)++;
+    return true;
+}
+
+/* 30 users of 21 events: 20 positions each, of which the newest 8 may be all that is learnt. */
+static void sequences_and_batches(void)
+{
+    char *text = support_ring(30, ITEMS, 21, 0.1, TEST_SEED());
+    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
+    mem_free(text);
+    struct train_options options = small_options();
+    options.max_len = 8;
+    options.validation = 0;
+    options.epochs = 1;
+    static const struct {
+        enum train_sequences sequences;
+        int batch, batch_users, n_sequences, n_positions, steps;
+    } cases[] = {
+        {SEQUENCES_ALL, 1, 0, 90, 600, 90},      {SEQUENCES_ALL, 1, 40, 90, 600, 3},
+        {SEQUENCES_NEWEST, 80, 0, 30, 240, 3},   {SEQUENCES_NEWEST, 1, 7, 30, 240, 5},
+        {SEQUENCES_NEWEST, 1000, 0, 30, 240, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        options.sequences = cases[i].sequences;
+        options.batch = cases[i].batch;
+        options.batch_users = cases[i].batch_users;
+        struct model *model = NULL;
+        struct train_result result;
+        struct err err = ERR_INIT;
+        int steps = 0;
+        CHECK_OK(train_model(data, &options, count_calls, &steps, &model, &result, &err), err);
+        CHECK_INT(result.n_sequences, cases[i].n_sequences);
+        CHECK_INT(result.n_positions, cases[i].n_positions);
+        CHECK_INT(steps, cases[i].steps);
+        model_free(model);
+    }
+    train_data_free(data);
+}
+
+/* The newest sequence ends where the history does. */
+static void newest_is_newest(void)
+{
+    struct train_data *data = support_data("u a\nu b\nu c\nu d\nu e\n", LOGFILE_PAIRS, NULL);
+    struct train_options options = small_options();
+    options.sequences = SEQUENCES_NEWEST;
+    options.max_len = 2;
+    options.validation = 0;
+    struct train__plan plan;
+    struct err err = ERR_INIT;
+    CHECK_OK(train__plan_make(&plan, data, &options, &err), err);
+    CHECK_INT(plan.n_sequences, 1);
+    CHECK_INT(plan.sequences[0].begin, 2);
+    CHECK_INT(plan.sequences[0].end, 5);
+    train__plan_free(&plan);
+    train_data_free(data);
+}
+
 /* Users of one event, ids with any bytes, one item only: no crash, a model. */
 static void odd_data(void)
 {
@@ -213,6 +274,8 @@ int main(void)
     CASE(forward_is_prefill);
     CASE(validation_masks);
     CASE(stops_when_asked);
+    CASE(sequences_and_batches);
+    CASE(newest_is_newest);
     CASE(odd_data);
     return 0;
 }
