@@ -19,6 +19,7 @@ const char *const model_encoder_names[ENCODER_KINDS] = {
 
 const struct model__encoder *const model__encoders[ENCODER_KINDS] = {
     [ENCODER_LRU] = &model__encoder_lru,
+    [ENCODER_GRU] = &model__encoder_gru,
     [ENCODER_ATTENTION] = &model__encoder_attention,
 };
 

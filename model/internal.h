@@ -51,6 +51,9 @@ struct model__kernels {
     /* One step of one user's recurrence: h <- lambda h + gamma u. h, u (2H): real then imaginary parts;
      * lambda (3H): real, imaginary, gamma. */
     void (*recur)(int H, const float *lambda, const float *u, float *h);
+    /* One step of one user's gated recurrent unit, the formulas in model.h: u = x A + a and s = h R + b, both (3H) with the
+     * parts r, z, n; h (H) moves on. 1 / (1 + exp(-v)) takes -v at most 40, tanh(v) is 2 / (1 + exp(-2v)) - 1. */
+    void (*gate)(int H, const float *u, const float *s, float *h);
     /* out = softmax over the n positions of (query * scale) keys, times values; query, out (d). weight (stride) is
      * overwritten. In this order of operations:
      *   weight[s] = fma over j = 0..d-1 of (query[j] * scale) keys[j,s], from 0
@@ -134,6 +137,7 @@ struct model__encoder {
 };
 
 extern const struct model__encoder model__encoder_lru;
+extern const struct model__encoder model__encoder_gru;
 extern const struct model__encoder model__encoder_attention;
 /* By kind; NULL for those that are not built in. (encoder.c) */
 extern const struct model__encoder *const model__encoders[ENCODER_KINDS];

@@ -32,10 +32,11 @@ enum {
 
 #define MODEL__SQRT_HALF 0x1.6a09e6p-1f
 
-/* exp(x) = 2^k (1 + r + r^2 Q(r)) for x <= 0, k = x / ln 2 rounded to a whole number, r = x - k ln 2 in two fma; Q by
+/* exp(x) = 2^k (1 + r + r^2 Q(r)) for x <= 80, k = x / ln 2 rounded to a whole number, r = x - k ln 2 in two fma; Q by
  * Horner's rule in fma. k is read from the low bits of x / ln 2 + ROUND. Below LEAST it is exp(LEAST), 4e-38. Q fitted as
  * above: at most 3e-9 from exp before the roundings of float32 (kernels_test.c). */
 #define MODEL__EXP_LEAST     -86.0f
+#define MODEL__SIGMOID_MOST  40.0f /* exp(-40) is nothing beside 1 */
 #define MODEL__EXP_PER_LN2   0x1.715476p+0f
 #define MODEL__EXP_ROUND     12582912.0f /* 1.5 * 2^23: its last bit counts ones */
 #define MODEL__EXP_LN2_UPPER 0x1.63p-1f

@@ -100,7 +100,7 @@ static void recur(int H, const float *lambda, const float *u, float *h)
     }
 }
 
-/* exp(x), x at most 0. */
+/* exp(x), x at most 80. */
 static float exp_of(float x)
 {
     x = x > MODEL__EXP_LEAST ? x : MODEL__EXP_LEAST;
@@ -120,6 +120,23 @@ static float exp_of(float x)
     bits += k_bits << 23;
     memcpy(&y, &bits, sizeof y);
     return y;
+}
+
+static float sigmoid_of(float v)
+{
+    float x = 0.0f - v;
+    x = x < MODEL__SIGMOID_MOST ? x : MODEL__SIGMOID_MOST;
+    return 1.0f / (1.0f + exp_of(x));
+}
+
+static void gate(int H, const float *u, const float *s, float *h)
+{
+    for (int i = 0; i < H; i++) {
+        float r = sigmoid_of(u[i] + s[i]), z = sigmoid_of(u[H + i] + s[H + i]);
+        float x = fmaf(r, s[2 * H + i], u[2 * H + i]);
+        float n = fmaf(2.0f, sigmoid_of(x + x), -1.0f);
+        h[i] = fmaf(z, h[i] - n, n);
+    }
 }
 
 /* weight (n) <- softmax without the division; returns what to divide by. Positions that fill up the last 16 weigh 4e-38:
@@ -249,6 +266,7 @@ const struct model__kernels model__kernels_plain = {
     .norm = norm,
     .gelu = gelu,
     .recur = recur,
+    .gate = gate,
     .attend = attend,
     .turn = turn_rows,
     .dot = dot,

@@ -181,7 +181,7 @@ KERNEL float dot(int D, const float *a, const float *b)
     return v16_sum(chain);
 }
 
-/* ---- attention ---- */
+/* ---- gates and attention ---- */
 
 INLINE v16 exp_of(v16 x)
 {
@@ -196,6 +196,23 @@ INLINE v16 exp_of(v16 x)
     q = v16_fma(q, r, v16_set1(MODEL__EXP_Q1));
     q = v16_fma(q, r, v16_set1(MODEL__EXP_Q0));
     return v16_times_2(v16_add(v16_fma(q, v16_mul(r, r), r), v16_set1(1.0f)), bits);
+}
+
+INLINE v16 sigmoid_of(v16 v)
+{
+    v16 x = v16_min(v16_sub(v16_set1(0.0f), v), v16_set1(MODEL__SIGMOID_MOST));
+    return v16_div(v16_set1(1.0f), v16_add(v16_set1(1.0f), exp_of(x)));
+}
+
+KERNEL void gate(int H, const float *u, const float *s, float *h)
+{
+    for (int i = 0; i < H; i += 16) {
+        v16 r = sigmoid_of(v16_add(v16_load(u + i), v16_load(s + i)));
+        v16 z = sigmoid_of(v16_add(v16_load(u + H + i), v16_load(s + H + i)));
+        v16 x = v16_fma(r, v16_load(s + 2 * H + i), v16_load(u + 2 * H + i));
+        v16 n = v16_fma(v16_set1(2.0f), sigmoid_of(v16_add(x, x)), v16_set1(-1.0f));
+        v16_store(h + i, v16_fma(z, v16_sub(v16_load(h + i), n), n));
+    }
 }
 
 /* weight[0..16 G) <- query times G groups of columns of the keys, which begin at `keys`. */
@@ -403,7 +420,7 @@ KERNEL void rank_keys(int n, const uint64_t *key, uint8_t *rank)
 }
 
 #define KERNELS_OF_TEMPLATE                                                                        \
-    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .attend = attend,                \
+    .matmul = matmul, .norm = norm, .gelu = gelu, .recur = recur, .gate = gate, .attend = attend,  \
     .turn = turn_rows, .dot = dot, .dots = dots, .rank = rank_keys, .raise = raise,                \
     .count_reaching = count_reaching, .find_reaching = find_reaching,                              \
     .user_code_max = USER_CODE_MAX

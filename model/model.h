@@ -44,6 +44,12 @@
  * lru: the linear recurrent unit of Orvieto et al. 2023; complex (H), A (D,2H): columns 0..H-1 real, H..2H-1 imaginary.
  *     h   = lambda * h + gamma * u     lambda = exp(-exp(nu_log) + i exp(theta_log)), gamma = exp(gamma_log)
  *     Re(h C) is [Re h, Im h] C with C (2H,D): the rows H..2H-1 hold -Im C.
+ * gru: the gated recurrent unit of Cho et al. 2014 as GRU4Rec uses it (Hidasi et al. 2016), in PyTorch's form; A (D,3H) and
+ * R (H,3H) hold the parts r, z, n side by side, in this order.
+ *     s   = h R + b
+ *     r   = sigmoid(u_r + s_r)         z = sigmoid(u_z + s_z)
+ *     n   = tanh(u_n + r * s_n)
+ *     h   = n + z * (h - n)
  *
  * attention: causal self attention (Vaswani et al. 2017; on items SASRec: Kang, McAuley, ICDM 2018) in heads of d = H / heads
  * columns; A (D,3H): queries q, keys k, values v. t counts a user's steps from 0.
@@ -98,21 +104,23 @@ enum model_tensor {
     MODEL_POSITION_EMBEDDING, /* (positions,D) position.embedding; absent when positions is 0 */
     MODEL_INPUT_NORM_WEIGHT,  /* (D)         input.norm.weight */
     MODEL_INPUT_NORM_BIAS,    /* (D)         input.norm.bias */
-    MODEL_LRU_NU_LOG,      /* (H)         block.0.lru.nu_log, and so on for each block; lru alone */
-    MODEL_LRU_THETA_LOG,   /* (H)         block.0.lru.theta_log */
-    MODEL_LRU_GAMMA_LOG,   /* (H)         block.0.lru.gamma_log */
-    MODEL_MIX_IN_WEIGHT,   /* (D,2H) lru, (D,3H) gru and attention: block.0.<kind>.in.weight */
-    MODEL_MIX_IN_BIAS,     /* (2H), (3H)       block.0.<kind>.in.bias */
-    MODEL_MIX_OUT_WEIGHT,  /* (2H,D) lru, (H,D) gru and attention: block.0.<kind>.out.weight */
-    MODEL_MIX_OUT_BIAS,    /* (D)         block.0.<kind>.out.bias */
-    MODEL_MIX_NORM_WEIGHT, /* (D)         block.0.<kind>.norm.weight */
-    MODEL_MIX_NORM_BIAS,   /* (D)         block.0.<kind>.norm.bias */
-    MODEL_FFN_IN_WEIGHT,   /* (D,F)       block.0.ffn.in.weight: W1 */
-    MODEL_FFN_IN_BIAS,     /* (F)         block.0.ffn.in.bias */
-    MODEL_FFN_OUT_WEIGHT,  /* (F,D)       block.0.ffn.out.weight: W2 */
-    MODEL_FFN_OUT_BIAS,    /* (D)         block.0.ffn.out.bias */
-    MODEL_FFN_NORM_WEIGHT, /* (D)         block.0.ffn.norm.weight */
-    MODEL_FFN_NORM_BIAS,   /* (D)         block.0.ffn.norm.bias */
+    MODEL_LRU_NU_LOG,    /* (H)         block.0.lru.nu_log, and so on for each block; lru alone */
+    MODEL_LRU_THETA_LOG, /* (H)         block.0.lru.theta_log */
+    MODEL_LRU_GAMMA_LOG, /* (H)         block.0.lru.gamma_log */
+    MODEL_MIX_IN_WEIGHT, /* (D,2H) lru, (D,3H) gru and attention: block.0.<kind>.in.weight */
+    MODEL_MIX_IN_BIAS,   /* (2H), (3H)       block.0.<kind>.in.bias */
+    MODEL_GRU_STATE_WEIGHT, /* (H,3H)       block.0.gru.state.weight: R; gru alone */
+    MODEL_GRU_STATE_BIAS,   /* (3H)       block.0.gru.state.bias: b */
+    MODEL_MIX_OUT_WEIGHT,   /* (2H,D) lru, (H,D) gru and attention: block.0.<kind>.out.weight */
+    MODEL_MIX_OUT_BIAS,     /* (D)         block.0.<kind>.out.bias */
+    MODEL_MIX_NORM_WEIGHT,  /* (D)         block.0.<kind>.norm.weight */
+    MODEL_MIX_NORM_BIAS,    /* (D)         block.0.<kind>.norm.bias */
+    MODEL_FFN_IN_WEIGHT,    /* (D,F)       block.0.ffn.in.weight: W1 */
+    MODEL_FFN_IN_BIAS,      /* (F)         block.0.ffn.in.bias */
+    MODEL_FFN_OUT_WEIGHT,   /* (F,D)       block.0.ffn.out.weight: W2 */
+    MODEL_FFN_OUT_BIAS,     /* (D)         block.0.ffn.out.bias */
+    MODEL_FFN_NORM_WEIGHT,  /* (D)         block.0.ffn.norm.weight */
+    MODEL_FFN_NORM_BIAS,    /* (D)         block.0.ffn.norm.bias */
     MODEL_TENSOR_COUNT,
     MODEL_FIRST_OF_BLOCK = MODEL_LRU_NU_LOG,
 };
@@ -136,7 +144,7 @@ size_t model_param_offset(const struct model_config *config, enum model_tensor t
 int model_param_rows(const struct model_config *config, enum model_tensor tensor);
 int model_param_cols(const struct model_config *config, enum model_tensor tensor);
 /* Start values for training, as in LRURec: normal, deviation 0.02, cut at 0.04; biases and norms 0 and 1;
- * |lambda| uniform in the ring 0.8..0.99. params (model_params_floats) written, gaps zeroed. */
+ * |lambda| uniform in the ring 0.8..0.99; A and R of gru uniform within 1 / sqrt(H) as in PyTorch. params (model_params_floats) written, gaps zeroed. */
 void model_params_init(const struct model_config *config, uint64_t seed, float *params);
 /* The row of gap.embedding for a time gap: 0 under one second, then one row for each doubling of the
  * seconds, the last row for all longer ones. n_gaps at least 1. */

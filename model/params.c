@@ -30,7 +30,8 @@ enum start {
     START_ZERO,
     START_ONE,
     START_NORMAL,
-    START_RING, /* of nu_log; gives theta_log and gamma_log their values too */
+    START_UNIFORM, /* within 1 / sqrt(H) */
+    START_RING,    /* of nu_log; gives theta_log and gamma_log their values too */
     START_WITH_RING,
 };
 
@@ -69,6 +70,17 @@ static const struct shape own[ENCODER_KINDS][MODEL_TENSOR_COUNT] =
                 [MODEL_MIX_OUT_BIAS] = {"lru.out.bias", LETTER_D, LETTER_NONE, START_ZERO},
                 [MODEL_MIX_NORM_WEIGHT] = {"lru.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
                 [MODEL_MIX_NORM_BIAS] = {"lru.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
+            },
+        [ENCODER_GRU] =
+            {
+                [MODEL_MIX_IN_WEIGHT] = {"gru.in.weight", LETTER_D, LETTER_3H, START_UNIFORM},
+                [MODEL_MIX_IN_BIAS] = {"gru.in.bias", LETTER_3H, LETTER_NONE, START_ZERO},
+                [MODEL_GRU_STATE_WEIGHT] = {"gru.state.weight", LETTER_H, LETTER_3H, START_UNIFORM},
+                [MODEL_GRU_STATE_BIAS] = {"gru.state.bias", LETTER_3H, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_OUT_WEIGHT] = {"gru.out.weight", LETTER_H, LETTER_D, START_NORMAL},
+                [MODEL_MIX_OUT_BIAS] = {"gru.out.bias", LETTER_D, LETTER_NONE, START_ZERO},
+                [MODEL_MIX_NORM_WEIGHT] = {"gru.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
+                [MODEL_MIX_NORM_BIAS] = {"gru.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
             },
         [ENCODER_ATTENTION] =
             {
@@ -266,6 +278,8 @@ static void init_tensor(const struct model_config *config, struct rng *rng, cons
     for (size_t i = 0; i < walk->count; i++) {
         if (start == START_ONE) p[i] = 1.0f;
         if (start == START_NORMAL) p[i] = truncated_normal(rng);
+        if (start == START_UNIFORM)
+            p[i] = (float)((2 * rng_unit(rng) - 1) / sqrt((double)config->H));
     }
 }
 

@@ -13,6 +13,7 @@
 
 static const struct train__mix *const mixes[ENCODER_KINDS] = {
     [ENCODER_LRU] = &train__mix_lru,
+    [ENCODER_GRU] = &train__mix_gru,
     [ENCODER_ATTENTION] = &train__mix_attention,
 };
 

@@ -37,6 +37,11 @@ struct train__kernels {
      * dlambda (3H) is added to: by real and imaginary part of lambda, and by log gamma. */
     void (*recur_backward)(int T, int H, const float *lambda, const float *h, float *g,
                            float *dlambda);
+    /* One position of a gated recurrent unit, as in model/model.h: u, s (3H); h (H) in place; keep (4H) written: r, z, n, s_n. */
+    void (*gate)(int H, const float *u, const float *s, float *h, float *keep);
+    /* Backward: keep becomes the gradients of u (3H) and s_n (H), ds (3H) is written, dh (H) goes from the gradient of h to the
+     * part of that of `before`, the h before the step, that does not come through s. */
+    void (*gate_backward)(int H, const float *before, float *keep, float *dh, float *ds);
     /* Row t of x (T,stride), t = 0..T-1: columns 0..t <- their softmax after a product with scale, the others <- 0. stride is a
      * multiple of 16, at least T. */
     void (*causal_softmax)(int T, int stride, float scale, float *x);

@@ -196,6 +196,52 @@ KERNEL static void NAMED(recur_backward)(int T, int H, const float *lambda, cons
     }
 }
 
+/* v = 1 / (1 + exp(-v)), v a v16 variable. */
+#define SIGMOID(v)                                                                                 \
+    do {                                                                                           \
+        v16 minus_ = SELECT((v) < -40.0f, splat(40.0f), -(v));                                     \
+        EXP(minus_);                                                                               \
+        (v) = 1.0f / (1.0f + minus_);                                                              \
+    } while (0)
+
+KERNEL static void NAMED(gate)(int H, const float *u, const float *s, float *h, float *keep)
+{
+    for (int i = 0; i < H; i += 16) {
+        v16 r = LOAD(u + i) + LOAD(s + i), z = LOAD(u + H + i) + LOAD(s + H + i);
+        v16 s_n = LOAD(s + 2 * H + i);
+        SIGMOID(r);
+        SIGMOID(z);
+        v16 n = 2.0f * (LOAD(u + 2 * H + i) + r * s_n);
+        SIGMOID(n);
+        n = 2.0f * n - 1.0f;
+        STORE(keep + i, r);
+        STORE(keep + H + i, z);
+        STORE(keep + 2 * H + i, n);
+        STORE(keep + 3 * H + i, s_n);
+        STORE(h + i, n + z * (LOAD(h + i) - n));
+    }
+}
+
+KERNEL static void NAMED(gate_backward)(int H, const float *before, float *keep, float *dh,
+                                        float *ds)
+{
+    for (int i = 0; i < H; i += 16) {
+        v16 r = LOAD(keep + i), z = LOAD(keep + H + i), n = LOAD(keep + 2 * H + i);
+        v16 g = LOAD(dh + i);
+        v16 g_n = g * (1.0f - z) * (1.0f - n * n);
+        v16 g_z = g * (LOAD(before + i) - n) * z * (1.0f - z);
+        v16 g_r = g_n * LOAD(keep + 3 * H + i) * r * (1.0f - r);
+        STORE(keep + i, g_r);
+        STORE(keep + H + i, g_z);
+        STORE(keep + 2 * H + i, g_n);
+        STORE(keep + 3 * H + i, g_n * r);
+        STORE(ds + i, g_r);
+        STORE(ds + H + i, g_z);
+        STORE(ds + 2 * H + i, g_n * r);
+        STORE(dh + i, g * z);
+    }
+}
+
 KERNEL static void NAMED(causal_softmax)(int T, int stride, float scale, float *x)
 {
     for (int t = 0; t < T; t++, x += stride) {
@@ -269,24 +315,16 @@ KERNEL static double NAMED(square_sum)(size_t n, const float *x)
 }
 
 static const struct train__kernels NAMED(table) = {
-    KERNEL_SET,
-    NAMED(bias_max),
-    NAMED(exp_sum),
-    NAMED(scale_add),
-    NAMED(gelu),
-    NAMED(gelu_backward),
-    NAMED(dropout),
-    NAMED(norm),
-    NAMED(norm_backward),
-    NAMED(recur),
-    NAMED(recur_backward),
-    NAMED(causal_softmax),
-    NAMED(causal_softmax_backward),
-    NAMED(adamw),
-    NAMED(square_sum),
+    KERNEL_SET,           NAMED(bias_max),       NAMED(exp_sum),
+    NAMED(scale_add),     NAMED(gelu),           NAMED(gelu_backward),
+    NAMED(dropout),       NAMED(norm),           NAMED(norm_backward),
+    NAMED(recur),         NAMED(recur_backward), NAMED(gate),
+    NAMED(gate_backward), NAMED(causal_softmax), NAMED(causal_softmax_backward),
+    NAMED(adamw),         NAMED(square_sum),
 };
 
 #undef NORMAL_CDF
+#undef SIGMOID
 #undef KERNEL
 #undef NAMED
 #undef KERNEL_SET

@@ -77,6 +77,7 @@ struct train__mix {
 };
 
 extern const struct train__mix train__mix_lru;
+extern const struct train__mix train__mix_gru;
 extern const struct train__mix train__mix_attention;
 
 /* ---- encoder.c: what the kinds use too ---- */

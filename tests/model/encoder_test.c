@@ -32,25 +32,57 @@ static void ref_affine(int n, int m, const double *x, const float *W, const floa
     }
 }
 
-/* x (D) goes through one block; h (2H) is that block's state. */
-static void ref_block(const struct model *m, int block, double *x, double *h)
+/* What an encoder takes from the steps before: u (U) = x A + a, state the block's; mixed (W) written. */
+static void ref_lru(const struct model *m, int block, const double *u, double *h, double *mixed)
 {
-    const struct model_config *c = &m->config;
-    int D = c->D, H = c->H, F = c->F;
-    const float *nu = model__tensor(m, MODEL_LRU_NU_LOG, block);
-    const float *theta = model__tensor(m, MODEL_LRU_THETA_LOG, block);
-    const float *gamma = model__tensor(m, MODEL_LRU_GAMMA_LOG, block);
-    double u[2048], z[1024], wide[4096];
-    ref_affine(D, 2 * H, x, model__tensor(m, MODEL_MIX_IN_WEIGHT, block),
-               model__tensor(m, MODEL_MIX_IN_BIAS, block), u);
+    int H = m->config.H;
     for (int i = 0; i < H; i++) {
-        double size = exp(-exp((double)nu[i])), angle = exp((double)theta[i]);
-        double re = size * cos(angle), im = size * sin(angle), g = exp((double)gamma[i]);
+        double size = exp(-exp((double)model__tensor(m, MODEL_LRU_NU_LOG, block)[i]));
+        double angle = exp((double)model__tensor(m, MODEL_LRU_THETA_LOG, block)[i]);
+        double g = exp((double)model__tensor(m, MODEL_LRU_GAMMA_LOG, block)[i]);
+        double re = size * cos(angle), im = size * sin(angle);
         double h_re = re * h[i] - im * h[H + i] + g * u[i];
         h[H + i] = re * h[H + i] + im * h[i] + g * u[H + i];
         h[i] = h_re;
     }
-    ref_affine(2 * H, D, h, model__tensor(m, MODEL_MIX_OUT_WEIGHT, block),
+    memcpy(mixed, h, 2 * (size_t)H * sizeof *h);
+}
+
+static double sigmoid(double v)
+{
+    return 1 / (1 + exp(-v));
+}
+
+static void ref_gru(const struct model *m, int block, const double *u, double *h, double *mixed)
+{
+    int H = m->config.H;
+    double s[3072];
+    ref_affine(H, 3 * H, h, model__tensor(m, MODEL_GRU_STATE_WEIGHT, block),
+               model__tensor(m, MODEL_GRU_STATE_BIAS, block), s);
+    for (int i = 0; i < H; i++) {
+        double r = sigmoid(u[i] + s[i]), z = sigmoid(u[H + i] + s[H + i]);
+        double n = tanh(u[2 * H + i] + r * s[2 * H + i]);
+        h[i] = (1 - z) * n + z * h[i];
+    }
+    memcpy(mixed, h, (size_t)H * sizeof *h);
+}
+
+static void (*const ref_mix[ENCODER_KINDS])(const struct model *, int, const double *, double *,
+                                            double *) = {
+    [ENCODER_LRU] = ref_lru,
+    [ENCODER_GRU] = ref_gru,
+};
+
+/* x (D) goes through one block; h is that block's state. */
+static void ref_block(const struct model *m, int block, double *x, double *h)
+{
+    const struct model_config *c = &m->config;
+    int D = c->D, F = c->F;
+    double u[3072], mixed[2048], z[1024], wide[4096];
+    ref_affine(D, m->mix_in, x, model__tensor(m, MODEL_MIX_IN_WEIGHT, block),
+               model__tensor(m, MODEL_MIX_IN_BIAS, block), u);
+    ref_mix[c->encoder](m, block, u, h, mixed);
+    ref_affine(m->mix_out, D, mixed, model__tensor(m, MODEL_MIX_OUT_WEIGHT, block),
                model__tensor(m, MODEL_MIX_OUT_BIAS, block), z);
     for (int j = 0; j < D; j++)
         z[j] += x[j];
@@ -121,9 +153,22 @@ static struct model *lively(struct model_config config, uint64_t from)
     return model;
 }
 
-static const struct model_config SHOP = {
-    .N = 300, .D = 64, .H = 128, .L = 2, .F = 256, .n_types = 11, .n_gaps = 20};
-static const struct model_config ODD = {.N = 37, .D = 48, .H = 16, .L = 3, .F = 80};
+enum { SHAPES = 4 };
+
+/* Two shapes of each kind of encoder. */
+static const struct model_config shapes[SHAPES] = {
+    {.N = 300, .D = 64, .H = 128, .L = 2, .F = 256, .n_types = 11, .n_gaps = 20},
+    {.N = 37, .D = 48, .H = 16, .L = 3, .F = 80},
+    {.N = 300,
+     .D = 64,
+     .H = 128,
+     .L = 2,
+     .F = 256,
+     .n_types = 11,
+     .n_gaps = 20,
+     .encoder = ENCODER_GRU},
+    {.N = 37, .D = 48, .H = 32, .L = 3, .F = 80, .encoder = ENCODER_GRU},
+};
 
 static void random_window(const struct model *m, struct rng *rng, int T, struct model_input *input)
 {
@@ -135,9 +180,8 @@ static void random_window(const struct model *m, struct rng *rng, int T, struct 
 
 static void case_against_reference(void)
 {
-    const struct model_config configs[] = {SHOP, ODD};
-    for (size_t i = 0; i < 2; i++) {
-        struct model *m = lively(configs[i], seed + i);
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct model *m = lively(shapes[i], seed + i);
         struct model_scratch *scratch = model_scratch_new(m);
         struct rng rng;
         rng_init(&rng, seed);
@@ -161,9 +205,8 @@ static void case_against_reference(void)
 static void case_step_is_prefill(void)
 {
     enum { T = 70, B_MAX = 37 };
-    const struct model_config configs[] = {SHOP, ODD};
-    for (size_t i = 0; i < 2; i++) {
-        struct model *m = lively(configs[i], seed + 7 + i);
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct model *m = lively(shapes[i], seed + 7 + i);
         struct model_scratch *scratch = model_scratch_new(m);
         struct rng rng;
         rng_init(&rng, seed);
@@ -199,12 +242,11 @@ static void case_instruction_sets_agree(void)
 {
     static const char *const names[] = {"avx2", "avx512"};
     enum { T = 40 };
-    const struct model_config configs[] = {SHOP, ODD};
-    for (size_t i = 0; i < 4; i++) {
-        struct model *m = lively(configs[i % 2], seed + 11);
-        const struct model__kernels *kernels = model__kernels_named(names[i / 2], m->config.D);
+    for (size_t i = 0; i < 2 * SHAPES; i++) {
+        struct model *m = lively(shapes[i / 2], seed + 11);
+        const struct model__kernels *kernels = model__kernels_named(names[i % 2], m->config.D);
         if (kernels == NULL) {
-            printf("  %s: not on this processor\n", names[i / 2]);
+            printf("  %s: not on this processor\n", names[i % 2]);
             model_free(m);
             continue;
         }
@@ -228,10 +270,11 @@ static void case_instruction_sets_agree(void)
 }
 
 /* Passing rows change no other row and no state, only that their own vector is not made. */
-static void case_passing_rows(void)
+static void check_passing_rows(enum model_encoder_kind kind)
 {
     enum { USERS = 3, STEPS = 7, ROWS = USERS * STEPS, D = 32 };
-    struct model *m = model_random(50, D, 16, 2, seed);
+    const struct model_config config = {.N = 50, .D = D, .H = 16, .L = 2, .F = 64, .encoder = kind};
+    struct model *m = model_random_of(&config, seed);
     struct model_scratch *scratch = model_scratch_new(m);
     size_t S = (size_t)model_info(m).S;
     float *state[2] = {mem_zalloc(USERS * S * sizeof(float)),
@@ -261,6 +304,52 @@ static void case_passing_rows(void)
     model_free(m);
 }
 
+static void case_passing_rows(void)
+{
+    check_passing_rows(ENCODER_LRU);
+    check_passing_rows(ENCODER_GRU);
+}
+
+/* Rows of several users in any order, cut into calls anywhere, leave the bits of one step after the other; a fresh row
+ * begins anew whatever the state held. */
+static void case_cuts_change_nothing(void)
+{
+    enum { USERS = 9, ROWS = 200 };
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct model *m = lively(shapes[i], seed + 13);
+        struct model_scratch *scratch = model_scratch_new(m);
+        struct rng rng;
+        rng_init(&rng, seed + i);
+        size_t S = (size_t)m->S, bytes = USERS * S * sizeof(float);
+        float *states[2] = {mem_zalloc(bytes), mem_zalloc(bytes)};
+        struct model_input input[ROWS];
+        int user[ROWS], cut = 0;
+        bool fresh[ROWS];
+        random_window(m, &rng, ROWS, input);
+        for (int r = 0; r < ROWS; r++) {
+            user[r] = (int)rng_below(&rng, USERS);
+            fresh[r] = rng_below(&rng, 10) == 0;
+        }
+        for (int cuts = 0; cuts < 2; cuts++) {
+            for (int at = 0; at < ROWS; at += cut) {
+                struct model_row rows[ROWS];
+                cut = cuts ? 1 + (int)rng_below(&rng, 60) : 1;
+                if (cut > ROWS - at) cut = ROWS - at;
+                for (int r = 0; r < cut; r++)
+                    rows[r] = (struct model_row){.state = states[cuts] + (size_t)user[at + r] * S,
+                                                 .input = input[at + r],
+                                                 .fresh = fresh[at + r]};
+                model_advance(m, scratch, cut, rows, NULL);
+            }
+        }
+        CHECK_BYTES(states[1], bytes, states[0], bytes);
+        mem_free(states[0]);
+        mem_free(states[1]);
+        model_scratch_free(scratch);
+        model_free(m);
+    }
+}
+
 static void case_empty_window_is_nobody(void)
 {
     struct model *m = model_random(10, 16, 16, 1, seed);
@@ -276,9 +365,9 @@ static void case_empty_window_is_nobody(void)
     model_free(m);
 }
 
-static void case_no_allocation_once_warm(void)
+static void check_no_allocation_once_warm(const struct model_config *config)
 {
-    struct model *m = model_random(100, 64, 128, 2, seed);
+    struct model *m = model_random_of(config, seed);
     struct model_scratch *scratch = model_scratch_new(m);
     float *state[8];
     struct model_input input[200] = {{0}};
@@ -295,6 +384,12 @@ static void case_no_allocation_once_warm(void)
         mem_free(state[b]);
     model_scratch_free(scratch);
     model_free(m);
+}
+
+static void case_no_allocation_once_warm(void)
+{
+    for (size_t i = 0; i < SHAPES; i++)
+        check_no_allocation_once_warm(&shapes[i]);
 }
 
 static void case_gap_buckets(void)
@@ -317,6 +412,7 @@ int main(void)
     CASE(case_step_is_prefill);
     CASE(case_instruction_sets_agree);
     CASE(case_passing_rows);
+    CASE(case_cuts_change_nothing);
     CASE(case_empty_window_is_nobody);
     CASE(case_no_allocation_once_warm);
     CASE(case_gap_buckets);

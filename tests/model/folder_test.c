@@ -48,10 +48,10 @@ static char *slurp(const char *file, size_t *len)
     return bytes;
 }
 
-static struct model *small_model(void)
+static struct model *small_model_of(enum model_encoder_kind kind)
 {
     struct model_config config = {
-        .N = 5, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 4};
+        .N = 5, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 4, .encoder = kind};
     float *params = mem_zalloc(model_params_floats(&config) * sizeof *params);
     model_params_init(&config, 9, params);
     static const struct str ids[] = {{"plain", 5},
@@ -71,6 +71,11 @@ static struct model *small_model(void)
     return model;
 }
 
+static struct model *small_model(void)
+{
+    return small_model_of(ENCODER_LRU);
+}
+
 static void save(const struct model *model)
 {
     struct err err = ERR_INIT;
@@ -88,9 +93,9 @@ static void expect_refused(const char *part)
     CHECK(model == NULL);
 }
 
-static void case_round_trip(void)
+static void check_round_trip(enum model_encoder_kind kind, int S)
 {
-    struct model *saved = small_model(), *loaded;
+    struct model *saved = small_model_of(kind), *loaded;
     struct err err = ERR_INIT;
     save(saved);
     CHECK_OK(model_load(&loaded, folder, &err), err);
@@ -98,9 +103,9 @@ static void case_round_trip(void)
     CHECK_HEX(a.id, b.id);
     CHECK_STR(a.version, b.version);
     CHECK_STR(a.tenant, b.tenant);
-    CHECK_STR(b.encoder, "lru");
+    CHECK_STR(b.encoder, model_encoder_names[kind]);
     CHECK_INT(b.N, 5);
-    CHECK_INT(b.S, 2 * 32 + 16);
+    CHECK_INT(b.S, S);
     size_t bytes = model_params_floats(&saved->config) * sizeof(float);
     CHECK_BYTES(model_raw_params(saved), bytes, model_raw_params(loaded), bytes);
     for (int32_t i = 0; i < 5; i++) {
@@ -113,6 +118,22 @@ static void case_round_trip(void)
     CHECK_INT(model_item_index(loaded, 12345), -1);
     model_free(saved);
     model_free(loaded);
+}
+
+static void case_round_trip(void)
+{
+    check_round_trip(ENCODER_LRU, 2 * 32 + 16);
+    check_round_trip(ENCODER_GRU, 2 * 16 + 16);
+}
+
+/* The id of an lru model is part of what stores hold: it does not change between versions. */
+static void case_known_id(void)
+{
+    struct model *lru = small_model(), *gru = small_model_of(ENCODER_GRU);
+    CHECK_HEX(model_info(lru).id, UINT64_C(0x02d7e1a466c811f1));
+    CHECK(model_info(gru).id != model_info(lru).id);
+    model_free(lru);
+    model_free(gru);
 }
 
 static void case_missing_files(void)
@@ -207,7 +228,9 @@ static void case_forged_files(void)
         const char *file, *from, *to, *part;
     } forged[] = {
         {"model.json", "\"format\": 1", "\"format\": 2", "format 2"},
-        {"model.json", "\"lru\"", "\"gru\"", "gru"},
+        {"model.json", "\"lru\"", "\"gru\"", "block.0.gru.in.weight is missing"},
+        {"model.json", "\"lru\"", "\"rnn\"", "encoder \"rnn\" is unknown"},
+        {"model.json", "\"H\"", "\"heads\": 2, \"H\"", "belong to attention"},
         {"model.json", "\"D\": 16", "\"D\": 17", "multiple of 16"},
         {"model.json", "\"D\": 16", "\"D\": 32", "model.safetensors"},
         {"model.json", "\"D\": 16", "\"D\": -16", "\"D\""},
@@ -304,6 +327,7 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     CHECK_INT(atexit(remove_folder), 0);
     CASE(case_round_trip);
+    CASE(case_known_id);
     CASE(case_missing_files);
     CASE(case_every_truncation_is_refused);
     CASE(case_flipped_bits);

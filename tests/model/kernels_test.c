@@ -111,6 +111,38 @@ static void case_gelu(void)
     CHECK_NEAR(big[2], 0.0, 0.0);
 }
 
+/* gate against tanh and the logistic function of libm, and each instruction set against plain. */
+static void case_gate(void)
+{
+    struct rng rng;
+    rng_init(&rng, seed + 1);
+    for (int round = 0; round < 60; round++) {
+        int H = 16 * (1 + (int)rng_below(&rng, 9));
+        size_t bytes = (size_t)H * sizeof(float);
+        float *u = normals(&rng, 3 * (size_t)H), *s = normals(&rng, 3 * (size_t)H);
+        float *h = normals(&rng, (size_t)H), *want = normals(&rng, (size_t)H);
+        float *got = normals(&rng, (size_t)H);
+        for (int i = 0; i < 3 * H; i++)
+            u[i] *= powf(10.0f, (float)(round % 6) - 3.0f);
+        memcpy(want, h, bytes);
+        model__kernels_plain.gate(H, u, s, want);
+        for (int i = 0; i < H; i++) {
+            double r = 1 / (1 + exp(-(double)u[i] - (double)s[i]));
+            double z = 1 / (1 + exp(-(double)u[H + i] - (double)s[H + i]));
+            double n = tanh((double)u[2 * H + i] + r * (double)s[2 * H + i]);
+            CHECK_NEAR(want[i], n + z * ((double)h[i] - n), 5e-7 * (1 + fabs((double)h[i])));
+        }
+        for (int k = 0; k < 2; k++) {
+            const struct model__kernels *kernels = model__kernels_named(names[k], 64);
+            if (kernels == NULL) continue;
+            memcpy(got, h, bytes);
+            kernels->gate(H, u, s, got);
+            CHECK_BYTES(got, bytes, want, bytes);
+        }
+        mem_free(u), mem_free(s), mem_free(h), mem_free(want), mem_free(got);
+    }
+}
+
 /* One head in double, by the definition of softmax. */
 static void reference_attend(const struct model__head *head, double scale, const float *query,
                              double *out)
@@ -229,6 +261,15 @@ static void case_parameter_table(void)
     CHECK(model_param_offset(&config, MODEL_TYPE_EMBEDDING, 0) == SIZE_MAX);
     config.D = 50;
     CHECK(model_config_check(&config) != NULL);
+    config.D = 48;
+    config.encoder = ENCODER_GRU;
+    CHECK(model_config_check(&config) == NULL);
+    CHECK_INT(model_params(&config, table), 5 + 3 * 14);
+    CHECK_INT(model_param_rows(&config, MODEL_GRU_STATE_WEIGHT), 32);
+    CHECK_INT(model_param_cols(&config, MODEL_GRU_STATE_WEIGHT), 96);
+    CHECK_INT(model_param_rows(&config, MODEL_LRU_NU_LOG), 0);
+    config.heads = 2;
+    CHECK(model_config_check(&config) != NULL);
 }
 
 int main(void)
@@ -237,6 +278,7 @@ int main(void)
     CASE(case_matmul);
     CASE(case_rows);
     CASE(case_gelu);
+    CASE(case_gate);
     CASE(case_attend);
     CASE(case_exp);
     CASE(case_turn);

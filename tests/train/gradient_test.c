@@ -10,7 +10,8 @@
 
 enum { P = 9, N_SEQUENCES = 3 };
 
-static const struct model_config config = {
+/* The case under way sets the kind. */
+static struct model_config config = {
     .N = 23, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 8};
 static const int starts[N_SEQUENCES + 1] = {0, 1, 6, 9};
 static int32_t items[P], types[P], gaps[P], targets[P];
@@ -54,7 +55,7 @@ static void ref_linear(int n, int m, const double *x, const double *W, const dou
     }
 }
 
-static void ref_recur(const double *params, int l, const double *u, double *h)
+static void ref_lru(const double *params, int l, const double *u, double *h)
 {
     int H = config.H;
     for (int j = 0; j < H; j++) {
@@ -68,21 +69,41 @@ static void ref_recur(const double *params, int l, const double *u, double *h)
     }
 }
 
-/* One step: h (L,2H) the state; out (D). */
+static double sigmoid(double v)
+{
+    return 1 / (1 + exp(-v));
+}
+
+static void ref_gru(const double *params, int l, const double *u, double *h)
+{
+    int H = config.H;
+    double s[64];
+    ref_linear(H, 3 * H, h, part(params, MODEL_GRU_STATE_WEIGHT, l),
+               part(params, MODEL_GRU_STATE_BIAS, l), s);
+    for (int j = 0; j < H; j++) {
+        double r = sigmoid(u[j] + s[j]), z = sigmoid(u[H + j] + s[H + j]);
+        double n = tanh(u[2 * H + j] + r * s[2 * H + j]);
+        h[j] = (1 - z) * n + z * h[j];
+    }
+}
+
+/* One step: h (L,W) the state; out (D). */
 static void ref_step(const double *params, int p, double *h, double *out)
 {
     double u[64], y[64], wide[64];
-    int D = config.D, H = config.H, F = config.F;
+    int D = config.D, F = config.F;
+    int U = model_param_cols(&config, MODEL_MIX_IN_WEIGHT);
+    int W = model_param_rows(&config, MODEL_MIX_OUT_WEIGHT);
     for (int d = 0; d < D; d++)
         out[d] = part(params, MODEL_ITEM_EMBEDDING, 0)[items[p] * D + d] +
                  part(params, MODEL_TYPE_EMBEDDING, 0)[types[p] * D + d] +
                  part(params, MODEL_GAP_EMBEDDING, 0)[gaps[p] * D + d];
     ref_norm(out, part(params, MODEL_INPUT_NORM_WEIGHT, 0), part(params, MODEL_INPUT_NORM_BIAS, 0));
     for (int l = 0; l < config.L; l++) {
-        ref_linear(D, 2 * H, out, part(params, MODEL_MIX_IN_WEIGHT, l),
+        ref_linear(D, U, out, part(params, MODEL_MIX_IN_WEIGHT, l),
                    part(params, MODEL_MIX_IN_BIAS, l), u);
-        ref_recur(params, l, u, h + l * 2 * H);
-        ref_linear(2 * H, D, h + l * 2 * H, part(params, MODEL_MIX_OUT_WEIGHT, l),
+        (config.encoder == ENCODER_LRU ? ref_lru : ref_gru)(params, l, u, h + l * W);
+        ref_linear(W, D, h + l * W, part(params, MODEL_MIX_OUT_WEIGHT, l),
                    part(params, MODEL_MIX_OUT_BIAS, l), y);
         for (int d = 0; d < D; d++)
             out[d] += y[d];
@@ -352,8 +373,13 @@ static void kernels_agree(void)
 
 int main(void)
 {
-    CASE(every_parameter);
-    CASE(dropout_direction);
+    static const enum model_encoder_kind kinds[] = {ENCODER_LRU, ENCODER_GRU};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        config.encoder = kinds[k];
+        printf("  %s\n", model_encoder_names[kinds[k]]);
+        CASE(every_parameter);
+        CASE(dropout_direction);
+    }
     CASE(ranks);
     CASE(kernels_agree);
     return 0;
