@@ -43,16 +43,21 @@ static size_t ring_floats(const struct model_config *c)
     return 2 * (size_t)c->H * (size_t)stride_of(c);
 }
 
+static int turn_floats(const struct model_config *c)
+{
+    return c->rotary ? 2 * c->H / c->heads : 0;
+}
+
 static int state_floats(const struct model_config *config)
 {
     return (int)(rings_at(config) + (size_t)config->L * ring_floats(config));
 }
 
-/* Of each row: its position; then room for the weights of a head, or for the halves of queries and keys. */
+/* Of each row: its position; its turn (2,d); then room for the weights of a head, or for the halves of queries and keys. */
 static int row_floats(const struct model_config *config)
 {
     int stride = stride_of(config), turned = 2 * config->H;
-    return HEAD_FLOATS + (stride > turned ? stride : turned);
+    return HEAD_FLOATS + turn_floats(config) + (stride > turned ? stride : turned);
 }
 
 static float *row_own(const struct model_config *config, struct model_scratch *scratch, int r)
@@ -82,12 +87,12 @@ static void turn_make(int d, uint32_t position, float *turn)
 static bool derive(struct model *model, struct err *err)
 {
     const struct model_config *c = &model->config;
-    size_t d = (size_t)(c->H / c->heads);
+    size_t floats = (size_t)turn_floats(c);
     (void)err;
     if (!c->rotary) return true;
-    model->derived = mem_aligned(64, (size_t)c->window * 2 * d * sizeof(float));
+    model->derived = mem_aligned(64, (size_t)c->window * floats * sizeof(float));
     for (int p = 0; p < c->window; p++)
-        turn_make((int)d, (uint32_t)p, model->derived + (size_t)p * 2 * d);
+        turn_make(c->H / c->heads, (uint32_t)p, model->derived + (size_t)p * floats);
     return true;
 }
 
@@ -148,30 +153,32 @@ static int admit(const struct model *model, struct model_scratch *scratch, int n
     return n;
 }
 
+/* Learnt positions; and the turns of rotary ones, once for all blocks. */
 static void embed(const struct model *model, struct model_scratch *scratch, int n)
 {
+    const struct model_config *c = &model->config;
     const float *positions = model__tensor(model, MODEL_POSITION_EMBEDDING, 0);
-    size_t D = (size_t)model->config.D;
-    for (int r = 0; r < n && positions != NULL; r++) {
-        const float *row = positions + (size_t)get_u32(row_own(&model->config, scratch, r)) * D;
-        for (size_t j = 0; j < D; j++)
-            scratch->z[(size_t)r * D + j] += row[j];
+    size_t D = (size_t)c->D, floats = (size_t)turn_floats(c);
+    for (int r = 0; r < n; r++) {
+        float *own = row_own(c, scratch, r), *z = scratch->z + (size_t)r * D;
+        uint32_t position = get_u32(own);
+        for (size_t j = 0; positions != NULL && j < D; j++)
+            z[j] += positions[(size_t)position * D + j];
+        if (floats > 0 && position < (uint32_t)c->window)
+            memcpy(own + HEAD_FLOATS, model->derived + (size_t)position * floats,
+                   floats * sizeof *own);
+        else if (floats > 0)
+            turn_make(c->H / c->heads, position, own + HEAD_FLOATS);
     }
 }
 
 /* ---- one row ---- */
 
-/* Turns the queries and keys of a row, u (2H), by its position. other (2H) is overwritten. */
-static void turn_row(const struct model *model, uint32_t position, float *other, float *u)
+/* Turns the queries and keys of a row, u (2H). turn (2,d); other (2H) is overwritten. */
+static void turn_row(const struct model *model, const float *turn, float *other, float *u)
 {
     const struct model_config *c = &model->config;
     size_t d = (size_t)(c->H / c->heads), half = d / 2;
-    float made[2 * 1024];
-    const float *turn = made;
-    if (position < (uint32_t)c->window)
-        turn = model->derived + (size_t)position * 2 * d;
-    else
-        turn_make((int)d, position, made);
     for (size_t i = 0; i < 2 * (size_t)c->H; i += d) {
         memcpy(other + i, u + i + half, half * sizeof *other);
         memcpy(other + i + half, u + i, half * sizeof *other);
@@ -211,10 +218,9 @@ static void mix(const struct model *model, struct model_scratch *scratch, int bl
     size_t H = (size_t)c->H, at = rings_at(c) + (size_t)block * ring_floats(c);
     for (int r = 0; r < n; r++) {
         float *u = scratch->u + (size_t)r * 3 * H, *own = row_own(c, scratch, r);
-        uint32_t position = get_u32(own);
-        if (c->rotary) turn_row(model, position, own + HEAD_FLOATS, u);
-        attend_row(model, position, own + HEAD_FLOATS, u, rows[r].state + at,
-                   scratch->h + (size_t)r * H);
+        float *room = own + HEAD_FLOATS + turn_floats(c);
+        if (c->rotary) turn_row(model, own + HEAD_FLOATS, room, u);
+        attend_row(model, get_u32(own), room, u, rows[r].state + at, scratch->h + (size_t)r * H);
     }
 }
 

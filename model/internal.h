@@ -61,7 +61,8 @@ struct model__kernels {
      *   out[j]    = weight[s] values[s,j] in 4 chains, s into chain s % 4 by fma, ((0 + 2) + (1 + 3)) * (1 / sum) */
     void (*attend)(const struct model__head *head, float scale, const float *query, float *weight,
                    float *out);
-    /* out[r,i] = fma(x[r,i], turn[i], other[r,i] * turn[n + i]): rows of n, turned. turn (2,n); x, other, out (rows,n). */
+    /* out[r,i] = fma(x[r,i], turn[i], other[r,i] * turn[n + i]): rows of n, turned. turn (2,n); x, other,
+     * out (rows,n); out may be x. */
     void (*turn)(int rows, int n, const float *turn, const float *x, const float *other,
                  float *out);
     /* The dot product in 16 chains. a, b (D). */
