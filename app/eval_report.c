@@ -31,6 +31,60 @@ static const double *column_of(const struct eval_metrics *metrics, const struct 
     return (const double *)(const void *)((const char *)metrics + column->offset);
 }
 
+/* "[0.1234 0.1301]" for each of the first three metrics. */
+static void print_bounds(const struct eval_interval *interval, int i)
+{
+    const struct eval_accuracy *low = &interval->low, *high = &interval->high;
+    (void)fprintf(stderr, "  [%7.4f %7.4f]  [%7.4f %7.4f]  [%7.4f %7.4f]\n", low->hr[i],
+                  high->hr[i], low->ndcg[i], high->ndcg[i], low->mrr[i], high->mrr[i]);
+}
+
+static void print_intervals(const struct eval_options *o, const struct eval_result *r)
+{
+    (void)fprintf(stderr,
+                  "\n95 %% of %d resamples of users (seed %llu)\n%-18s %5s %19s %18s %18s\n",
+                  o->resamples, (unsigned long long)o->seed, "", "k", "HR", "NDCG", "MRR");
+    for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        for (int i = 0; r->asked[arm] && i < o->n_k; i++) {
+            (void)fprintf(stderr, "%-18s %5d", i ? "" : eval_arm_names[arm], o->k[i]);
+            print_bounds(&r->interval[arm], i);
+        }
+    }
+    if (o->against < 0) return;
+    (void)fprintf(stderr, "\ndifference from %s\n", eval_arm_names[o->against]);
+    for (int arm = 0; arm < EVAL_ARMS; arm++) {
+        for (int i = 0; r->asked[arm] && arm != o->against && i < o->n_k; i++) {
+            (void)fprintf(stderr, "%-18s %5d", i ? "" : eval_arm_names[arm], o->k[i]);
+            print_bounds(&r->difference[arm], i);
+        }
+    }
+}
+
+/* HR and MRR at the largest k, a column for each arm. */
+static void print_groups(const struct eval_options *o, const struct eval_result *r, int by)
+{
+    int last = o->n_k - 1;
+    (void)fprintf(stderr, "\nby %-11s %8s", eval_by_names[by], "targets");
+    for (int arm = 0; arm < EVAL_ARMS; arm++)
+        if (r->asked[arm]) (void)fprintf(stderr, "  %17s", eval_arm_names[arm]);
+    (void)fprintf(stderr, "\n%-14s %8s", "", "");
+    for (int arm = 0; arm < EVAL_ARMS; arm++)
+        if (r->asked[arm])
+            (void)fprintf(stderr, "  %5s@%-2d %5s@%-2d", "HR", o->k[last], "MRR", o->k[last]);
+    (void)fputc('\n', stderr);
+    for (int g = 0; g < EVAL_GROUPS_MAX; g++) {
+        const struct eval_group *group = &r->by[by][g];
+        if (group->targets == 0) continue;
+        (void)fprintf(stderr, "%-14s %8llu", eval_group_name((enum eval_by)by, g),
+                      (unsigned long long)group->targets);
+        for (int arm = 0; arm < EVAL_ARMS; arm++)
+            if (r->asked[arm])
+                (void)fprintf(stderr, "  %8.4f %8.4f", group->arms[arm].hr[last],
+                              group->arms[arm].mrr[last]);
+        (void)fputc('\n', stderr);
+    }
+}
+
 void eval_report_table(const struct eval_report *report)
 {
     const struct eval_options *o = report->options;
@@ -55,18 +109,68 @@ void eval_report_table(const struct eval_report *report)
             (void)fputc('\n', stderr);
         }
     }
+    if (o->resamples > 0) print_intervals(o, r);
+    for (int by = 0; by < EVAL_BYS; by++)
+        if (report->by >> by & 1u) print_groups(o, r, by);
 }
 
-static void push_arm(struct buf *out, const struct eval_options *o, const char *name,
-                     const struct eval_metrics *metrics)
+/* ---- JSON ---- */
+
+static void push_accuracy(struct buf *out, const struct eval_options *o, const char *name,
+                          const struct eval_accuracy *a)
 {
     buf_push_format(out, ",\"%s\":{", name);
+    for (int i = 0; i < o->n_k; i++)
+        buf_push_format(out, "%s\"hr@%d\":%.6f,\"ndcg@%d\":%.6f,\"mrr@%d\":%.6f", i ? "," : "",
+                        o->k[i], a->hr[i], o->k[i], a->ndcg[i], o->k[i], a->mrr[i]);
+    buf_push_text(out, "}");
+}
+
+static void push_interval(struct buf *out, const struct eval_options *o, const char *name,
+                          const struct eval_interval *interval)
+{
+    const struct eval_accuracy *l = &interval->low, *h = &interval->high;
+    buf_push_format(out, ",\"%s\":{", name);
+    for (int i = 0; i < o->n_k; i++)
+        buf_push_format(out,
+                        "%s\"hr@%d\":[%.6f,%.6f],\"ndcg@%d\":[%.6f,%.6f],\"mrr@%d\":[%.6f,%.6f]",
+                        i ? "," : "", o->k[i], l->hr[i], h->hr[i], o->k[i], l->ndcg[i], h->ndcg[i],
+                        o->k[i], l->mrr[i], h->mrr[i]);
+    buf_push_text(out, "}");
+}
+
+static void push_groups(struct buf *out, const struct eval_options *o, const struct eval_result *r,
+                        int by)
+{
+    const char *comma = "";
+    buf_push_format(out, ",\"by_%s\":{", eval_by_names[by]);
+    for (int g = 0; g < EVAL_GROUPS_MAX; g++) {
+        const struct eval_group *group = &r->by[by][g];
+        if (group->targets == 0) continue;
+        buf_push_format(out, "%s\"%s\":{\"targets\":%llu", comma,
+                        eval_group_name((enum eval_by)by, g), (unsigned long long)group->targets);
+        for (int arm = 0; arm < EVAL_ARMS; arm++)
+            if (r->asked[arm]) push_accuracy(out, o, eval_arm_names[arm], &group->arms[arm]);
+        buf_push_text(out, "}");
+        comma = ",";
+    }
+    buf_push_text(out, "}");
+}
+
+static void push_arm(struct buf *out, const struct eval_options *o, const struct eval_result *r,
+                     int arm)
+{
+    const struct eval_metrics *metrics = &r->arms[arm];
+    buf_push_format(out, ",\"%s\":{", eval_arm_names[arm]);
     for (int c = 0; c < COLUMNS; c++) {
         for (int i = 0; i < o->n_k; i++)
             buf_push_format(out, "\"%s@%d\":%.6f,", columns[c].key, o->k[i],
                             column_of(metrics, &columns[c])[i]);
     }
     out->len--; /* the last comma */
+    if (o->resamples > 0) push_interval(out, o, "interval", &r->interval[arm]);
+    if (o->resamples > 0 && o->against >= 0 && arm != o->against)
+        push_interval(out, o, "difference", &r->difference[arm]);
     buf_push_text(out, "}");
 }
 
@@ -89,9 +193,16 @@ void eval_report_json(const struct eval_report *report)
     buf_push_format(&out, "\"targets\":%llu,\"unseen\":%llu,\"cold\":%llu,\"first\":%llu",
                     (unsigned long long)r->targets, (unsigned long long)r->unseen,
                     (unsigned long long)r->cold, (unsigned long long)r->first);
+    if (o->resamples > 0)
+        buf_push_format(&out, ",\"resamples\":%d,\"seed\":%llu", o->resamples,
+                        (unsigned long long)o->seed);
+    if (o->resamples > 0 && o->against >= 0)
+        buf_push_format(&out, ",\"against\":\"%s\"", eval_arm_names[o->against]);
     for (int arm = 0; arm < EVAL_ARMS; arm++) {
-        if (r->asked[arm]) push_arm(&out, o, eval_arm_names[arm], &r->arms[arm]);
+        if (r->asked[arm]) push_arm(&out, o, r, arm);
     }
+    for (int by = 0; by < EVAL_BYS; by++)
+        if (report->by >> by & 1u) push_groups(&out, o, r, by);
     printf("%.*s}\n", (int)out.len, (const char *)out.data);
     buf_fini(&out);
 }

@@ -9,6 +9,7 @@ struct eval_report {
     const struct eval_options *options;
     const struct eval_result *result;
     const struct model *model; /* NULL: none */
+    uint32_t by;               /* bit b: groups of enum eval_by b are shown */
 };
 
 /* A table for people, on stderr. */

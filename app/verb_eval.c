@@ -13,7 +13,8 @@
 
 enum { PROMILLE = 1000 };
 
-static const char group_log[] = "Log", group_protocol[] = "Protocol", group_arms[] = "Arms";
+static const char group_log[] = "Log", group_protocol[] = "Protocol", group_arms[] = "Arms",
+                  group_report[] = "Report";
 
 /* What a protocol predicts and masks; --mask and --min-events, given, win. */
 struct preset {
@@ -80,20 +81,41 @@ static bool read_split(const struct options *flags, struct eval_options *o, stru
     return true;
 }
 
-/* Names of arms as a bit set; 0 when none is named. */
-static bool read_arms(const struct options *flags, uint32_t *arms, struct err *err)
+/* The place of a name among n; -1: it is none of them. */
+static int name_find(const char *const *names, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    return -1;
+}
+
+/* The flag's names, of which known (n) has all, as a bit set; 0 when none is named. */
+static bool read_set(const struct options *flags, const char *flag, const char *const *known, int n,
+                     uint32_t *set, struct err *err)
 {
     const char *const *names;
-    int n = options_list(flags, "arms", &names);
-    *arms = 0;
-    for (int i = 0; i < n; i++) {
-        int arm = 0;
-        while (arm < EVAL_ARMS && strcmp(names[i], eval_arm_names[arm]) != 0)
-            arm++;
-        if (arm == EVAL_ARMS)
-            return err_fatal(err, ERR_EXIT_USAGE, "--arms: \"%s\" is no arm; see --help", names[i]);
-        *arms |= 1u << arm;
+    int count = options_list(flags, flag, &names);
+    *set = 0;
+    for (int i = 0; i < count; i++) {
+        int at = name_find(known, n, names[i]);
+        if (at < 0)
+            return err_fatal(err, ERR_EXIT_USAGE, "--%s: there is no \"%s\"; see --help", flag,
+                             names[i]);
+        *set |= 1u << at;
     }
+    return true;
+}
+
+static bool read_resamples(const struct options *flags, struct eval_options *o, struct err *err)
+{
+    const char *against = options_text(flags, "against");
+    o->resamples = (int)options_int(flags, "resamples");
+    o->seed = (uint64_t)options_int(flags, "seed");
+    o->against = *against ? name_find(eval_arm_names, EVAL_ARMS, against) : -1;
+    if (*against && o->against < 0)
+        return err_fatal(err, ERR_EXIT_USAGE, "--against: there is no \"%s\"; see --help", against);
+    if (*against && o->resamples == 0)
+        return err_fatal(err, ERR_EXIT_USAGE, "--against needs --resamples");
     return true;
 }
 
@@ -121,7 +143,8 @@ static bool read_options(const struct options *flags, struct eval_options *o, st
         options_is_set(flags, "learn") ? options_bool(flags, "learn") : preset->live;
     o->window = (int)options_int(flags, "window");
     o->half_life_ms = (int64_t)(options_number(flags, "half-life-days") * 86400000.0);
-    return read_k(flags, o, err) && read_arms(flags, &o->arms, err) &&
+    return read_k(flags, o, err) && read_resamples(flags, o, err) &&
+           read_set(flags, "arms", eval_arm_names, EVAL_ARMS, &o->arms, err) &&
            train_input_types(flags, "targets", &o->targets, err);
 }
 
@@ -132,7 +155,7 @@ static void show(void *context, double share)
 
 static bool evaluate(const struct options *flags, const struct model *model,
                      const struct train_data *data, const struct train_data *history,
-                     struct eval_options *options, struct err *err)
+                     struct eval_options *options, uint32_t by, struct err *err)
 {
     bool quiet = options_bool(flags, "quiet");
     struct progress_options bar = {
@@ -146,7 +169,8 @@ static bool evaluate(const struct options *flags, const struct model *model,
     struct eval_report report = {.preset = protocol_names[options_enum(flags, "protocol")],
                                  .options = options,
                                  .result = &result,
-                                 .model = model};
+                                 .model = model,
+                                 .by = by};
     if (ok && !quiet) eval_report_table(&report);
     if (ok) eval_report_json(&report);
     return ok;
@@ -158,14 +182,16 @@ static bool run(struct app *app, struct err *err)
     struct model_neighbours_options neighbours;
     struct eval_options options = {.neighbours = &neighbours};
     struct model *model = NULL;
+    uint32_t by;
     struct train_data *log = NULL, *test = NULL;
     const char *folder = options_text(flags, "model");
     bool ok = read_options(flags, &options, err) && arm_flags_neighbours(flags, &neighbours, err) &&
               read_blend(flags, &options, err) &&
+              read_set(flags, "by", eval_by_names, EVAL_BYS, &by, err) &&
               (*folder == '\0' || model_load(&model, folder, err)) &&
               train_input_read(flags, "input", &log, err);
     if (ok && options.split.protocol == TRAIN_ALL) ok = train_input_read(flags, "test", &test, err);
-    if (ok) ok = evaluate(flags, model, test ? test : log, log, &options, err);
+    if (ok) ok = evaluate(flags, model, test ? test : log, log, &options, by, err);
     train_data_free(log);
     train_data_free(test);
     model_free(model);
@@ -201,6 +227,14 @@ static const struct option_spec flags[] = {
     {"learn", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Neighbours learn each event once it was predicted, as the pipeline does; false: their index holds the training part alone. "
      "Default: true for next-item; false for the others, as published.", group_arms},
+    {"by", OPTION_LIST, "", 0, 0, "", NULL,
+     "Metrics of parts of the targets as well: length (events of the user before), popularity (head, mid, tail, unseen: of the "
+     "items that hold the first half, the next 30 % and the rest of the training part's events), type (of the event).", group_report},
+    {"resamples", OPTION_INT, "1000", 0, 100000, "", NULL,
+     "Resamples of users for the 95 % intervals of HR, NDCG and MRR; 0: none.", group_report},
+    {"against", OPTION_TEXT, "", 0, 0, "", NULL,
+     "An arm: intervals of the other arms' differences from it, over the same resamples.", group_report},
+    {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "Of the resamples.", group_report},
     {"half-life-days", OPTION_NUMBER, "7", 0.001, 100000, "days", NULL, "Of popularity_recent.", group_arms},
     /* clang-format on */
 };

@@ -74,8 +74,9 @@ struct walk {
     struct train__eval eval;
     void *arm[EVAL_ARMS]; /* NULL: not running */
     struct train__tally tally[EVAL_ARMS];
-    int32_t target[TRAIN__QUERIES];
-    int n;          /* queries of the batch */
+    struct train__asked *asked; /* (n_asked) */
+    size_t n_asked, asked_cap;
+    int n;          /* queries of the batch: the last of those asked */
     size_t *window; /* (n_users) where the window begins */
     size_t *first;  /* (n_users) the first event that is predicted */
 };
@@ -150,17 +151,20 @@ static void walk_fini(struct walk *w)
     mem_free(w->eval.mark);
     mem_free(w->window);
     mem_free(w->first);
+    mem_free(w->asked);
 }
 
 static void end_batch(struct walk *w)
 {
     int K = w->eval.K;
+    if (w->n == 0) return;
+    const struct train__asked *asked = w->asked + (w->n_asked - (size_t)w->n);
     for (int a = 0; a < EVAL_ARMS; a++) {
         if (!w->arm[a]) continue;
         if (arms[a]->end_batch) arms[a]->end_batch(w->arm[a]);
         for (int q = 0; q < w->n; q++)
             train__tally_add(&w->tally[a], w->eval.list[a] + (size_t)q * (size_t)K, K,
-                             w->target[q]);
+                             asked[q].item);
     }
     w->n = 0;
 }
@@ -181,6 +185,22 @@ static size_t mask_of(const struct walk *w, const struct train__query *query)
     return query->event;
 }
 
+static void push_asked(struct walk *w, const struct train__query *query)
+{
+    const struct train_data *data = w->eval.data;
+    const struct train_event *event = &data->events[query->event];
+    if (w->n_asked == w->asked_cap) {
+        w->asked_cap = w->asked_cap ? w->asked_cap * 2 : 1024;
+        w->asked = mem_realloc(w->asked, w->asked_cap * sizeof *w->asked);
+    }
+    w->asked[w->n_asked++] = (struct train__asked){
+        .user = query->user,
+        .item = event->item,
+        .before = (uint32_t)(query->event - data->user_start[query->user]),
+        .type = event->type,
+    };
+}
+
 static void ask(struct walk *w, struct train__query *query)
 {
     struct train__eval *eval = &w->eval;
@@ -196,8 +216,8 @@ static void ask(struct walk *w, struct train__query *query)
     }
     eval->result->targets++;
     eval->result->unseen += !is_known;
-    w->target[w->n++] = target;
-    if (w->n == TRAIN__QUERIES) end_batch(w);
+    push_asked(w, query);
+    if (++w->n == TRAIN__QUERIES) end_batch(w);
 }
 
 static bool is_target(const struct eval_options *options, const struct train_event *event)
@@ -245,6 +265,10 @@ bool eval_run(const struct model *model, const struct train_data *data,
 {
     assert(options->n_k >= 1 && options->n_k <= EVAL_K_MAX && options->window >= 2);
     assert(options->k[options->n_k - 1] <= MODEL_MAX_K);
+    if (options->resamples > 0 && options->against >= 0 &&
+        !is_asked(options, model, options->against))
+        return err_fatal(err, ERR_EXIT_USAGE, "differences from %s: that arm does not run here",
+                         eval_arm_names[options->against]);
     *result = (struct eval_result){.first = first_events(data, options->split)};
     struct walk *w = mem_zalloc(sizeof *w);
     walk_init(w, model, data, history, options, result);
@@ -253,6 +277,9 @@ bool eval_run(const struct model *model, const struct train_data *data,
     for (int a = 0; a < EVAL_ARMS; a++) {
         if (result->asked[a]) train__tally_finish(&w->tally[a], &w->eval.items, &result->arms[a]);
     }
+    train__group(&w->eval, w->asked, w->tally);
+    if (options->resamples > 0)
+        train__bootstrap(options, w->asked, data->n_users, w->tally, result);
     walk_fini(w);
     mem_free(w);
     if (result->targets == 0)

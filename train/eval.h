@@ -46,10 +46,26 @@ struct train__tally {
 void train__tally_init(struct train__tally *tally, const struct eval_options *options, int n_items);
 /* One target and its list (n, best first; -1 ends it early). */
 void train__tally_add(struct train__tally *tally, const int32_t *list, int n, int32_t target);
+/* The means of targets. hist (K+1): how many have this rank, 0 for those in no list; n: how many in all. */
+void train__accuracy(const struct eval_options *options, const double *hist, double n,
+                     struct eval_accuracy *mean);
 /* Writes the means. */
 void train__tally_finish(struct train__tally *tally, const struct train__items *items,
                          struct eval_metrics *metrics);
 void train__tally_free(struct train__tally *tally);
+
+/* A target, whatever the arms made of it. */
+struct train__asked {
+    int32_t user, item;
+    uint32_t before; /* events of the user before it */
+    uint8_t type;
+};
+
+/* ---- bootstrap.c ---- */
+
+/* Writes interval and difference of the arms that are asked. asked (result->targets), tallies (EVAL_ARMS). */
+void train__bootstrap(const struct eval_options *options, const struct train__asked *asked,
+                      int n_users, const struct train__tally *tallies, struct eval_result *result);
 
 /* ---- eval.c: which events are predicted, from what ---- */
 
@@ -85,6 +101,12 @@ struct train__moment {
     int user;
 };
 struct train__moment *train__eval_moments(const struct train_data *data);
+
+/* ---- eval_groups.c ---- */
+
+/* Writes by of the result. */
+void train__group(const struct train__eval *eval, const struct train__asked *asked,
+                  const struct train__tally *tallies);
 
 /* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c, eval_blend.c ---- */
 

@@ -37,25 +37,38 @@ void train__tally_add(struct train__tally *tally, const int32_t *list, int n, in
 
 /* ---- means over targets ---- */
 
+void train__accuracy(const struct eval_options *options, const double *hist, double n,
+                     struct eval_accuracy *mean)
+{
+    double hr = 0, ndcg = 0, mrr = 0, all = n > 0 ? n : 1;
+    for (int i = 0, rank = 1; i < options->n_k; i++) {
+        for (; rank <= options->k[i]; rank++) {
+            hr += hist[rank];
+            ndcg += hist[rank] / log2(rank + 1.0);
+            mrr += hist[rank] / rank;
+        }
+        mean->hr[i] = hr / all;
+        mean->ndcg[i] = ndcg / all;
+        mean->mrr[i] = mrr / all;
+    }
+}
+
 static void finish_ranks(const struct train__tally *tally, struct eval_metrics *metrics)
 {
     const struct eval_options *options = tally->options;
-    double n = tally->n > 0 ? (double)tally->n : 1;
+    struct eval_accuracy mean;
+    double *hist = mem_zalloc(((size_t)options->k[options->n_k - 1] + 1) * sizeof *hist);
+    for (size_t q = 0; q < tally->n; q++)
+        hist[tally->rank[q]] += 1;
+    train__accuracy(options, hist, (double)tally->n, &mean);
     for (int i = 0; i < options->n_k; i++) {
-        double hr = 0, ndcg = 0, mrr = 0;
-        for (size_t q = 0; q < tally->n; q++) {
-            int rank = tally->rank[q];
-            if (rank == 0 || rank > options->k[i]) continue;
-            hr += 1;
-            ndcg += 1 / log2(rank + 1.0);
-            mrr += 1.0 / rank;
-        }
-        metrics->hr[i] = hr / n;
-        metrics->ndcg[i] = ndcg / n;
-        metrics->mrr[i] = mrr / n;
+        metrics->hr[i] = mean.hr[i];
+        metrics->ndcg[i] = mean.ndcg[i];
+        metrics->mrr[i] = mean.mrr[i];
         metrics->precision[i] = metrics->hr[i] / options->k[i];
         metrics->f1[i] = 2 * metrics->hr[i] / (options->k[i] + 1);
     }
+    mem_free(hist);
 }
 
 /* ---- means over the places of all lists ---- */

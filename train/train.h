@@ -17,7 +17,8 @@
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c, eval_blend.c (arms), tally.c
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c,
+ * eval_blend.c (arms), tally.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
@@ -234,7 +235,7 @@ MUST_USE bool train_model(const struct train_data *data, const struct train_opti
 
 /* ---- evaluation ---- */
 
-enum { EVAL_K_MAX = 8 };
+enum { EVAL_K_MAX = 8, EVAL_GROUPS_MAX = 16 };
 
 enum eval_arm {
     EVAL_ENCODER, /* only with a model */
@@ -263,6 +264,9 @@ struct eval_options {
         neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
     float blend[EVAL_ARMS]; /* weights of the arms in the blend; all 0: no such arm */
     uint32_t arms;          /* bit a: arm a is asked; 0: all that the protocol has use for */
+    int resamples;          /* of users, for the intervals; 0: none */
+    uint64_t seed;          /* of the resamples */
+    int against;            /* arm that the others' differences are measured from; -1: none */
     /* Called now and then with the share done; may be NULL. */
     void (*progress)(void *context, double share);
     void *context;
@@ -287,6 +291,29 @@ struct eval_metrics {
     double popularity[EVAL_K_MAX]; /* mean over the places of count(i), events */
 };
 
+/* The first three alone. */
+struct eval_accuracy {
+    double hr[EVAL_K_MAX], ndcg[EVAL_K_MAX], mrr[EVAL_K_MAX];
+};
+
+/* 95 % of the means over resampled users (bootstrap.c). */
+struct eval_interval {
+    struct eval_accuracy low, high;
+};
+
+/* What targets can have in common: events of their user before them; the item's popularity in the training part (head: items
+ * that together hold the first half of its events, most popular first; mid: the next 30 %; tail: the rest; unseen); the
+ * event's type. */
+enum eval_by { EVAL_BY_LENGTH, EVAL_BY_POPULARITY, EVAL_BY_TYPE, EVAL_BYS };
+extern const char *const eval_by_names[EVAL_BYS];
+/* Static text; NULL: there is no such group. */
+const char *eval_group_name(enum eval_by by, int group);
+
+struct eval_group {
+    uint64_t targets;
+    struct eval_accuracy arms[EVAL_ARMS];
+};
+
 struct eval_result {
     uint64_t targets; /* predicted events: of users with at least one event before */
     uint64_t
@@ -295,7 +322,11 @@ struct eval_result {
     uint64_t first; /* not predicted: first events of their user */
     int items;      /* N */
     bool asked[EVAL_ARMS];
-    struct eval_metrics arms[EVAL_ARMS]; /* zeros where not asked */
+    struct eval_metrics arms[EVAL_ARMS]; /* zeros where not asked, as all below */
+    struct eval_interval interval[EVAL_ARMS];
+    struct eval_interval
+        difference[EVAL_ARMS]; /* of the arm's metric less that of `against`, paired */
+    struct eval_group by[EVAL_BYS][EVAL_GROUPS_MAX];
 };
 
 /* Evaluates through model_step, model_prefill and model_topk, as the pipeline does. model: NULL for the baselines alone.

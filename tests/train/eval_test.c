@@ -453,6 +453,47 @@ static void by_hand(void)
     train_data_free(data);
 }
 
+/* The three targets of by_hand in parts. Of the seven events of the training part items 2 and 1 hold five, so they are head; 3 is
+ * mid, as five of seven are less than four fifths; 4 is tail. */
+static void parts(void)
+{
+    struct train_data *data =
+        support_data("a 1\na 2\na 3\na 2\nb 1\nb 2\nb 3\nc 2\nc 4\nc 1\n", LOGFILE_PAIRS, NULL);
+    struct eval_options options = {.split = {TRAIN_LEAVE_ONE_OUT, 1},
+                                   .k = {1, 2},
+                                   .n_k = 2,
+                                   .window = 9,
+                                   .half_life_ms = 1000,
+                                   .resamples = 2000,
+                                   .against = EVAL_POPULAR};
+    struct eval_result got;
+    struct err err = ERR_INIT;
+    CHECK_OK(eval_run(NULL, data, data, &options, &got, &err), err);
+    const struct eval_group *head = &got.by[EVAL_BY_POPULARITY][0], *mid = head + 1;
+    CHECK_STR(eval_group_name(EVAL_BY_POPULARITY, 0), "head");
+    CHECK_INT(head->targets, 2);
+    CHECK_INT(mid->targets, 1);
+    CHECK_INT((head + 2)->targets, 0);
+    CHECK_NEAR(head->arms[EVAL_POPULAR].hr[1], 1, 1e-12);
+    CHECK_NEAR(head->arms[EVAL_POPULAR].mrr[1], 0.75, 1e-12);
+    CHECK_NEAR(mid->arms[EVAL_POPULAR].hr[1], 0, 0);
+    CHECK_NEAR(mid->arms[EVAL_MARKOV].ndcg[0], 1, 1e-12);
+    CHECK_STR(eval_group_name(EVAL_BY_LENGTH, 1), "2-4");
+    CHECK_INT(got.by[EVAL_BY_LENGTH][1].targets, 3);
+    CHECK_NEAR(got.by[EVAL_BY_LENGTH][1].arms[EVAL_MARKOV].hr[0], 2.0 / 3, 1e-12);
+    CHECK_STR(eval_group_name(EVAL_BY_TYPE, EVENT_CLICK), "click");
+    CHECK_INT(got.by[EVAL_BY_TYPE][EVENT_CLICK].targets, 3);
+    CHECK(eval_group_name(EVAL_BY_TYPE, EVENT_TYPE_COUNT) == NULL);
+    /* Three users: some resample has only hits, some only misses. */
+    CHECK_NEAR(got.interval[EVAL_MARKOV].low.hr[0], 0, 1e-12);
+    CHECK_NEAR(got.interval[EVAL_MARKOV].high.hr[0], 1, 1e-12);
+    CHECK_NEAR(got.difference[EVAL_MARKOV].low.hr[0], 0, 1e-12);
+    options.against = EVAL_ENCODER;
+    CHECK_FAIL(eval_run(NULL, data, data, &options, &got, &err), err, ERR_FATAL);
+    CHECK_CONTAINS(err.text, "encoder");
+    train_data_free(data);
+}
+
 static void test_file_and_types(void)
 {
     struct train_data *past =
@@ -480,6 +521,7 @@ static void test_file_and_types(void)
 int main(void)
 {
     CASE(by_hand);
+    CASE(parts);
     CASE(every_mask_and_protocol);
     CASE(test_file_and_types);
     return 0;
