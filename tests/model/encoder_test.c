@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "model/internal.h"
+#include "tests/model/recurrent_reference.h"
 
 static uint64_t seed;
 
@@ -125,25 +126,15 @@ static void ref_prefill(const struct model *m, int T, const struct model_input *
 
 /* ---- models and windows ---- */
 
-/* A model of random, lively weights: the start values of training are too small to show an error. */
-static struct model *lively(struct model_config config, uint64_t from)
+/* A model of these parameters, which are freed; item i is "i". */
+static struct model *model_of(const struct model_config *config, float *params)
 {
-    struct rng rng;
-    rng_init(&rng, from);
-    size_t floats = model_params_floats(&config);
-    float *params = mem_aligned(64, floats * sizeof *params);
-    model_params_init(&config, from, params);
-    struct model_param table[MODEL_MAX_PARAMS];
-    int n = model_params(&config, table);
-    for (int p = 0; p < n; p++)
-        for (size_t i = 0; i < table[p].count && strstr(table[p].name, "_log") == NULL; i++)
-            params[table[p].offset + i] += 0.15f * (float)rng_normal(&rng);
-    struct str *ids = mem_alloc((size_t)config.N * sizeof *ids);
-    char(*text)[16] = mem_alloc((size_t)config.N * 16);
-    for (int i = 0; i < config.N; i++)
-        ids[i] = (struct str){text[i], (size_t)snprintf(text[i], 16, "item-%d", i)};
+    struct str *ids = mem_alloc((size_t)config->N * sizeof *ids);
+    char(*text)[16] = mem_alloc((size_t)config->N * 16);
+    for (int i = 0; i < config->N; i++)
+        ids[i] = (struct str){text[i], (size_t)snprintf(text[i], 16, "%d", i)};
     struct model_parts parts = {
-        .config = config, .params = params, .item_ids = ids, .tenant = "t", .version = "v"};
+        .config = *config, .params = params, .item_ids = ids, .tenant = "t", .version = "v"};
     struct model *model;
     struct err err = ERR_INIT;
     CHECK_OK(model_from_params(&model, &parts, &err), err);
@@ -151,6 +142,21 @@ static struct model *lively(struct model_config config, uint64_t from)
     mem_free(text);
     mem_free(params);
     return model;
+}
+
+/* A model of random, lively weights: the start values of training are too small to show an error. */
+static struct model *lively(struct model_config config, uint64_t from)
+{
+    struct rng rng;
+    rng_init(&rng, from);
+    float *params = mem_aligned(64, model_params_floats(&config) * sizeof *params);
+    model_params_init(&config, from, params);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(&config, table);
+    for (int p = 0; p < n; p++)
+        for (size_t i = 0; i < table[p].count && strstr(table[p].name, "_log") == NULL; i++)
+            params[table[p].offset + i] += 0.15f * (float)rng_normal(&rng);
+    return model_of(&config, params);
 }
 
 enum { SHAPES = 4 };
@@ -176,6 +182,48 @@ static void random_window(const struct model *m, struct rng *rng, int T, struct 
         input[t] = (struct model_input){.item = (int32_t)rng_below(rng, (uint64_t)m->config.N),
                                         .type = (int32_t)rng_below(rng, 11),
                                         .gap_ms = (int64_t)(rng_below(rng, 1u << (t % 31)))};
+}
+
+/* recurrent_reference.py in this folder: its shape and parameters, which are written there too. */
+static struct model *outside_model(enum model_encoder_kind kind)
+{
+    struct model_config config = {
+        .N = 11, .D = 32, .H = 64, .L = 2, .F = 48, .n_types = 4, .n_gaps = 6, .encoder = kind};
+    float *params = mem_zalloc(model_params_floats(&config) * sizeof *params);
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(&config, table);
+    for (int p = 0; p < n; p++) {
+        double sum = 0, one = strstr(table[p].name, "norm.weight") != NULL;
+        for (const char *name = table[p].name; *name; name++)
+            sum += (unsigned char)*name;
+        for (size_t i = 0; i < table[p].count; i++)
+            params[table[p].offset + i] = (float)(one + 0.3 * sin(0.7 * sum + 1.3 * (double)i));
+    }
+    return model_of(&config, params);
+}
+
+/* The vectors that recurrent_reference.py computes from the formulas alone, in another language and another way (the lru as a
+ * sum instead of a recurrence). */
+static void case_against_outside_values(void)
+{
+    static const enum model_encoder_kind kinds[] = {ENCODER_LRU, ENCODER_GRU};
+    struct model_input input[11];
+    int64_t gap = 700;
+    for (int t = 0; t < 11; t++, gap *= 3)
+        input[t] = (struct model_input){.item = 5 * t % 11, .type = t % 4, .gap_ms = gap};
+    for (int k = 0; k < 2; k++) {
+        struct model *m = outside_model(kinds[k]);
+        struct model_scratch *scratch = model_scratch_new(m);
+        float *state = mem_alloc((size_t)m->S * sizeof *state);
+        for (int l = 0; l < LENGTHS; l++) {
+            model_prefill(m, scratch, reference_lengths[l], input, state);
+            for (int j = 0; j < m->config.D; j++)
+                CHECK_NEAR(model_state_vector(m, state)[j], reference_vectors[k][l][j], 1e-5);
+        }
+        mem_free(state);
+        model_scratch_free(scratch);
+        model_free(m);
+    }
 }
 
 static void case_against_reference(void)
@@ -409,6 +457,7 @@ int main(void)
 {
     seed = TEST_SEED();
     CASE(case_against_reference);
+    CASE(case_against_outside_values);
     CASE(case_step_is_prefill);
     CASE(case_instruction_sets_agree);
     CASE(case_passing_rows);
