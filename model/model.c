@@ -226,7 +226,6 @@ struct model_info model_info(const struct model *model)
         .N = model->config.N,
         .S = model->S,
         .max_batch = MODEL_MAX_BATCH,
-        .stores_state = model->config.encoder != ENCODER_ATTENTION,
     };
 }
 

@@ -59,6 +59,8 @@
  *     learnt positions: x0 = norm(... + position.embedding[t]). A step that finds all `window` positions taken first has the
  *     newest window / 2 inputs (rounded down) taken again, as if they were the first: a vector is a function of the newest n
  *     inputs, n at most window. (A session window loses its older half likewise: docs/STATE.md, rule 8.)
+ *     A state holds keys and values of `window` positions, some 2 L H window floats; those not in use may be anything, so two
+ *     states that mean the same need not be equal bytes. Their vectors are.
  * Departures: items count from 0 and there is no padding item; C is kept as the real matrix that acts
  * on [Re h, Im h], and the imaginary half of its bias, which never reaches the output, is left out. */
 
@@ -165,9 +167,6 @@ struct model_info {
     const char *tenant;  /* whose items: "" by default */
     int D, N, S;
     int max_batch; /* largest B of step and topk */
-    /* Whether a state is worth its place in a store. Else it is so large, keys and values of every step of a window, that it is
-     * better made again from the window when the user comes back. */
-    bool stores_state;
 };
 
 /* Reads <folder>/model.json, model.safetensors and items.json (folder.c has the format).

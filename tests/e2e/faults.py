@@ -120,6 +120,9 @@ class Bench:
         self.verb("simulate", "--events", "20000", "--items", str(ITEMS), "--users", "500", "--seed", str(self.args.seed),
                   "--to", log, "--format", "sessions")
         self.verb("train", "--input", log, "--format", "sessions", "--out", self.model, "--epochs", "1", "--dim", "32")
+        self.large_model = self.model + "-attention"
+        self.verb("train", "--input", log, "--format", "sessions", "--out", self.large_model, "--epochs", "1",
+                  "--encoder", "attention", "--max-len", "50")
         self.verb("simulate", "--events", str(self.args.events), "--items", str(ITEMS), "--users", "500",
                   "--seed", str(self.args.seed), "--to", "topic", "--format", "avro", "--duplicates", "0.05",
                   "--late", "0.05", "--poison", "0.01", settings=self.settings("prepare"))
@@ -268,6 +271,13 @@ class Bench:
                 break
         return total, trouble
 
+    def cold_states(self, settings):
+        """Encoder states that are not stored, and memory for a few of them only: most users come back without one."""
+        settings["model.dir"] = self.large_model
+        settings["statestore.cache.max.bytes"] = "1MiB"
+        killed, trouble = self.kill_at_point(settings, "acked", kills=self.args.kills // 4)
+        return Outcome("at acked, states in little memory", trouble or self.finish(settings), killed)
+
     def random_kills(self, settings):
         rate, shortest, longest = 300, 0.2, 1.2
         with self.more_coming(int(rate * (shortest + longest) / 2 * self.args.kills), rate):
@@ -353,6 +363,7 @@ SCENARIOS = [Scenario("plain", "holds", lambda b, s: b.plain(s))]
 for at in POINTS:
     SCENARIOS.append(Scenario(f"kill_{at}", "holds", lambda b, s, at=at: b.point(s, at), counts_kills=True))
 SCENARIOS += [
+    Scenario("cold_states", "holds", lambda b, s: b.cold_states(s)),
     Scenario("random_kills", "holds", lambda b, s: b.random_kills(s), counts_kills=True),
     Scenario("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),
     Scenario("disk_full", "holds", lambda b, s: b.disk_full(s)),

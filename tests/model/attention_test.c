@@ -261,7 +261,6 @@ static void case_saved_model_is_the_same(void)
         CHECK_OK(model_load(&loaded, folder, &err), err);
         CHECK_HEX(model_info(m).id, model_info(loaded).id);
         CHECK_STR(model_info(loaded).encoder, "attention");
-        CHECK(!model_info(loaded).stores_state);
         struct model_config a = model_shape(m), b = model_shape(loaded);
         CHECK_INT(a.heads, b.heads);
         CHECK_INT(a.positions, b.positions);
