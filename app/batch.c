@@ -16,6 +16,20 @@
  * encoder call takes at most 256 steps. The encoder states of a slice are all in memory: SLICE_FLOATS bounds them. */
 enum { ARENA_BLOCK = 1 << 20, ROWS_FIRST = 1024, SLICE_STEPS = 2048, SLICE_FLOATS = 16 << 20 };
 
+/* What depends on the model: its numbers, and working memory of its shape. */
+static void model_use(struct batch *batch, const struct model *model)
+{
+    int max = batch->env.settings->batch_max;
+    batch->env.model = model;
+    batch->info = model_info(model);
+    size_t row = (size_t)batch->info.D * sizeof(float);
+    bool is_large = batch->info.S > SLICE_FLOATS / max;
+    batch->slice_max = is_large ? 1 + SLICE_FLOATS / batch->info.S : max;
+    batch->scratch = model_scratch_new(model);
+    batch->advanced = mem_aligned(64, (size_t)batch->info.max_batch * row);
+    batch->vectors = mem_aligned(64, (size_t)max * row);
+}
+
 struct batch *batch_new(const struct batch_env *env)
 {
     struct batch *batch = mem_zalloc(sizeof *batch);
@@ -28,12 +42,7 @@ struct batch *batch_new(const struct batch_env *env)
     batch->rows_cap = ROWS_FIRST;
     batch->rows = mem_alloc((size_t)batch->rows_cap * sizeof *batch->rows);
     if (env->model) {
-        batch->info = model_info(env->model);
-        if (batch->info.S > SLICE_FLOATS / max) batch->slice_max = 1 + SLICE_FLOATS / batch->info.S;
-        batch->scratch = model_scratch_new(env->model);
-        batch->advanced =
-            mem_aligned(64, (size_t)batch->info.max_batch * (size_t)batch->info.D * sizeof(float));
-        batch->vectors = mem_aligned(64, (size_t)max * (size_t)batch->info.D * sizeof(float));
+        model_use(batch, env->model);
         batch->top_item = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_item);
         batch->top_score = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_score);
     }
@@ -41,6 +50,14 @@ struct batch *batch_new(const struct batch_env *env)
     batch->vector_of = mem_zalloc((size_t)max * sizeof *batch->vector_of);
     batch->exclusions = mem_zalloc((size_t)max * sizeof *batch->exclusions);
     return batch;
+}
+
+void batch_model_set(struct batch *batch, const struct model *model)
+{
+    model_scratch_free(batch->scratch);
+    mem_free(batch->advanced);
+    mem_free(batch->vectors);
+    model_use(batch, model);
 }
 
 void batch_free(struct batch *batch)

@@ -35,6 +35,8 @@ struct batch_env {
 
 struct batch *batch_new(const struct batch_env *env);
 void batch_free(struct batch *batch);
+/* Another model from the next batch on: same size or not. NULL is not possible when the batch had one. */
+void batch_model_set(struct batch *batch, const struct model *model);
 /* Everything that is sent belongs to `epoch`. Errors: ERR_FATAL; the batch's state changes are then in memory only and
  * must not be sealed. */
 MUST_USE bool batch_run(struct batch *batch, const struct ingest_batch *in,

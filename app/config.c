@@ -35,6 +35,9 @@ const struct option_spec app_config_specs[] = {
      "process.", group_basics},
     {"model.dir", OPTION_TEXT, "", 0, 0, "", NULL,
      "Folder of a trained model (`freshet train`). Empty: lists come from popularity alone.", group_basics},
+    {"model.check.interval.ms", OPTION_INT, "1000", 0, 86400000, "ms", NULL,
+     "How often the model folder is looked at: a new model in it takes the place of the one in use, without a pause, once its "
+     "files have not changed between two looks. 0: only when SIGHUP comes.", group_basics},
 
     {"events.topics", OPTION_LIST, "freshet.events", 0, 0, "", NULL,
      "Topics of shop events, separated by commas, at most 8. All have the same number of partitions and the user as "

@@ -245,6 +245,14 @@ bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err)
     return true;
 }
 
+bool epochs_cut(struct epochs *epochs)
+{
+    if (!epochs->opened_ms) return true;
+    if (epochs->n_sealed == epochs->capacity - 1) return false;
+    seal(epochs);
+    return true;
+}
+
 bool epochs_finish(struct epochs *epochs, int64_t wait_ms, struct err *err)
 {
     int64_t start_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);

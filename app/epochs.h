@@ -26,6 +26,8 @@ bool epochs_has_room(const struct epochs *epochs);
 /* Seals when it is time, writes what is acknowledged, waiting up to wait_ms for the oldest. A full disk is waited out up to
  * task.timeout.ms. Errors: ERR_FATAL. */
 MUST_USE bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err);
+/* Seals what is open, so that what comes now is of another epoch. false: no room in the queue yet. */
+bool epochs_cut(struct epochs *epochs);
 /* Seals and writes everything. Errors: ERR_FATAL, also when it takes longer than wait_ms. */
 MUST_USE bool epochs_finish(struct epochs *epochs, int64_t wait_ms, struct err *err);
 /* The partition is another's: its position is no longer ours to move. */

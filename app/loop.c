@@ -14,7 +14,7 @@ struct loop {
     uv_loop_t uv;
     uv_poll_t events;
     uv_timer_t serve, tick, limit;
-    uv_signal_t interrupt, terminate;
+    uv_signal_t interrupt, terminate, hangup;
     bool is_stopping;
     bool ok;
     struct err err;
@@ -68,6 +68,13 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(loop);
 }
 
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct loop *loop = handle->data;
+    (void)number;
+    pipeline_model_reload(loop->options->pipeline);
+}
+
 static void close_handle(uv_handle_t *handle, void *context)
 {
     (void)context;
@@ -79,7 +86,7 @@ bool loop_run(const struct loop_options *options, struct err *err)
     struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
     (void)uv_loop_init(&loop.uv);
     loop.events.data = loop.serve.data = loop.tick.data = loop.limit.data = &loop;
-    loop.interrupt.data = loop.terminate.data = &loop;
+    loop.interrupt.data = loop.terminate.data = loop.hangup.data = &loop;
     (void)uv_poll_init(&loop.uv, &loop.events, pipeline_event_fd(options->pipeline));
     (void)uv_poll_start(&loop.events, UV_READABLE, on_events);
     (void)uv_timer_init(&loop.uv, &loop.serve);
@@ -95,10 +102,13 @@ bool loop_run(const struct loop_options *options, struct err *err)
     (void)uv_signal_start(&loop.interrupt, on_signal, SIGINT);
     (void)uv_signal_init(&loop.uv, &loop.terminate);
     (void)uv_signal_start(&loop.terminate, on_signal, SIGTERM);
+    (void)uv_signal_init(&loop.uv, &loop.hangup);
+    (void)uv_signal_start(&loop.hangup, on_hangup, SIGHUP);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
     uv_walk(&loop.uv, close_handle, NULL);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop.uv);
+    (void)signal(SIGHUP, SIG_IGN); /* libuv gave it back its default, which ends the process */
     if (!loop.ok) *err = loop.err;
     return loop.ok;
 }

@@ -5,7 +5,7 @@
 #include "base/err.h"
 
 /* The main thread's loop (libuv): turns a pipeline until a signal, an error or a time limit. SIGINT and SIGTERM finish what is
- * in flight; a second one ends the process at once. */
+ * in flight; a second one ends the process at once. SIGHUP loads the model folder again. */
 struct loop_options {
     struct pipeline *pipeline;
     int64_t limit_ms; /* 0: none */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/models.h"
 #include "app/shard.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -18,11 +19,18 @@
 
 /* Each fsync of the log holds writes back for some 20 ms: every 3 s it put the p99 of event to list at 14 ms, every 10 s at 10
  * (bench/run latency). */
-enum { CONNECT_TIMEOUT_MS = 15000, SYNC_EVERY_MS = 10000, PARTITIONS_MAX = 4096 };
+enum {
+    CONNECT_TIMEOUT_MS = 15000,
+    SYNC_EVERY_MS = 10000,
+    PARTITIONS_MAX = 4096,
+    MODEL_VERSION_MAX = 260
+};
 
 struct pipeline {
     const struct settings *settings;
-    struct model *model;
+    struct models *models;                 /* NULL: no model */
+    char model_version[MODEL_VERSION_MAX]; /* of the first; "none" */
+    int state_floats;                      /* of the first */
     struct schemas *schemas;
     struct state *state;
     struct emit *emit;
@@ -112,8 +120,7 @@ static bool store_open(struct pipeline *pipeline, struct err *err)
                                       .topics = settings->topics,
                                       .n_topics = settings->n_topics,
                                       .n_partitions = pipeline->n_partitions};
-    int floats = pipeline->model ? model_info(pipeline->model).S : 0;
-    struct state_options options = settings_state(settings, floats);
+    struct state_options options = settings_state(settings, pipeline->state_floats);
     return state_open(&pipeline->state, settings->state_folder, &identity, &options, err);
 }
 
@@ -123,7 +130,7 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
                             .schemas = pipeline->schemas,
                             .state = pipeline->state,
                             .ingest = pipeline->ingest,
-                            .model = pipeline->model,
+                            .models = pipeline->models,
                             .emit = pipeline->emit,
                             .tap = tap,
                             .failed = shard_failed,
@@ -133,6 +140,24 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
         pipeline->shards[i] = shard_new(&env, i);
         if (!shard_start(pipeline->shards[i], err)) return false;
     }
+    return true;
+}
+
+static bool first_model_open(struct pipeline *pipeline, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct models_options options = {.folder = settings->model_folder,
+                                     .interval_ms =
+                                         options_int(settings->options, "model.check.interval.ms")};
+    (void)snprintf(pipeline->model_version, sizeof pipeline->model_version, "none");
+    if (!settings->model_folder[0]) return true;
+    if (!models_open(&pipeline->models, &options, err))
+        return err_wrap(err, "model.dir is of no use, `freshet train` makes one anew");
+    const struct model *model = models_take(pipeline->models);
+    struct model_info info = model_info(model);
+    (void)snprintf(pipeline->model_version, sizeof pipeline->model_version, "%s", info.version);
+    pipeline->state_floats = info.S;
+    models_release(pipeline->models, model);
     return true;
 }
 
@@ -155,8 +180,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
         .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes")};
     if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
     (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);
-    if (settings->model_folder[0] && !model_load(&pipeline->model, settings->model_folder, err))
-        return err_wrap(err, "model.dir is of no use, `freshet train` makes one anew");
+    if (!first_model_open(pipeline, err)) return false;
     if (!topics_check(pipeline, err)) return false;
     if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
     if (!store_open(pipeline, err)) return false;
@@ -180,7 +204,7 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
     log_info("app", "pipeline open",
              "application=%s cluster=%s partitions=%d shards=%d model=%s state=%s",
              settings->application_id, p->cluster_id, p->n_partitions, settings->shards,
-             p->model ? model_info(p->model).version : "none", settings->state_folder);
+             p->model_version, settings->state_folder);
     *pipeline = p;
     return true;
 }
@@ -225,6 +249,11 @@ void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag
         shard_stats(pipeline->shards[i], &one);
         stats_add(stats, &one);
     }
+    if (pipeline->models) {
+        struct models_counts models = models_counts(pipeline->models);
+        stats->models_loaded = (uint64_t)models.loaded;
+        stats->models_refused = (uint64_t)models.refused;
+    }
     for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
         if (!pipeline->assigned[partition]) continue;
         struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
@@ -245,9 +274,17 @@ int pipeline_partitions(const struct pipeline *pipeline)
     return n;
 }
 
-const struct model *pipeline_model(const struct pipeline *pipeline)
+const char *pipeline_model_version(const struct pipeline *pipeline)
 {
-    return pipeline->model;
+    return pipeline->model_version;
+}
+
+void pipeline_model_reload(struct pipeline *pipeline)
+{
+    if (pipeline->models)
+        models_reload(pipeline->models);
+    else
+        log_warn("app", "no model to load: model.dir is empty", NULL);
 }
 
 struct schemas *pipeline_schemas(const struct pipeline *pipeline)
@@ -280,7 +317,7 @@ void pipeline_close(struct pipeline *pipeline)
     if (pipeline->emit) emit_close(pipeline->emit);
     if (pipeline->state) state_close(pipeline->state);
     if (pipeline->schemas) schemas_close(pipeline->schemas);
-    if (pipeline->model) model_free(pipeline->model);
+    models_close(pipeline->models);
     if (pipeline->wake[0] >= 0) (void)close(pipeline->wake[0]);
     if (pipeline->wake[1] >= 0) (void)close(pipeline->wake[1]);
     mem_free(pipeline->shards);

@@ -5,7 +5,6 @@
 #include "app/stats.h"
 #include "app/tap.h"
 #include "base/err.h"
-#include "model/model.h"
 #include "schemas/schemas.h"
 
 /* The pipeline of one process: everything between the events topics and the lists topic, opened in this order
@@ -26,8 +25,10 @@ int pipeline_event_fd(const struct pipeline *pipeline);
 
 /* Sum over the shards; lag is the records waiting behind our positions, -1 while unknown. */
 void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag);
-int pipeline_partitions(const struct pipeline *pipeline); /* assigned to us now */
-const struct model *pipeline_model(const struct pipeline *pipeline);
+int pipeline_partitions(const struct pipeline *pipeline);            /* assigned to us now */
+const char *pipeline_model_version(const struct pipeline *pipeline); /* at the start; "none" */
+/* Loads the model folder again, changed or not; returns at once. */
+void pipeline_model_reload(struct pipeline *pipeline);
 struct schemas *pipeline_schemas(const struct pipeline *pipeline);
 
 /* Stops the shards: what is in flight is finished and written, bounded by task.timeout.ms. The numbers are final after it.

@@ -6,6 +6,7 @@
 #include "app/epochs.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/sync.h"
 
@@ -26,6 +27,7 @@ struct shard {
     bool is_started;
     /* the shard's thread alone */
     struct state_shard *state;
+    const struct model *model; /* of the epoch that is open; NULL: none */
     struct batch *batch;
     struct epochs *epochs;
     struct stats stats;
@@ -38,6 +40,14 @@ struct shard {
     struct stats published;
 };
 
+/* The newest model, and room for its states. */
+static void model_take(struct shard *shard)
+{
+    shard->model = models_take(shard->env.models);
+    struct state_options options = settings_state(shard->env.settings, model_info(shard->model).S);
+    state_shard_model(shard->state, options.state_floats, options.rebuild_encoders);
+}
+
 struct shard *shard_new(const struct shard_env *env, int number)
 {
     struct shard *shard = mem_zalloc(sizeof *shard);
@@ -46,10 +56,11 @@ struct shard *shard_new(const struct shard_env *env, int number)
     mutex_init(&shard->mutex);
     condition_init(&shard->changed);
     shard->state = state_shard_new(env->state, number);
+    if (env->models) model_take(shard);
     struct batch_env batch = {.settings = env->settings,
                               .schemas = env->schemas,
                               .state = shard->state,
-                              .model = env->model,
+                              .model = shard->model,
                               .emit = env->emit,
                               .stats = &shard->stats,
                               .tap = env->tap};
@@ -64,6 +75,7 @@ void shard_free(struct shard *shard)
     batch_free(shard->batch);
     epochs_free(shard->epochs);
     state_shard_free(shard->state);
+    if (shard->model) models_release(shard->env.models, shard->model);
     condition_fini(&shard->changed);
     mutex_fini(&shard->mutex);
     mem_free(shard);
@@ -106,10 +118,24 @@ static bool command_take(struct shard *shard, struct err *err)
     return true;
 }
 
+/* Between two epochs the newest model takes the place of the one in use; users' states follow at their next events. */
+static void model_follow(struct shard *shard)
+{
+    const struct model *before = shard->model;
+    if (!before || !models_has_newer(shard->env.models, before) || !epochs_cut(shard->epochs))
+        return;
+    model_take(shard);
+    batch_model_set(shard->batch, shard->model);
+    models_release(shard->env.models, before);
+    log_info("app", "model in use", "shard=%d version=%s", shard->number,
+             model_info(shard->model).version);
+}
+
 /* One round: a micro-batch, if there is one, and whatever the epochs need. */
 static bool round_run(struct shard *shard, struct err *err)
 {
     struct ingest_batch in = {0};
+    model_follow(shard);
     uint64_t allocations = mem_thread_count(), since = clock_mono_ns();
     int wait_ms = epochs_are_pending(shard->epochs) ? POLL_BUSY_MS : POLL_IDLE_MS;
     if (!epochs_has_room(shard->epochs)) return epochs_advance(shard->epochs, POLL_BUSY_MS, err);

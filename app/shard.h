@@ -2,6 +2,7 @@
 #define APP_SHARD_H
 
 #include "app/batch.h"
+#include "app/models.h"
 #include "base/err.h"
 
 /* A shard: one thread that owns partitions p with p % shards == its number, their users and their epochs.
@@ -21,7 +22,7 @@ struct shard_env {
     struct schemas *schemas;
     struct state *state;
     struct ingest *ingest;
-    const struct model *model;
+    struct models *models; /* NULL: no encoder arm */
     struct emit *emit;
     struct tap *tap;
     /* Called once, on the shard's thread, when it stops by an error. */

@@ -39,6 +39,7 @@ struct stats {
     uint64_t steps;                        /* of the encoder, prefills included */
     uint64_t prefills;
     uint64_t epochs, batches;
+    uint64_t models_loaded, models_refused; /* of the process, not of a shard */
     uint64_t first_ns, last_ns; /* monotonic: first record taken, last batch finished; 0 none */
     uint64_t stage_ns[STAGE_COUNT];
     uint64_t allocations; /* heap calls of the shard thread in batches */

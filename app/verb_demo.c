@@ -146,7 +146,7 @@ static void view_start(struct demo *demo)
                    demo->broker ? "in-process broker (nothing is durable)"
                                 : demo->settings.kafka.bootstrap_servers,
                    (long long)options_int(flags, "items"), (long long)options_int(flags, "users"),
-                   model_info(pipeline_model(demo->pipeline)).version);
+                   pipeline_model_version(demo->pipeline));
     if (!options.is_screen) printf("freshet demo: %s\n", demo->head);
     demo->view = view_new(&options);
 }

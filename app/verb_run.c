@@ -1,4 +1,5 @@
 /* freshet run: the pipeline, until a signal. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -68,7 +69,8 @@ static void report_print(const struct stats *stats, double cpu_s)
            "\"quiet\":%llu,"
            "\"late\":%llu,\"too_late\":%llu,\"dead_letters\":%llu,\"epochs\":%llu,\"batches\":%llu,"
            "\"steps\":%llu,"
-           "\"prefills\":%llu,\"allocations\":%llu,\"records_per_s\":%.0f,\"cpu_us_per_record\":%."
+           "\"prefills\":%llu,\"models_loaded\":%llu,\"models_refused\":%llu,\"allocations\":%llu,"
+           "\"records_per_s\":%.0f,\"cpu_us_per_record\":%."
            "2f,\"reasons\":{",
            (unsigned long long)stats->records, (unsigned long long)stats->events,
            (unsigned long long)stats->lists, (unsigned long long)stats->replayed,
@@ -76,7 +78,8 @@ static void report_print(const struct stats *stats, double cpu_s)
            (unsigned long long)stats->late, (unsigned long long)stats->too_late,
            (unsigned long long)stats->poison, (unsigned long long)stats->epochs,
            (unsigned long long)stats->batches, (unsigned long long)stats->steps,
-           (unsigned long long)stats->prefills, (unsigned long long)stats->allocations,
+           (unsigned long long)stats->prefills, (unsigned long long)stats->models_loaded,
+           (unsigned long long)stats->models_refused, (unsigned long long)stats->allocations,
            stats->last_ns > stats->first_ns
                ? (double)stats->records * 1e9 / (double)(stats->last_ns - stats->first_ns)
                : 0.0,
@@ -110,6 +113,8 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
     struct runner runner = {.every_ms = options_int(app->config, "log.summary.interval.ms"),
                             .until_events = options_int(app->flags, "events"),
                             .idle_limit_ms = options_int(app->flags, "idle")};
+    (void)signal(SIGHUP,
+                 SIG_IGN); /* means "load the model again", also while there is no loop yet */
     if (!pipeline_open(&runner.pipeline, settings, NULL, err)) return false;
     double opened_s = cpu_seconds();
     struct loop_options loop = {.pipeline = runner.pipeline,
@@ -181,6 +186,9 @@ const struct verb verb_run = {
         "Runs the pipeline until SIGTERM or Ctrl-C; then what is in flight is finished and "
         "written. A second signal ends it at "
         "once; so does kill -9: the next start goes on where the store stands, nothing is lost.\n\n"
+        "A new model in model.dir is taken over without a pause, within two times "
+        "model.check.interval.ms or at once with "
+        "SIGHUP; a damaged one is refused with a line on stderr and the one in use stays.\n\n"
         "  freshet run --config shop.properties\n"
         "  freshet run --set application.id=shop --set bootstrap.servers=localhost:9092 --set "
         "model.dir=model",

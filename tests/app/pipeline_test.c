@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "base/sync.h"
 #include "emit/emit.h"
+#include "model/model.h"
 #include "tests/test.h"
 
 enum { PARTITIONS = 2, USERS = 40, ITEMS = 300, WAIT_MS = 30000 };
@@ -29,6 +30,28 @@ static struct shop shop;
 
 /* ---- the setting ---- */
 
+/* Writes a random model to <folder>/<name>; its version is its seed. */
+static void model_put(const char *name, int D, int H, int L, uint64_t seed)
+{
+    struct err err = ERR_INIT;
+    char path[96], version[24];
+    struct model *random = model_random(ITEMS, D, H, L, seed), *model;
+    struct str ids[ITEMS];
+    for (int i = 0; i < ITEMS; i++)
+        ids[i] = model_item_id(random, i);
+    (void)snprintf(version, sizeof version, "%llu", (unsigned long long)seed);
+    struct model_parts parts = {.config = model_shape(random),
+                                .params = model_raw_params(random),
+                                .item_ids = ids,
+                                .tenant = "",
+                                .version = version};
+    CHECK_OK(model_from_params(&model, &parts, &err), err);
+    (void)snprintf(path, sizeof path, "%s/%s", shop.folder, name);
+    CHECK_OK(model_save(model, path, &err), err);
+    model_free(model);
+    model_free(random);
+}
+
 static void shop_open(void)
 {
     struct err err = ERR_INIT;
@@ -38,14 +61,17 @@ static void shop_open(void)
         {.name = "lists-a", .partitions = 1, .replication = 1},
         {.name = "lists-b", .partitions = 1, .replication = 1},
         {.name = "lists-c", .partitions = 1, .replication = 1},
+        {.name = "lists-swapped", .partitions = 1, .replication = 1},
+        {.name = "lists-second", .partitions = 1, .replication = 1},
+        {.name = "lists-large", .partitions = 1, .replication = 1},
+        {.name = "lists-scarce", .partitions = 1, .replication = 1},
         {.name = "test-dlq", .partitions = 1, .replication = 1}};
     (void)snprintf(shop.folder, sizeof shop.folder, "/tmp/freshet-pipeline-XXXXXX");
     CHECK(mkdtemp(shop.folder) != NULL);
     (void)snprintf(shop.model, sizeof shop.model, "%s/model", shop.folder);
-    struct model *model = model_random(ITEMS, 32, 32, 2, 7);
-    CHECK_OK(model_save(model, shop.model, &err), err);
-    model_free(model);
-    CHECK_OK(kafka_embedded_start(&shop.broker, topics, 5, &err), err);
+    model_put("model", 32, 32, 2, 7);
+    CHECK_OK(kafka_embedded_start(&shop.broker, topics, sizeof topics / sizeof topics[0], &err),
+             err);
     CHECK_OK(schemas_open(&shop.schemas, &none, &err), err);
 }
 
@@ -102,6 +128,13 @@ static void set(struct options *options, const char *name, const char *value)
     CHECK_OK(options_set(options, name, value, "test", &err), err);
 }
 
+static void set_model(struct options *options, const char *name)
+{
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/%s", shop.folder, name);
+    set(options, "model.dir", path);
+}
+
 static struct options *options_make(const char *name, const char *lists, const char *batch)
 {
     struct options *options = options_new(app_config_specs, app_config_count);
@@ -138,13 +171,12 @@ static struct stats pipeline_until(struct pipeline *pipeline, uint64_t records)
     return stats;
 }
 
-/* One life of a pipeline: reads `records` and closes. */
-static void live(const char *name, const char *lists, const char *batch, uint64_t records)
+/* One life of a pipeline: reads `records` and closes. Takes the options. */
+static void live_with(struct options *options, uint64_t records)
 {
     struct err err = ERR_INIT;
     struct settings settings;
     struct pipeline *pipeline;
-    struct options *options = options_make(name, lists, batch);
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(pipeline_open(&pipeline, &settings, NULL, &err), err);
     (void)pipeline_until(pipeline, records);
@@ -152,6 +184,11 @@ static void live(const char *name, const char *lists, const char *batch, uint64_
     pipeline_close(pipeline);
     settings_fini(&settings);
     options_free(options);
+}
+
+static void live(const char *name, const char *lists, const char *batch, uint64_t records)
+{
+    live_with(options_make(name, lists, batch), records);
 }
 
 /* ---- reading lists back ---- */
@@ -240,6 +277,145 @@ static void restart_goes_on(uint64_t seed)
     live("restarted", "lists-c", "16", 1000);
 }
 
+/* States too large to be stored: what comes out is the same whether memory holds all of them or hardly any. */
+static void lists_do_not_depend_on_memory(void)
+{
+    model_put("large", 32, 512, 5, 9); /* 5,152 floats */
+    for (int scarce = 0; scarce < 2; scarce++) {
+        struct options *options = options_make(scarce ? "scarce" : "large",
+                                               scarce ? "lists-scarce" : "lists-large", "64");
+        set_model(options, "large");
+        set(options, "statestore.cache.max.bytes", scarce ? "1MiB" : "64MiB");
+        set(options, "num.stream.threads", scarce ? "2" : "1");
+        live_with(options, shop.sent);
+    }
+    lists_compare("lists-large", "lists-scarce");
+}
+
+/* ---- another model while the pipeline runs ---- */
+
+/* A store's user against the models: the state is the prefill of the window by the model whose id it has. */
+struct states_check {
+    struct model *models[2];
+    struct model_scratch *scratch[2];
+    int n[2]; /* users of each */
+};
+
+static bool user_check(void *context, int32_t partition, struct str key, const struct user *user)
+{
+    struct states_check *check = context;
+    int which = user->model_id == model_info(check->models[1]).id, n = 0;
+    const struct model *model = check->models[which];
+    struct model_input inputs[64];
+    (void)partition;
+    (void)key;
+    if (user->n_window == 0) return true;
+    CHECK_HEX(user->model_id, model_info(model).id);
+    for (int i = 0, before = -1; i < user->n_window; i++) {
+        int32_t item = model_item_index(model, user->window[i].item);
+        if (item < 0) continue;
+        int64_t gap = before < 0 ? 0 : user->window[i].time_ms - user->window[before].time_ms;
+        inputs[n++] = (struct model_input){item, user->window[i].type, gap > 0 ? gap : 0};
+        before = i;
+    }
+    size_t bytes = (size_t)model_info(model).S * sizeof(float);
+    float *state = mem_aligned(64, bytes);
+    model_prefill(model, check->scratch[which], n, inputs, state);
+    CHECK_BYTES(user->encoder, bytes, state, bytes);
+    mem_free(state);
+    check->n[which]++;
+    return true;
+}
+
+static void states_check(const char *name)
+{
+    struct err err = ERR_INIT;
+    struct states_check check = {0};
+    struct state *state;
+    char path[96];
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", shop.folder, i ? "second" : "model");
+        CHECK_OK(model_load(&check.models[i], path, &err), err);
+        check.scratch[i] = model_scratch_new(check.models[i]);
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", shop.folder, name);
+    CHECK_OK(state_open_readonly(&state, path, &err), err);
+    CHECK_OK(state_users_each(state, user_check, &check, &err), err);
+    state_close(state);
+    printf("  %d users of the first model, %d of the second\n", check.n[0], check.n[1]);
+    CHECK(check.n[0] > 0 && check.n[1] > 0);
+    for (int i = 0; i < 2; i++) {
+        model_scratch_free(check.scratch[i]);
+        model_free(check.models[i]);
+    }
+}
+
+/* Every list has the bytes of the one from the same event in the topic of the model that made it. Returns how many are of
+ * the second. */
+static int versions_compare(const char *swapped, const char *first, const char *second)
+{
+    struct published *all, *of[2], *same;
+    int n = lists_read(swapped, &all),
+        m[2] = {lists_read(first, &of[0]), lists_read(second, &of[1])};
+    int n_second = 0;
+    CHECK_INT(n, m[0]);
+    CHECK_INT(n, m[1]);
+    for (int i = 0; i < n; i++) {
+        int which =
+            all[i].len != of[0][i].len || memcmp(all[i].value, of[0][i].value, all[i].len) != 0;
+        same = &of[which][i];
+        CHECK_STR(all[i].source, same->source);
+        CHECK_BYTES(all[i].value, all[i].len, same->value, same->len);
+        n_second += which;
+    }
+    mem_free(all);
+    mem_free(of[0]);
+    mem_free(of[1]);
+    return n_second;
+}
+
+/* A model of another size comes while the pipeline runs: the lists before are those of a pipeline that has the first model, the
+ * lists after are those of one that had the second all along, none is missing and none is there twice; users with events
+ * since then have states of the second. */
+static void another_model_while_running(void)
+{
+    struct err err = ERR_INIT;
+    struct settings settings;
+    struct pipeline *pipeline;
+    struct stats stats;
+    int64_t lag;
+    model_put("swapped", 32, 32, 2, 7); /* the same as "model" */
+    model_put("second", 48, 16, 1, 8);
+    struct options *options = options_make("swap", "lists-swapped", "64");
+    set_model(options, "swapped");
+    set(options, "model.check.interval.ms", "20");
+    CHECK_OK(settings_init(&settings, options, &err), err);
+    CHECK_OK(pipeline_open(&pipeline, &settings, NULL, &err), err);
+    (void)pipeline_until(pipeline, shop.sent);
+    model_put("swapped", 48, 16, 1, 8);
+    do {
+        sync_sleep_ms(10);
+        pipeline_stats(pipeline, &stats, &lag);
+    } while (stats.models_loaded == 0);
+    sync_sleep_ms(300); /* idle shards look every 50 ms */
+    uint64_t before = shop.sent;
+    events_send(30, 300); /* so that some users have none */
+    stats = pipeline_until(pipeline, before + 30);
+    CHECK_OK(pipeline_finish(pipeline, &err), err);
+    CHECK_INT(stats.models_refused, 0);
+    pipeline_close(pipeline);
+    settings_fini(&settings);
+    options_free(options);
+    states_check("swap");
+    live("batches-of-256", "lists-a", "256", 30);
+    options = options_make("second", "lists-second", "64");
+    set_model(options, "second");
+    live_with(options, shop.sent);
+    int n = versions_compare("lists-swapped", "lists-a", "lists-second");
+    printf("  %d lists of the second model\n", n);
+    CHECK(n > 20 && n <= 30);
+}
+
 static void no_allocation_per_event(void)
 {
     struct err err = ERR_INIT;
@@ -273,6 +449,8 @@ int main(void)
     restart_goes_on(TEST_SEED());
     CASE(lists_do_not_depend_on_batches);
     lists_compare("lists-a", "lists-c");
+    CASE(lists_do_not_depend_on_memory);
+    CASE(another_model_while_running);
     CASE(no_allocation_per_event);
     schemas_close(shop.schemas);
     kafka_embedded_stop(shop.broker);
