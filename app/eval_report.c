@@ -10,11 +10,13 @@ enum { JSON_MAX = 1 << 20 };
 
 /* The metrics as they are printed: a column of the table, keys of the JSON object. */
 static const struct column {
-    const char *title, *key;
+    const char *title; /* NULL: not in the table */
+    const char *key;
     size_t offset; /* in struct eval_metrics */
     int width, digits;
 } columns[] = {
     {"HR=recall", "hr", offsetof(struct eval_metrics, hr), 9, 4},
+    {NULL, "recall", offsetof(struct eval_metrics, hr), 0, 0},
     {"NDCG", "ndcg", offsetof(struct eval_metrics, ndcg), 7, 4},
     {"MRR", "mrr", offsetof(struct eval_metrics, mrr), 7, 4},
     {"prec.", "precision", offsetof(struct eval_metrics, precision), 7, 4},
@@ -23,6 +25,9 @@ static const struct column {
     {"Gini", "gini", offsetof(struct eval_metrics, gini), 7, 4},
     {"novelty", "novelty", offsetof(struct eval_metrics, novelty), 7, 2},
     {"avg.pop.", "popularity", offsetof(struct eval_metrics, popularity), 8, 1},
+    {"tail", "tail", offsetof(struct eval_metrics, tail), 6, 3},
+    {"divers.", "diversity", offsetof(struct eval_metrics, diversity), 7, 3},
+    {"serend.", "serendipity", offsetof(struct eval_metrics, serendipity), 7, 4},
 };
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
@@ -97,15 +102,16 @@ void eval_report_table(const struct eval_report *report)
                   (unsigned long long)r->first);
     (void)fprintf(stderr, "%-18s %5s", "", "k");
     for (int c = 0; c < COLUMNS; c++)
-        (void)fprintf(stderr, " %*s", columns[c].width, columns[c].title);
+        if (columns[c].title) (void)fprintf(stderr, " %*s", columns[c].width, columns[c].title);
     (void)fputc('\n', stderr);
     for (int arm = 0; arm < EVAL_ARMS; arm++) {
         if (!r->asked[arm]) continue;
         for (int i = 0; i < o->n_k; i++) {
             (void)fprintf(stderr, "%-18s %5d", i ? "" : eval_arm_names[arm], o->k[i]);
             for (int c = 0; c < COLUMNS; c++)
-                (void)fprintf(stderr, " %*.*f", columns[c].width, columns[c].digits,
-                              column_of(&r->arms[arm], &columns[c])[i]);
+                if (columns[c].title)
+                    (void)fprintf(stderr, " %*.*f", columns[c].width, columns[c].digits,
+                                  column_of(&r->arms[arm], &columns[c])[i]);
             (void)fputc('\n', stderr);
         }
     }

@@ -267,7 +267,11 @@ const struct verb verb_eval = {
         "is. "
         "novelty@k: mean of -log2(share of users that met the item). popularity@k: mean count of "
         "the items. Items that the model does not know and users without a known item count as "
-        "misses.\n",
+        "misses. tail@k: share of places with items of the least popular tenth. diversity@k: mean "
+        "over pairs of 1 - cosine of the "
+        "model's item vectors (without a model: of the sets of users that met them). "
+        "serendipity@k: mean of max(0, popular rank - "
+        "rank) / (N k) of targets in the list. Intervals are of resampled users.\n",
     .flags = flags,
     .n_flags = sizeof(flags) / sizeof(flags[0]),
     .run = run,

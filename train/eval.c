@@ -74,6 +74,7 @@ struct walk {
     struct train__eval eval;
     void *arm[EVAL_ARMS]; /* NULL: not running */
     struct train__tally tally[EVAL_ARMS];
+    struct train__vectors vectors;
     struct train__asked *asked; /* (n_asked) */
     size_t n_asked, asked_cap;
     int n;          /* queries of the batch: the last of those asked */
@@ -120,6 +121,9 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
                                    .K = K,
                                    .result = result};
     train__items_init(&w->eval.items, model, data, history, options->split);
+    bool is_last = options->split.protocol == TRAIN_LEAVE_ONE_OUT;
+    train__vectors_init(&w->vectors, &w->eval.items, model, history, options,
+                        is_last ? (size_t)data->n_users : data->n_events);
     w->eval.mark = mem_zalloc((size_t)w->eval.items.n * sizeof *w->eval.mark);
     w->window = mem_alloc((size_t)data->n_users * sizeof *w->window);
     w->first = mem_alloc((size_t)data->n_users * sizeof *w->first);
@@ -135,7 +139,7 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
         if (!w->eval.is_running[a]) continue;
         w->arm[a] = arms[a]->start(&w->eval);
         w->eval.list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof(int32_t));
-        train__tally_init(&w->tally[a], options, w->eval.items.n);
+        train__tally_init(&w->tally[a], options, &w->eval.items, &w->vectors);
     }
 }
 
@@ -147,6 +151,7 @@ static void walk_fini(struct walk *w)
         mem_free(w->eval.list[a]);
         train__tally_free(&w->tally[a]);
     }
+    train__vectors_fini(&w->vectors);
     train__items_fini(&w->eval.items);
     mem_free(w->eval.mark);
     mem_free(w->window);
@@ -275,7 +280,7 @@ bool eval_run(const struct model *model, const struct train_data *data,
     result->items = w->eval.items.catalogue;
     walk_all(w);
     for (int a = 0; a < EVAL_ARMS; a++) {
-        if (result->asked[a]) train__tally_finish(&w->tally[a], &w->eval.items, &result->arms[a]);
+        if (result->asked[a]) train__tally_finish(&w->tally[a], &result->arms[a]);
     }
     train__group(&w->eval, w->asked, w->tally);
     if (options->resamples > 0)

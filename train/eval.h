@@ -24,7 +24,8 @@ struct train__items {
     double *users;         /* (n) users of the training part that met the item */
     int n_users;           /* users with an event in the training part */
     int catalogue; /* items that lists are measured against: the model's, else those with a count */
-    int32_t *by_count; /* (n_counted) by count, largest first, then by index */
+    int32_t *by_count;     /* (n_counted) by count, largest first, then by index */
+    int32_t *popular_rank; /* (n) place in by_count, from 1; n_counted + 1 behind it */
     int n_counted;
 };
 
@@ -33,25 +34,55 @@ void train__items_init(struct train__items *items, const struct model *model,
                        struct train_split split);
 void train__items_fini(struct train__items *items);
 
+/* ---- diversity.c: how unlike each other the items of a list are ---- */
+
+struct train__vectors {
+    int D;         /* without a model: users of the history */
+    float *x;      /* (items n, D) of length 1; NULL without a model */
+    size_t *start; /* (items n + 1) into users; NULL with a model */
+    int32_t *users;
+    bool *has;   /* (items n) the item has a vector */
+    double *sum; /* (D) scratch, zeros between lists */
+    int stride;
+};
+
+struct train__diversity {
+    double sum[EVAL_K_MAX], lists[EVAL_K_MAX];
+    uint64_t met; /* lists, measured or not */
+};
+
+/* lists: at most so many are added for one arm. */
+void train__vectors_init(struct train__vectors *vectors, const struct train__items *items,
+                         const struct model *model, const struct train_data *history,
+                         const struct eval_options *options, size_t lists);
+void train__vectors_fini(struct train__vectors *vectors);
+/* Adds one list (n; -1 ends it early) at each k. */
+void train__diversity_add(const struct train__vectors *vectors, const struct eval_options *options,
+                          const int32_t *list, int n, struct train__diversity *sums);
+
 /* ---- tally.c: lists against targets ---- */
 
 struct train__tally {
     const struct eval_options *options;
-    int n_items;
-    uint32_t *listed; /* (n_k, n_items) lists that hold the item at a place in (k[i-1], k[i]] */
+    const struct train__items *items;
+    const struct train__vectors *vectors;
+    struct train__diversity diversity;
+    double serendipity[EVAL_K_MAX]; /* sums */
+    uint32_t *listed; /* (n_k, items n) lists that hold the item at a place in (k[i-1], k[i]] */
     uint16_t *rank;   /* (n) of each target, from 1; 0: not in its list */
     size_t n, room;
 };
 
-void train__tally_init(struct train__tally *tally, const struct eval_options *options, int n_items);
+/* All are borrowed until the tally is freed. */
+void train__tally_init(struct train__tally *tally, const struct eval_options *options,
+                       const struct train__items *items, const struct train__vectors *vectors);
 /* One target and its list (n, best first; -1 ends it early). */
 void train__tally_add(struct train__tally *tally, const int32_t *list, int n, int32_t target);
 /* The means of targets. hist (K+1): how many have this rank, 0 for those in no list; n: how many in all. */
 void train__accuracy(const struct eval_options *options, const double *hist, double n,
                      struct eval_accuracy *mean);
 /* Writes the means. */
-void train__tally_finish(struct train__tally *tally, const struct train__items *items,
-                         struct eval_metrics *metrics);
+void train__tally_finish(struct train__tally *tally, struct eval_metrics *metrics);
 void train__tally_free(struct train__tally *tally);
 
 /* A target, whatever the arms made of it. */

@@ -94,9 +94,14 @@ static void sort_counted(struct train__items *items)
         if (items->count[i] > 0) counted[items->n_counted++] = (struct counted){items->count[i], i};
     }
     qsort(counted, (size_t)items->n_counted, sizeof *counted, by_count);
-    items->by_count = mem_alloc((size_t)items->n_counted * sizeof *items->by_count);
-    for (int i = 0; i < items->n_counted; i++)
+    items->by_count = mem_alloc(((size_t)items->n_counted + 1) * sizeof *items->by_count);
+    items->popular_rank = mem_alloc((size_t)items->n * sizeof *items->popular_rank);
+    for (int i = 0; i < items->n; i++)
+        items->popular_rank[i] = items->n_counted + 1;
+    for (int i = 0; i < items->n_counted; i++) {
         items->by_count[i] = counted[i].item;
+        items->popular_rank[counted[i].item] = i + 1;
+    }
     mem_free(counted);
 }
 
@@ -115,8 +120,9 @@ void train__items_init(struct train__items *items, const struct model *model,
 
 void train__items_fini(struct train__items *items)
 {
-    void *const arrays[] = {items->from_history, items->from_model, items->to_model, items->key,
-                            items->count,        items->users,      items->by_count};
+    void *const arrays[] = {items->from_history, items->from_model,  items->to_model,
+                            items->key,          items->count,       items->users,
+                            items->by_count,     items->popular_rank};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         mem_free(arrays[i]);
 }

@@ -6,10 +6,11 @@
 #include "base/mem.h"
 #include "train/eval.h"
 
-void train__tally_init(struct train__tally *tally, const struct eval_options *options, int n_items)
+void train__tally_init(struct train__tally *tally, const struct eval_options *options,
+                       const struct train__items *items, const struct train__vectors *vectors)
 {
-    *tally = (struct train__tally){.options = options, .n_items = n_items};
-    tally->listed = mem_zalloc((size_t)options->n_k * (size_t)n_items * sizeof *tally->listed);
+    *tally = (struct train__tally){.options = options, .items = items, .vectors = vectors};
+    tally->listed = mem_zalloc((size_t)options->n_k * (size_t)items->n * sizeof *tally->listed);
 }
 
 void train__tally_free(struct train__tally *tally)
@@ -30,9 +31,13 @@ void train__tally_add(struct train__tally *tally, const int32_t *list, int n, in
     for (int place = 0, level = 0; place < n && list[place] >= 0; place++) {
         while (place >= options->k[level])
             level++;
-        tally->listed[(size_t)level * (size_t)tally->n_items + (size_t)list[place]]++;
+        tally->listed[(size_t)level * (size_t)tally->items->n + (size_t)list[place]]++;
         if (list[place] == target) *rank = (uint16_t)(place + 1);
     }
+    int surprise = tally->items->popular_rank[target] - *rank;
+    for (int i = 0; i < options->n_k; i++)
+        if (*rank > 0 && *rank <= options->k[i] && surprise > 0) tally->serendipity[i] += surprise;
+    train__diversity_add(tally->vectors, options, list, n, &tally->diversity);
 }
 
 /* ---- means over targets ---- */
@@ -67,6 +72,10 @@ static void finish_ranks(const struct train__tally *tally, struct eval_metrics *
         metrics->mrr[i] = mean.mrr[i];
         metrics->precision[i] = metrics->hr[i] / options->k[i];
         metrics->f1[i] = 2 * metrics->hr[i] / (options->k[i] + 1);
+        double most = (double)options->k[i] * tally->items->catalogue * (double)tally->n;
+        double lists = tally->diversity.lists[i];
+        metrics->serendipity[i] = most > 0 ? tally->serendipity[i] / most : 0;
+        metrics->diversity[i] = lists > 0 ? tally->diversity.sum[i] / lists : 0;
     }
     mem_free(hist);
 }
@@ -96,14 +105,15 @@ static double gini(uint32_t *counts, int n, int N)
 static void finish_items(const struct train__items *items, const uint32_t *times, uint32_t *counts,
                          int i, struct eval_metrics *metrics)
 {
-    double places = 0, popularity = 0, novelty = 0;
-    int distinct = 0;
+    double places = 0, popularity = 0, novelty = 0, tail = 0;
+    int distinct = 0, tail_begin = items->n_counted - items->n_counted / 10; /* popular rank */
     for (int item = 0; item < items->n; item++) {
         if (times[item] == 0) continue;
         double users = items->users[item] > 1 ? items->users[item] : 1;
         counts[distinct++] = times[item];
         places += times[item];
         popularity += times[item] * items->count[item];
+        if (items->popular_rank[item] > tail_begin) tail += times[item];
         novelty -= times[item] * log2(users / (items->n_users > 0 ? items->n_users : 1));
     }
     int N = distinct > items->catalogue ? distinct : items->catalogue;
@@ -111,12 +121,13 @@ static void finish_items(const struct train__items *items, const uint32_t *times
     metrics->gini[i] = gini(counts, distinct, N);
     metrics->novelty[i] = places > 0 ? novelty / places : 0;
     metrics->popularity[i] = places > 0 ? popularity / places : 0;
+    metrics->tail[i] = places > 0 ? tail / places : 0;
 }
 
-void train__tally_finish(struct train__tally *tally, const struct train__items *items,
-                         struct eval_metrics *metrics)
+void train__tally_finish(struct train__tally *tally, struct eval_metrics *metrics)
 {
-    size_t n = (size_t)tally->n_items;
+    const struct train__items *items = tally->items;
+    size_t n = (size_t)items->n;
     uint32_t *times = mem_zalloc(n * sizeof *times), *counts = mem_alloc(n * sizeof *counts);
     finish_ranks(tally, metrics);
     for (int i = 0; i < tally->options->n_k; i++) {

@@ -18,7 +18,7 @@
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c,
- * eval_blend.c (arms), tally.c, bootstrap.c, eval_groups.c
+ * eval_blend.c (arms), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
@@ -289,6 +289,13 @@ struct eval_metrics {
         [EVAL_K_MAX]; /* sum over items j = 1..N, n ascending, of (2j - N - 1) n(j) / (N sum n): 0 even, 1 unfair */
     double novelty[EVAL_K_MAX];    /* mean over the places of -log2(users(i) / users), bits */
     double popularity[EVAL_K_MAX]; /* mean over the places of count(i), events */
+    double tail
+        [EVAL_K_MAX]; /* share of the places whose item is of the tenth of the training part's items with the
+                                    * smallest count, or not in it */
+    double diversity[EVAL_K_MAX]; /* diversity.c; mean over the lists with two items or more */
+    /* Mean over the targets of max(0, popular rank of the target - rank) / (N k) if rank <= k (after RecTools; the popular rank
+     * counts from 1, by count). */
+    double serendipity[EVAL_K_MAX];
 };
 
 /* The first three alone. */

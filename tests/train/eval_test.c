@@ -437,6 +437,11 @@ static void by_hand(void)
     CHECK_NEAR(markov->mrr[1], (1 + 1 + 0.5) / 3, 1e-12);
     CHECK_NEAR(markov->ndcg[1], (2 + 1 / log2(3)) / 3, 1e-12);
     CHECK_NEAR(markov->coverage[1], 1, 1e-12);
+    /* b's 3 is the third by count and stands first; the others stand where popularity has them. */
+    CHECK_NEAR(markov->serendipity[0], 2.0 / (4 * 3), 1e-12);
+    CHECK_NEAR(markov->serendipity[1], 2.0 / (4 * 2 * 3), 1e-12);
+    CHECK_NEAR(popular->serendipity[1], 0, 0);
+    CHECK_NEAR(markov->tail[1], 0, 0); /* a tenth of four items is none */
     CHECK_NEAR(markov->popularity[0], (3 + 1 + 3) / 3.0, 1e-12);
     CHECK_NEAR(markov->novelty[0], log2(3) / 3, 1e-12); /* 3 was met by one of three */
     options.mask = EVAL_MASK_HISTORY;
