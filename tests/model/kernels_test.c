@@ -199,7 +199,7 @@ static void case_exp(void)
     struct model__head head = {16, 2, 16, 16, keys, values};
     for (int j = 0; j < 16; j++)
         values[16 + j] = 1.0f;
-    for (float v = 0.0f; v < 85.0f; v += 0.0003f) {
+    for (float v = 0.0f; v < 85.0f; v += 0.004f) {
         keys[1] = -v;
         model__kernels_plain.attend(&head, 1.0f, query, weight, out);
         double want = exp(-(double)v) / (1.0 + exp(-(double)v));
