@@ -1,13 +1,12 @@
-/* Microseconds of one event for a user with a history, by kind of encoder: what an incremental step costs, and whether the
- * length of the history matters.
+/* Microseconds of one encoder step by the length of the history behind it, for each kind of encoder.
  *
  *   encoder_bench [--quick]
  *
- * Default shape (D 64, two blocks, F 256; H 128 of lru and gru; attention H 64, 2 heads, window 200, rotary), 50,000 items, 64 users with as many events each before the
- * measured step. B users are stepped at once; times are for one user: the fastest tenth of the runs, and the median. The
- * prefill column is what the same history costs when it is computed anew. FRESHET_KERNELS=avx2 or plain chooses the kernels. */
+ * Shapes of the defaults: D 64, L 2, F 256; H 128 for lru (complex) and gru, 64 for attention in 2 heads with a window as long as the
+ * history. "alone" is one user a call, always the same: everything is in the caches. "64 users" is a call for 64 users of
+ * 512, whose states come from memory. "rebuild" is a whole window from the state of nobody, for a user who comes back without a
+ * state. The fastest tenth of repeated runs; FRESHET_KERNELS=avx2 or plain chooses the kernels. */
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,21 +16,19 @@
 #include "base/rng.h"
 #include "model/model.h"
 
-enum { USERS = 64, ITEMS = 50000, LONGEST = 1000, RUNS_MAX = 2000 };
+enum { USERS = 512, BATCH = 64, N = 20000, LONGEST = 1000, RUNS_MAX = 2000 };
 
-static const struct model_config shapes[] = {
-    {.N = ITEMS, .D = 64, .H = 128, .L = 2, .F = 256},
-    {.N = ITEMS, .D = 64, .H = 128, .L = 2, .F = 256, .encoder = ENCODER_GRU},
-    {.N = ITEMS,
-     .D = 64,
-     .H = 64,
-     .L = 2,
-     .F = 256,
-     .encoder = ENCODER_ATTENTION,
-     .heads = 2,
-     .window = 200,
-     .rotary = true},
+static bool quick;
+
+struct subject {
+    const struct model *model;
+    struct model_scratch *scratch;
+    float *state[USERS];
+    struct model_input *input; /* (LONGEST) */
+    int T;
 };
+
+/* ---- timing ---- */
 
 static int by_value(const void *a, const void *b)
 {
@@ -39,99 +36,101 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-struct bench {
-    const struct model *model;
-    struct model_scratch *scratch;
-    struct rng rng;
-    struct model_input history[LONGEST];
-    float *state[USERS];
-    uint64_t budget_ns;
-    double us[RUNS_MAX]; /* of each run, sorted by finish */
-    int runs;
+static double measure(void (*run)(struct subject *subject, int i), struct subject *subject,
+                      double per)
+{
+    static double us[RUNS_MAX];
+    uint64_t budget = quick ? 5000000 : 300000000, begin = clock_mono_ns();
+    int n = 0;
+    run(subject, 0);
+    while (n < RUNS_MAX && (n < 3 || clock_mono_ns() - begin < budget)) {
+        uint64_t start = clock_mono_ns();
+        run(subject, n);
+        us[n++] = (double)(clock_mono_ns() - start) / 1e3;
+    }
+    qsort(us, (size_t)n, sizeof *us, by_value);
+    return us[n / 10] / per;
+}
+
+static void run_alone(struct subject *s, int i)
+{
+    model_step(s->model, s->scratch, 1, s->state, s->input + i % s->T);
+}
+
+static void run_batch(struct subject *s, int i)
+{
+    int from = i * BATCH % USERS;
+    struct model_input input[BATCH];
+    for (int b = 0; b < BATCH; b++)
+        input[b] = s->input[(i + b) % s->T];
+    model_step(s->model, s->scratch, BATCH, s->state + from, input);
+}
+
+static void run_rebuild(struct subject *s, int i)
+{
+    model_prefill(s->model, s->scratch, s->T, s->input, s->state[i % USERS]);
+}
+
+/* ---- kinds ---- */
+
+struct kind {
+    const char *name;
+    struct model_config config;
 };
 
-static struct model_input random_input(struct bench *b)
+static void bench(const struct kind *kind, int T)
 {
-    return (struct model_input){.item = (int32_t)rng_below(&b->rng, ITEMS), .gap_ms = 1000};
-}
-
-/* Has b->us filled by run, one number at a time, until the budget is spent. */
-static void measure(struct bench *b, double (*run)(struct bench *b, int argument), int argument)
-{
-    uint64_t begin = clock_mono_ns();
-    (void)run(b, argument);
-    for (b->runs = 0; b->runs < RUNS_MAX; b->runs++) {
-        if (b->runs >= 3 && clock_mono_ns() - begin > b->budget_ns) break;
-        b->us[b->runs] = run(b, argument);
-    }
-    qsort(b->us, (size_t)b->runs, sizeof *b->us, by_value);
-}
-
-/* Microseconds for each of B users, other users from run to run. */
-static double run_step(struct bench *b, int B)
-{
-    struct model_input input[USERS];
-    int first = (int)rng_below(&b->rng, (uint64_t)(USERS - B + 1));
-    for (int u = 0; u < B; u++)
-        input[u] = random_input(b);
-    uint64_t start = clock_mono_ns();
-    model_step(b->model, b->scratch, B, b->state + first, input);
-    return (double)(clock_mono_ns() - start) / 1e3 / B;
-}
-
-static double run_prefill(struct bench *b, int T)
-{
-    uint64_t start = clock_mono_ns();
-    model_prefill(b->model, b->scratch, T, b->history, b->state[0]);
-    return (double)(clock_mono_ns() - start) / 1e3;
-}
-
-static void bench_history(struct bench *b, int T)
-{
-    double fast[3], median[3];
+    struct model_config config = kind->config;
+    if (config.encoder == ENCODER_ATTENTION) config.window = T;
+    if (config.positions > 0) config.positions = T;
+    struct model *model = model_random_of(&config, 1);
+    struct subject s = {.model = model, .scratch = model_scratch_new(model), .T = T};
+    struct rng rng;
+    rng_init(&rng, 2);
+    int S = model_info(model).S, users = quick ? BATCH : USERS;
+    s.input = mem_zalloc((size_t)T * sizeof *s.input);
     for (int t = 0; t < T; t++)
-        b->history[t] = random_input(b);
-    for (int u = 0; u < USERS; u++)
-        model_prefill(b->model, b->scratch, T, b->history, b->state[u]);
-    static const int batches[] = {1, USERS};
-    for (int i = 0; i < 3; i++) {
-        measure(b, i < 2 ? run_step : run_prefill, i < 2 ? batches[i] : T);
-        fast[i] = b->us[b->runs / 10];
-        median[i] = b->us[b->runs / 2];
+        s.input[t].item = (int32_t)rng_below(&rng, N);
+    float *whole = mem_aligned(64, (size_t)S * sizeof *whole);
+    model_prefill(model, s.scratch, T, s.input, whole);
+    for (int u = 0; u < USERS; u++) {
+        s.state[u] = u < users ? mem_aligned(64, (size_t)S * sizeof(float)) : s.state[u % users];
+        memcpy(s.state[u], whole, (size_t)S * sizeof(float));
     }
-    struct model_info info = model_info(b->model);
-    printf("%-9s %7d  %7.2f (%7.2f)  %7.2f (%7.2f)  %9.0f (%9.0f)  %7zu\n", info.encoder, T,
-           fast[0], median[0], fast[1], median[1], fast[2], median[2],
-           (size_t)info.S * sizeof(float));
-    fflush(stdout);
-}
-
-static void bench_shape(const struct model_config *shape, bool quick)
-{
-    static struct bench b;
-    struct model *model = model_random_of(shape, 1);
-    b.model = model;
-    b.scratch = model_scratch_new(model);
-    b.budget_ns = quick ? 20000000 : 500000000;
-    rng_init(&b.rng, 2);
-    for (int u = 0; u < USERS; u++)
-        b.state[u] = mem_alloc((size_t)model_info(model).S * sizeof(float));
-    static const int lengths[] = {50, 200, LONGEST};
-    for (int i = 0; i < 3; i++)
-        bench_history(&b, lengths[i]);
-    for (int u = 0; u < USERS; u++)
-        mem_free(b.state[u]);
-    model_scratch_free(b.scratch);
+    double alone = measure(run_alone, &s, 1), batch = measure(run_batch, &s, BATCH);
+    double rebuild = measure(run_rebuild, &s, 1);
+    printf("%-18s %8d %10.1f %10.2f %10.2f %12.0f\n", kind->name, T, S * 4 / 1024.0, alone, batch,
+           rebuild);
+    for (int u = 0; u < users; u++)
+        mem_free(s.state[u]);
+    mem_free(whole);
+    mem_free(s.input);
+    model_scratch_free(s.scratch);
     model_free(model);
 }
 
 int main(int argc, char **argv)
 {
-    bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
-    printf(
-        "encoder   history   us a step: B 1 (median)     B 64 (median)    prefill anew (median)  "
-        "state bytes\n");
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        bench_shape(&shapes[i], quick);
+    static const struct model_config lru = {.N = N, .D = 64, .H = 128, .L = 2, .F = 256};
+    static const struct model_config rotary = {.N = N,
+                                               .D = 64,
+                                               .H = 64,
+                                               .L = 2,
+                                               .F = 256,
+                                               .encoder = ENCODER_ATTENTION,
+                                               .heads = 2,
+                                               .rotary = true};
+    struct kind kinds[] = {
+        {"lru", lru}, {"gru", lru}, {"attention rotary", rotary}, {"attention learnt", rotary}};
+    kinds[1].config.encoder = ENCODER_GRU;
+    kinds[3].config.rotary = false;
+    kinds[3].config.positions = 1;
+    static const int lengths[] = {50, 200, LONGEST};
+    quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
+    printf("%-18s %8s %10s %10s %10s %12s\n", "us", "history", "state KiB", "alone", "64 users",
+           "rebuild");
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (int l = 0; l < 3; l++)
+            bench(&kinds[k], lengths[l]);
     return 0;
 }

@@ -40,11 +40,11 @@ static struct train_data *ring(uint64_t seed)
     return data;
 }
 
-/* On a ring the next item is known nine times of ten; popularity finds one in ITEMS. */
-static void learns_a_ring(void)
+static void check_learns_a_ring(enum model_encoder_kind kind)
 {
     struct train_data *data = ring(TEST_SEED());
     struct train_options options = small_options();
+    options.encoder = kind;
     options.split.protocol = TRAIN_LEAVE_ONE_OUT;
     for (int loss = TRAIN_FULL; loss <= TRAIN_SAMPLED; loss++) {
         options.loss = (enum train_loss)loss;
@@ -56,8 +56,9 @@ static void learns_a_ring(void)
         struct eval_result got;
         struct err err = ERR_INIT;
         CHECK_OK(eval_run(model, data, data, &eval, &got, &err), err);
-        printf("  %s: HR@1 %.3f, of popularity %.3f, best epoch %d\n", loss ? "sampled" : "full",
-               got.arms[EVAL_ENCODER].hr[0], got.arms[EVAL_POPULAR].hr[0], result.best_epoch);
+        printf("  %s %s: HR@1 %.3f, of popularity %.3f, best epoch %d\n", model_encoder_names[kind],
+               loss ? "sampled" : "full", got.arms[EVAL_ENCODER].hr[0],
+               got.arms[EVAL_POPULAR].hr[0], result.best_epoch);
         CHECK_INT(got.targets, 300);
         CHECK_INT(result.n_validation, 300);
         CHECK(got.arms[EVAL_ENCODER].hr[0] > 0.8);
@@ -66,6 +67,13 @@ static void learns_a_ring(void)
         model_free(model);
     }
     train_data_free(data);
+}
+
+/* On a ring the next item is known nine times of ten; popularity finds one in ITEMS. */
+static void learns_a_ring(void)
+{
+    check_learns_a_ring(ENCODER_LRU);
+    check_learns_a_ring(ENCODER_GRU);
 }
 
 static void same_twice(void)
@@ -89,10 +97,11 @@ static void same_twice(void)
 }
 
 /* The forward pass of training and model_prefill give the same user vectors. */
-static void forward_is_prefill(void)
+static void check_forward_is_prefill(enum model_encoder_kind kind)
 {
     struct train_data *data = ring(8);
     struct train_options options = small_options();
+    options.encoder = kind;
     options.epochs = 2;
     options.blocks = 2;
     options.use_types = options.use_gaps = true;
@@ -132,6 +141,12 @@ static void forward_is_prefill(void)
     train__encoder_free(encoder);
     model_free(model);
     train_data_free(data);
+}
+
+static void forward_is_prefill(void)
+{
+    check_forward_is_prefill(ENCODER_LRU);
+    check_forward_is_prefill(ENCODER_GRU);
 }
 
 /* Each mask takes its items out of the validation's lists, and no more: whoever walks round a ring meets old items again. */
