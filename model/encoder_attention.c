@@ -5,7 +5,7 @@
  * nothing is added across a vector.
  *
  *   OFFSET        SIZE            MEANING, in floats
- *   0             16              count: positions since the state of nobody or the last halving (uint32 bits); the rest 0
+ *   0             16              count: positions since the state of nobody or the last halving (uint32 bits); the rest is free
  *   16            4 W' or 0       only with learnt positions: the inputs of those in use (struct model_input), oldest first
  *   ..            2 H W' a block  keys (H,W'), then values (W',H); position p in column and row p % W
  *
@@ -140,7 +140,7 @@ static int admit(const struct model *model, struct model_scratch *scratch, int n
     for (int r = 0; r < n; r++) {
         float *state = rows[r].state;
         uint32_t count = rows[r].fresh ? 0 : get_u32(state);
-        if (c->positions > 0 && count == (uint32_t)c->window) {
+        if (c->positions > 0 && count >= (uint32_t)c->window) {
             if (r > 0) return r;
             halve(model, scratch, state);
             count = get_u32(state);

@@ -163,7 +163,8 @@ static const char *check_attention(const struct model_config *config)
     if (config->heads < 1 || config->heads > config->H / 16 ||
         config->H % (16 * config->heads) != 0)
         return "heads must share out H in multiples of 16";
-    if (config->window < 1 || config->window > MODEL_MAX_WINDOW) return "window must be 1 to 1024";
+    if (config->window < 1 || config->window > MODEL_MAX_WINDOW)
+        return "window, the longest sequence of attention, must be 1 to 1024";
     if (config->positions != 0 && config->positions != config->window)
         return "positions must be 0 or as many as window";
     return NULL;
