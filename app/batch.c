@@ -171,7 +171,45 @@ static void popular_ranks_note(struct batch *batch, struct work *work)
     }
 }
 
-/* Everything the list needs that later records may change: exclusions and the popular arm as they are now. */
+/* A candidate of the neighbours must also have an id: popularity may have forgotten it. */
+struct neighbour_skip {
+    struct skip skip;
+    struct batch *batch;
+    const struct work *work;
+};
+
+static bool is_neighbour_skipped(void *context, uint64_t key)
+{
+    struct neighbour_skip *skip = context;
+    return is_skipped(&skip->skip, key) || batch__item_id(skip->batch, skip->work, key).len == 0;
+}
+
+/* Rule 12: the event's items enter the index of its partition when they went to the end of the user's window. */
+static void session_note(struct batch *batch, struct work *work, struct str user_key,
+                         const struct fold_result *folded)
+{
+    const struct ingest_record *record = work->record;
+    uint64_t since = clock_mono_ns();
+    work->session = neighbours_session(batch->env.neighbours, user_key, work->user);
+    if (folded->appended > 0 && folded->appended == work->n_keys)
+        neighbours_add(batch->env.neighbours, record->partition, work->session.id, work->keys,
+                       work->n_keys, record->event.time_ms);
+    batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
+}
+
+static void neighbours_note(struct batch *batch, struct work *work, const struct skip *skip)
+{
+    struct neighbour_skip context = {.skip = *skip, .batch = batch, .work = work};
+    int n = batch->env.settings->list_size;
+    uint64_t since = clock_mono_ns();
+    work->neighbours = arena_alloc(batch->arena, (size_t)n * sizeof *work->neighbours);
+    work->n_neighbours =
+        neighbours_top(batch->env.neighbours, work->record->partition, &work->session, n,
+                       is_neighbour_skipped, &context, work->neighbours);
+    batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
+}
+
+/* Everything the list needs that later records may change: exclusions and the other arms as they are now. */
 static void list_note(struct batch *batch, struct work *work)
 {
     const struct ingest_record *record = work->record;
@@ -182,6 +220,7 @@ static void list_note(struct batch *batch, struct work *work)
     work->n_popular =
         state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
                              work->popular, is_skipped, &skip);
+    if (batch->env.neighbours) neighbours_note(batch, work, &skip);
     if (!batch->env.model) return;
     work->has_vector = has_known_item(batch, work->user);
     work->row = work->user->batch_row;
@@ -228,8 +267,8 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
 
     if (fault_mutant("no_dedupe")) event.event_id = (struct str){0};
     if (!state_items_check(state, record->partition, &event, err)) return false;
-    if (!state_user_get(state, record->partition, schemas_user_key(&event, key), &work->user, err))
-        return false;
+    struct str user_key = schemas_user_key(&event, key);
+    if (!state_user_get(state, record->partition, user_key, &work->user, err)) return false;
     if (work->user->batch != batch->number) {
         work->user->batch = batch->number;
         work->user->batch_row = 0;
@@ -245,6 +284,7 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
         return false;
     if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
     if (folded.outcome == FOLD_DUPLICATE || folded.outcome == FOLD_QUIET) return true;
+    if (batch->env.neighbours) session_note(batch, work, user_key, &folded);
     if (batch->env.model) batch__encode_note(batch, work->user, &folded);
     list_note(batch, work);
     return true;
@@ -310,7 +350,7 @@ static int slice_fold(struct batch *batch, const struct ingest_record *records, 
 static int slice_run(struct batch *batch, const struct ingest_record *records, int n,
                      struct emit_epoch *epoch, struct err *err)
 {
-    uint64_t since = clock_mono_ns();
+    uint64_t since = clock_mono_ns(), neighbours_ns = batch->env.stats->stage_ns[STAGE_NEIGHBOURS];
     arena_reset(batch->arena);
     state_encoders_trim(batch->env.state);
     batch->number++;
@@ -318,6 +358,8 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
     batch->n_work = 0;
     int taken = slice_fold(batch, records, n, err);
     if (taken < 0) return -1;
+    since +=
+        batch->env.stats->stage_ns[STAGE_NEIGHBOURS] - neighbours_ns; /* it is within the fold */
     stage_add(batch, STAGE_FOLD, &since);
     if (batch->env.model) {
         batch__encode(batch);

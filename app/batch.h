@@ -27,7 +27,8 @@ struct batch_env {
     const struct settings *settings;
     struct schemas *schemas;
     struct state_shard *state;
-    const struct model *model; /* NULL: no encoder arm */
+    const struct model *model;     /* NULL: no encoder arm */
+    struct neighbours *neighbours; /* NULL: no such arm */
     struct emit *emit;
     struct stats *stats;
     struct tap *tap; /* copies of lists for a view; NULL: nobody looks */

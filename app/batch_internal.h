@@ -2,6 +2,7 @@
 #define APP_BATCH_INTERNAL_H
 
 #include "app/batch.h"
+#include "app/neighbours.h"
 #include "app/tap.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -24,6 +25,9 @@ struct work {
     int row; /* the user vector is the one after this row of the batch, from 1; 0: taken already */
     uint64_t *popular; /* (n_popular) the popular arm */
     int n_popular;
+    struct neighbours_session session; /* the user's, while the record is folded */
+    uint64_t *neighbours;              /* (n_neighbours) the arm of session neighbours */
+    int n_neighbours;
     struct model_exclusions exclusions;
     const int32_t *top; /* (list_size) the encoder arm, -1 behind its end; NULL: empty */
 };
@@ -69,6 +73,9 @@ void batch__vector_take(struct batch *batch, struct work *work, const float *vec
 
 /* ---- publish.c ---- */
 
+/* The id behind an item key, from the model or from what the partition counts; len 0 when neither knows it. Lives until the
+ * batch's next slice. */
+struct str batch__item_id(struct batch *batch, const struct work *work, uint64_t key);
 /* Dead letters, live quality, lists, in record order. */
 MUST_USE bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *err);
 

@@ -3,6 +3,7 @@
 #include "app/config.h"
 
 #include "app/app.h"
+#include "model/model.h"
 
 /* ---- headings ---- */
 
@@ -12,6 +13,7 @@ static const char group_processing[] = "Processing";
 static const char group_group[] = "Consumer group";
 static const char group_state[] = "State and memory";
 static const char group_lists[] = "Lists";
+static const char group_neighbours[] = "Session neighbours";
 static const char group_popularity[] = "Popularity";
 static const char group_errors[] = "Bad records";
 static const char group_logs[] = "Logs";
@@ -100,6 +102,8 @@ const struct option_spec app_config_specs[] = {
 
     {"session.window", OPTION_INT, "200", 2, 10000, "events", NULL,
      "Interactions that are kept of each user; when it is full, the older half goes.", group_state},
+    {"session.gap.ms", OPTION_INT, "30m", 1, MS_MAX, "ms", NULL,
+     "A user who did nothing for longer begins a new session.", group_state},
     {"statestore.cache.max.bytes", OPTION_INT, "256MiB", 1048576, BYTES_MAX, "bytes", NULL,
      "Users held in memory, all threads together.", group_state},
     {"statestore.uncommitted.max.bytes", OPTION_INT, "64MiB", 1048576, BYTES_MAX, "bytes", NULL,
@@ -111,9 +115,39 @@ const struct option_spec app_config_specs[] = {
     {"list.size", OPTION_INT, "20", 1, 64, "items", NULL, "Items in a list.", group_lists},
     {"blend.encoder.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
      "Weight of the model's list when the lists are merged by rank.", group_lists},
+    {"blend.neighbours.weight", OPTION_NUMBER, "0.5", 0, 1000, "", NULL,
+     "Weight of the items of similar sessions when the lists are merged by rank.", group_lists},
     {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,
      "Weight of the popular items when the lists are merged by rank. Under three quarters of the model's weight they "
      "reorder its list and fill a short one, and displace nothing (docs/RESULTS.md).", group_lists},
+
+    {"neighbours.enabled", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "Lists also hold what users of similar sessions went on to (VMIS-kNN), from the first event on, without training.",
+     group_neighbours},
+    {"neighbours.memory.max.bytes", OPTION_INT, "64MiB", 65536, BYTES_MAX, "bytes", NULL,
+     "Memory of the sessions that neighbours are looked for in, all partitions of the topic together: each has an equal "
+     "share, and a process takes what its own need. When a share is full, the session without a click for longest leaves. A "
+     "changed value holds from the next start.",
+     group_neighbours},
+    {"neighbours.max.age.ms", OPTION_INT, "90d", 0, MS_MAX, "ms", NULL,
+     "Sessions whose newest click is this much older than the newest of all leave. 0: none does.", group_neighbours},
+    {"neighbours.m", OPTION_INT, "500", 1, 100000, "sessions", NULL,
+     "The newest sessions with one of the user's last items that are compared.", group_neighbours},
+    {"neighbours.k", OPTION_INT, "200", 1, 100000, "sessions", NULL,
+     "The most similar of them, whose items are counted.", group_neighbours},
+    {"neighbours.last", OPTION_INT, "10", 1, MODEL_NEIGHBOURS_LAST_MAX, "items", NULL,
+     "Newest items of the user's session that are compared.", group_neighbours},
+    {"neighbours.similarity", OPTION_ENUM, "linear", 0, 0, "", "same|linear|div|log|quadratic",
+     "How a shared item counts the less for similarity the older it is in the user's session.", group_neighbours},
+    {"neighbours.position", OPTION_ENUM, "div", 0, 0, "", "same|linear|div|log|quadratic",
+     "How a session counts the less the older the newest item is that it shares.", group_neighbours},
+    {"neighbours.idf", OPTION_ENUM, "plus", 0, 0, "", "none|times|plus",
+     "How rare items gain: not; times weight * log(sessions / sessions with it); or times 1 + that.", group_neighbours},
+    {"neighbours.idf.weight", OPTION_NUMBER, "6", 0, 1000, "", NULL, "That weight.", group_neighbours},
+    {"neighbours.reach", OPTION_NUMBER, "1", 0, 64, "items", NULL,
+     "An item so many places from the shared one counts 1/e as much. 0: place does not matter.", group_neighbours},
+    {"neighbours.half.life.ms", OPTION_INT, "0", 0, MS_MAX, "ms", NULL,
+     "A session this much older counts half as much. 0: age does not matter.", group_neighbours},
 
     {"popularity.half.life.ms", OPTION_INT, "7d", 1000, MS_MAX, "ms", NULL,
      "After this time an event counts half as much.", group_popularity},

@@ -32,6 +32,7 @@ struct epoch {
 struct epochs {
     const struct settings *settings;
     struct state_shard *state;
+    struct neighbours *neighbours; /* NULL: none */
     struct ingest *ingest;
     struct emit *emit;
     struct stats *stats;
@@ -45,11 +46,13 @@ struct epochs {
 };
 
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
-                          struct ingest *ingest, struct emit *emit, struct stats *stats)
+                          struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
+                          struct stats *stats)
 {
     struct epochs *epochs = mem_zalloc(sizeof *epochs);
     epochs->settings = settings;
     epochs->state = state;
+    epochs->neighbours = neighbours;
     epochs->ingest = ingest;
     epochs->emit = emit;
     epochs->stats = stats;
@@ -166,6 +169,8 @@ static void seal(struct epochs *epochs)
     assert(epoch->stage == EPOCH_OPEN && epochs->n_sealed < epochs->capacity - 1);
     int n_moves = fault_mutant("offset_in_second_write") ? 0 : epoch->moves.n;
     epoch->values = state_epoch_seal(epochs->state, epoch->moves.list, n_moves);
+    if (epochs->neighbours && !fault_mutant("neighbours_not_stored"))
+        neighbours_seal(epochs->neighbours, epoch->values);
     epoch->stage = EPOCH_SEALED;
     epochs->n_sealed++;
     epochs->opened_ms = 0;

@@ -1,6 +1,7 @@
 #ifndef APP_EPOCHS_H
 #define APP_EPOCHS_H
 
+#include "app/neighbours.h"
 #include "app/settings.h"
 #include "app/stats.h"
 #include "base/err.h"
@@ -12,8 +13,10 @@
  * first and only when all its records are acknowledged. Thread: the shard's, but for epochs_next. */
 struct epochs;
 
+/* neighbours: NULL for none. */
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
-                          struct ingest *ingest, struct emit *emit, struct stats *stats);
+                          struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
+                          struct stats *stats);
 void epochs_free(struct epochs *epochs);
 
 struct emit_epoch *epochs_current(struct epochs *epochs); /* what is sent now belongs to it */

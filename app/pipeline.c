@@ -129,6 +129,7 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
     struct shard_env env = {.settings = pipeline->settings,
                             .schemas = pipeline->schemas,
                             .state = pipeline->state,
+                            .n_partitions = pipeline->n_partitions,
                             .ingest = pipeline->ingest,
                             .models = pipeline->models,
                             .emit = pipeline->emit,

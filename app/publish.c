@@ -111,12 +111,13 @@ static int blend(struct batch *batch, const struct work *work, struct model_blen
         encoder[n++] = model_item_key(batch->env.model, work->top[k]);
     struct model_candidates arms[ARM_COUNT] = {
         [ARM_ENCODER] = {.keys = encoder, .n = n},
+        [ARM_NEIGHBOURS] = {.keys = work->neighbours, .n = work->n_neighbours},
         [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular},
     };
     return model_blend(arms, settings->blend_weights, ARM_COUNT, K, out);
 }
 
-static struct str item_id_of(struct batch *batch, const struct work *work, uint64_t key)
+struct str batch__item_id(struct batch *batch, const struct work *work, uint64_t key)
 {
     const struct ingest_record *record = work->record;
     int32_t index = batch->env.model ? model_item_index(batch->env.model, key) : -1;
@@ -125,13 +126,19 @@ static struct str item_id_of(struct batch *batch, const struct work *work, uint6
     return arena_str(batch->arena, id);
 }
 
+static const enum reason_kind arm_reasons[ARM_COUNT] = {
+    [ARM_ENCODER] = REASON_ENCODER,
+    [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
+    [ARM_POPULAR] = REASON_POPULAR,
+};
+
 static struct list_item list_item_make(struct batch *batch, const struct work *work,
                                        const struct model_blended *blended)
 {
-    struct list_item item = {.item_id = item_id_of(batch, work, blended->key),
+    struct list_item item = {.item_id = batch__item_id(batch, work, blended->key),
                              .score = blended->score};
-    if (blended->arms & (1u << ARM_ENCODER)) item.reasons[item.n_reasons++].kind = REASON_ENCODER;
-    if (blended->arms & (1u << ARM_POPULAR)) item.reasons[item.n_reasons++].kind = REASON_POPULAR;
+    for (int arm = 0; arm < ARM_COUNT; arm++)
+        if (blended->arms & (1u << arm)) item.reasons[item.n_reasons++].kind = arm_reasons[arm];
     return item;
 }
 

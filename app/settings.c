@@ -10,6 +10,10 @@
  * encoding the windows of those who come back after they left the memory. */
 enum { STORED_FLOATS_MAX = 4096 };
 
+/* Items of one session in the index of neighbours; of a longer one the newest stay. Items further apart than that say
+ * nothing about each other. */
+enum { SESSION_ITEMS_MAX = 64 };
+
 /* ---- settings passed through to librdkafka ---- */
 
 struct setting_list {
@@ -96,6 +100,10 @@ static void schemas_settings_make(struct settings *settings)
     };
 }
 
+static const char *const arm_weights[ARM_COUNT] = {[ARM_ENCODER] = "blend.encoder.weight",
+                                                   [ARM_NEIGHBOURS] = "blend.neighbours.weight",
+                                                   [ARM_POPULAR] = "blend.popularity.weight"};
+
 bool settings_init(struct settings *settings, const struct options *options, struct err *err)
 {
     *settings = (struct settings){.options = options};
@@ -115,8 +123,10 @@ bool settings_init(struct settings *settings, const struct options *options, str
     settings->epochs_max = (int)options_int(options, "max.in.flight.epochs");
     settings->pending_bytes = (size_t)options_int(options, "statestore.uncommitted.max.bytes");
     settings->task_timeout_ms = options_int(options, "task.timeout.ms");
-    settings->blend_weights[0] = (float)options_number(options, "blend.encoder.weight");
-    settings->blend_weights[1] = (float)options_number(options, "blend.popularity.weight");
+    for (int arm = 0; arm < ARM_COUNT; arm++)
+        settings->blend_weights[arm] = (float)options_number(options, arm_weights[arm]);
+    settings->neighbours = options_bool(options, "neighbours.enabled");
+    settings->session_gap_ms = options_int(options, "session.gap.ms");
     settings->poison_stop = options_enum(options, "poison.policy") == 1;
     settings->poison_max_share = options_number(options, "poison.max.share");
     settings->kafka.bootstrap_servers = options_text(options, "bootstrap.servers");
@@ -157,6 +167,28 @@ struct state_options settings_state(const struct settings *settings, int state_f
         state.popularity_weight[type] = options_number(options, name);
     }
     return state;
+}
+
+struct model_neighbours_options settings_neighbours(const struct settings *settings,
+                                                    int n_partitions)
+{
+    const struct options *options = settings->options;
+    struct model_neighbours_options neighbours = {
+        .items_max = SESSION_ITEMS_MAX,
+        .max_age_ms = options_int(options, "neighbours.max.age.ms"),
+        .m = (int)options_int(options, "neighbours.m"),
+        .k = (int)options_int(options, "neighbours.k"),
+        .last_n = (int)options_int(options, "neighbours.last"),
+        .similarity = (enum model_neighbours_decay)options_enum(options, "neighbours.similarity"),
+        .position = (enum model_neighbours_decay)options_enum(options, "neighbours.position"),
+        .idf = (enum model_neighbours_idf)options_enum(options, "neighbours.idf"),
+        .idf_weight = options_number(options, "neighbours.idf.weight"),
+        .half_life_ms = (double)options_int(options, "neighbours.half.life.ms"),
+        .reach = options_number(options, "neighbours.reach"),
+    };
+    int64_t bytes = options_int(options, "neighbours.memory.max.bytes") / n_partitions;
+    model_neighbours_bound(&neighbours, (size_t)bytes);
+    return neighbours;
 }
 
 struct ingest_options settings_ingest(const struct settings *settings)

@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "ingest/ingest.h"
 #include "kafka/kafka.h"
+#include "model/model.h"
 #include "schemas/schemas.h"
 #include "state/state.h"
 
@@ -26,8 +27,10 @@ struct settings {
     int epochs_max;       /* sealed and not yet written, per shard */
     size_t pending_bytes; /* unwritten state per shard before it waits for the broker */
     int64_t task_timeout_ms;
-    float blend_weights[2];
-    bool poison_stop; /* poison.policy=stop */
+    float blend_weights[ARM_COUNT];
+    bool neighbours;        /* neighbours.enabled */
+    int64_t session_gap_ms; /* a longer pause of a user begins a new session */
+    bool poison_stop;       /* poison.policy=stop */
     double poison_max_share;
     struct kafka_config kafka;
     struct schemas_options schemas;
@@ -39,6 +42,9 @@ MUST_USE bool settings_init(struct settings *settings, const struct options *opt
 void settings_fini(struct settings *settings);
 /* The parts that folders take. state_floats = S of the model, 0 without one. */
 struct state_options settings_state(const struct settings *settings, int state_floats);
+/* Of one partition's index: its share of neighbours.memory.max.bytes gives the bounds. */
+struct model_neighbours_options settings_neighbours(const struct settings *settings,
+                                                    int n_partitions);
 struct ingest_options settings_ingest(const struct settings *settings);
 
 #endif

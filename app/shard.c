@@ -27,7 +27,8 @@ struct shard {
     bool is_started;
     /* the shard's thread alone */
     struct state_shard *state;
-    const struct model *model; /* of the epoch that is open; NULL: none */
+    const struct model *model;     /* of the epoch that is open; NULL: none */
+    struct neighbours *neighbours; /* NULL: neighbours.enabled=false */
     struct batch *batch;
     struct epochs *epochs;
     struct stats stats;
@@ -57,15 +58,20 @@ struct shard *shard_new(const struct shard_env *env, int number)
     condition_init(&shard->changed);
     shard->state = state_shard_new(env->state, number);
     if (env->models) model_take(shard);
+    if (env->settings->neighbours)
+        shard->neighbours =
+            neighbours_new(env->settings, env->state, shard->state, env->n_partitions);
     struct batch_env batch = {.settings = env->settings,
                               .schemas = env->schemas,
                               .state = shard->state,
                               .model = shard->model,
+                              .neighbours = shard->neighbours,
                               .emit = env->emit,
                               .stats = &shard->stats,
                               .tap = env->tap};
     shard->batch = batch_new(&batch);
-    shard->epochs = epochs_new(env->settings, shard->state, env->ingest, env->emit, &shard->stats);
+    shard->epochs = epochs_new(env->settings, shard->state, shard->neighbours, env->ingest,
+                               env->emit, &shard->stats);
     return shard;
 }
 
@@ -74,6 +80,7 @@ void shard_free(struct shard *shard)
     if (!shard) return;
     batch_free(shard->batch);
     epochs_free(shard->epochs);
+    neighbours_free(shard->neighbours);
     state_shard_free(shard->state);
     if (shard->model) models_release(shard->env.models, shard->model);
     condition_fini(&shard->changed);
@@ -93,11 +100,13 @@ static void numbers_publish(struct shard *shard)
 static bool command_do(struct shard *shard, const struct command *command, struct err *err)
 {
     if (command->kind == COMMAND_OPEN)
-        return state_partition_open(shard->state, command->partition, err);
+        return state_partition_open(shard->state, command->partition, err) &&
+               (!shard->neighbours || neighbours_open(shard->neighbours, command->partition, err));
     if (command->kind == COMMAND_CLOSE && !command->lost &&
         !epochs_finish(shard->epochs, CLOSE_WAIT_MS, err))
         return false;
     epochs_partition_forget(shard->epochs, command->partition);
+    if (shard->neighbours) neighbours_close(shard->neighbours, command->partition);
     state_partition_close(shard->state, command->partition);
     return true;
 }

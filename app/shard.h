@@ -21,6 +21,7 @@ struct shard_env {
     const struct settings *settings;
     struct schemas *schemas;
     struct state *state;
+    int n_partitions; /* of each events topic */
     struct ingest *ingest;
     struct models *models; /* NULL: no encoder arm */
     struct emit *emit;

@@ -66,7 +66,7 @@ void stats_add(struct stats *sum, const struct stats *more)
 
 const char *stats_stage_name(enum stage stage)
 {
-    static const char *const names[] = {"poll+decode", "fold",    "encode",
+    static const char *const names[] = {"poll+decode", "fold",    "neighbours", "encode",
                                         "rank",        "publish", "commit"};
     return names[stage];
 }

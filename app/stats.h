@@ -11,6 +11,7 @@
 enum stage {
     STAGE_POLL,
     STAGE_FOLD,
+    STAGE_NEIGHBOURS,
     STAGE_ENCODE,
     STAGE_RANK,
     STAGE_PUBLISH,

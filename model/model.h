@@ -386,7 +386,7 @@ void model_neighbours_resume(struct model_neighbours *index,
 
 enum { MODEL_MAX_CANDIDATES = 2048 };
 
-enum model_arm { ARM_ENCODER, ARM_POPULAR, ARM_COUNT };
+enum model_arm { ARM_ENCODER, ARM_NEIGHBOURS, ARM_POPULAR, ARM_COUNT };
 
 struct model_candidates {
     const uint64_t *keys; /* (n) item keys, best first */

@@ -153,6 +153,7 @@ static struct options *options_make(const char *name, const char *lists, const c
     set(options, "model.dir", shop.model);
     set(options, "session.window", "30");
     set(options, "batch.max.events", batch);
+    set(options, "neighbours.memory.max.bytes", "128KiB"); /* sessions leave at the bounds */
     set(options, "commit.interval.ms", "50");
     set(options, "session.timeout.ms",
         "6000"); /* the in-process broker waits for it at each restart */

@@ -140,6 +140,7 @@ class Bench:
             "commit.interval.ms": "10",
             "batch.max.events": "64",
             "session.window": "20",
+            "neighbours.memory.max.bytes": "256KiB",  # sessions leave at the bounds
             "log.level": "warn",
         }
 
@@ -371,6 +372,7 @@ SCENARIOS += [
     Scenario("offset_in_second_write", "caught", lambda b, s: b.mutant(s, "offset_in_second_write", "between_writes")),
     Scenario("auto_offset_reset_latest", "caught", lambda b, s: b.mutant(s, "auto_offset_reset_latest", "written")),
     Scenario("skip_on_decode_error", "caught", lambda b, s: b.mutant(s, "skip_on_decode_error", "")),
+    Scenario("neighbours_not_stored", "caught", lambda b, s: b.mutant(s, "neighbours_not_stored", "written")),
     Scenario("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
 ]
 

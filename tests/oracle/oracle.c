@@ -33,7 +33,12 @@ struct oracle {
     struct expectation *expected; /* (events.n) */
     int *seen;                    /* (events.n) how often its list or dead letter appeared */
     int64_t *end;                 /* (events.partitions) next offset after the last record */
-    int64_t records, quiet, duplicates, poison, expected_lists, repeats, wrong, users;
+    int64_t records, quiet, duplicates, poison, expected_lists, repeats, wrong, users, sessions;
+};
+
+struct sessions_walk {
+    const struct reference_index *expected;
+    int n, same;
 };
 
 /* One line for a person about a difference; the first few are shown, all are counted. */
@@ -237,12 +242,46 @@ static bool position_check(void *context, const char *topic, int32_t partition, 
     return true;
 }
 
+static bool session_check(void *context, const struct state_session *session)
+{
+    struct sessions_walk *walk = context;
+    for (int i = 0; i < walk->expected->n; i++) {
+        const struct reference_session *s = &walk->expected->sessions[i];
+        if (s->id != session->id) continue;
+        if (s->recency == session->recency && s->last_ms == session->last_ms &&
+            is_same_keys(session->items, session->n, s->items, s->n))
+            walk->same++;
+        break;
+    }
+    walk->n++;
+    return true;
+}
+
+/* The rows of session neighbours, by partition. */
+static bool sessions_check(struct oracle *o, struct state *state, struct err *err)
+{
+    for (int32_t p = 0; o->settings.neighbours && p < o->events.partitions; p++) {
+        struct sessions_walk walk = {.expected = reference_index_of(o->reference, p)};
+        struct state_sessions_head head;
+        if (!walk.expected) continue;
+        if (!state_sessions_each(state, p, &head, session_check, &walk, err)) return false;
+        o->sessions += walk.n;
+        if (walk.n != walk.expected->n || walk.same != walk.n)
+            WRONG(o, "store: partition %d: %d sessions of neighbours, %d expected, %d as expected",
+                  (int)p, walk.n, walk.expected->n, walk.same);
+        if (head.clicks != walk.expected->adds || head.newest_ms != walk.expected->newest_ms)
+            WRONG(o, "store: partition %d: %llu clicks of sessions, expected %llu", (int)p,
+                  (unsigned long long)head.clicks, (unsigned long long)walk.expected->adds);
+    }
+    return true;
+}
+
 static bool store_check(struct oracle *o, struct err *err)
 {
     struct state *state;
     if (!state_open_readonly(&state, o->settings.state_folder, err)) return false;
     bool ok = state_users_each(state, user_check, o, err) &&
-              state_positions_each(state, position_check, o, err);
+              state_positions_each(state, position_check, o, err) && sessions_check(o, state, err);
     if (ok && o->users != reference_user_count(o->reference))
         WRONG(o, "store: %lld users, the reference has %d", (long long)o->users,
               reference_user_count(o->reference));
@@ -268,18 +307,21 @@ static bool options_read(struct options *options, int argc, char **argv, struct 
     return true;
 }
 
-static struct reference_options reference_options_of(const struct settings *settings)
+static struct reference_options reference_options_of(const struct settings *settings,
+                                                     int n_partitions)
 {
     struct state_options state = settings_state(settings, 0);
     struct ingest_options ingest = settings_ingest(settings);
-    struct reference_options options = {
-        .window_max = state.window_max,
-        .list_size = settings->list_size,
-        .late_tolerance_ms = state.late_tolerance_ms,
-        .max_future_ms = ingest.max_future_ms,
-        .half_life_ms = state.popularity_half_life_ms,
-        .blend = {settings->blend_weights[0], settings->blend_weights[1]},
-        .events_topic = settings->topics[0]};
+    struct reference_options options = {.window_max = state.window_max,
+                                        .list_size = settings->list_size,
+                                        .late_tolerance_ms = state.late_tolerance_ms,
+                                        .max_future_ms = ingest.max_future_ms,
+                                        .half_life_ms = state.popularity_half_life_ms,
+                                        .has_neighbours = settings->neighbours,
+                                        .session_gap_ms = settings->session_gap_ms,
+                                        .neighbours = settings_neighbours(settings, n_partitions),
+                                        .events_topic = settings->topics[0]};
+    memcpy(options.blend, settings->blend_weights, sizeof options.blend);
     memcpy(options.weight, state.popularity_weight, sizeof options.weight);
     return options;
 }
@@ -288,12 +330,12 @@ static bool look(struct oracle *o, struct err *err)
 {
     const struct settings *settings = &o->settings;
     const char *bootstrap = settings->kafka.bootstrap_servers;
-    struct reference_options options = reference_options_of(settings);
     if (!model_load(&o->model, settings->model_folder, err)) return false;
     if (!schemas_open(&o->schemas, &settings->schemas, err)) return false;
     if (!topic_read(&o->events, bootstrap, settings->topics[0], err)) return false;
     if (!topic_read(&o->lists, bootstrap, settings->recommendations_topic, err)) return false;
     if (!topic_read(&o->letters, bootstrap, settings->dlq_topic, err)) return false;
+    struct reference_options options = reference_options_of(settings, o->events.partitions);
     o->reference = reference_new(&options, o->model, o->schemas);
     fold_all(o);
     lists_check(o);
@@ -317,9 +359,9 @@ int main(int argc, char **argv)
     }
     printf("{\"records\":%lld,\"lists\":%lld,\"quiet\":%lld,\"duplicates\":%lld,\"poison\":%lld,"
            "\"repeats\":%lld,"
-           "\"users\":%lld,\"wrong\":%lld}\n",
+           "\"users\":%lld,\"sessions\":%lld,\"wrong\":%lld}\n",
            (long long)oracle.records, (long long)oracle.expected_lists, (long long)oracle.quiet,
            (long long)oracle.duplicates, (long long)oracle.poison, (long long)oracle.repeats,
-           (long long)oracle.users, (long long)oracle.wrong);
+           (long long)oracle.users, (long long)oracle.sessions, (long long)oracle.wrong);
     return oracle.wrong ? 1 : 0;
 }

@@ -29,6 +29,8 @@ struct reference {
     int n_users, cap_users;
     struct reference_item *items; /* of all partitions */
     int n_items, cap_items;
+    struct reference_index **indices; /* (n_indices) of session neighbours, by partition */
+    int n_indices, cap_indices;
     char **kept; /* list bytes given out */
     int n_kept, cap_kept;
 };
@@ -56,6 +58,9 @@ void reference_free(struct reference *r)
     }
     for (int i = 0; i < r->n_kept; i++)
         mem_free(r->kept[i]);
+    for (int i = 0; i < r->n_indices; i++)
+        reference_index_free(r->indices[i]);
+    mem_free(r->indices);
     mem_free(r->users);
     mem_free(r->items);
     mem_free(r->kept);
@@ -212,7 +217,8 @@ static void sets_change(struct reference_user *user, enum event_type type, uint6
     if (type == EVENT_LIKE) user->n_disliked = set_remove(user->disliked, user->n_disliked, key);
 }
 
-static void window_insert(const struct reference *r, struct reference_user *user,
+/* Whether the interaction went to the end. */
+static bool window_insert(const struct reference *r, struct reference_user *user,
                           struct reference_interaction in)
 {
     int W = r->options.window_max, n = user->n_window, place;
@@ -226,12 +232,13 @@ static void window_insert(const struct reference *r, struct reference_user *user
     if (n > 0 && in.time_ms + r->options.late_tolerance_ms < user->newest_ms)
         while (place > 0 && user->window[place - 1].time_ms > in.time_ms)
             place--;
-    if (place == 0 && n > 0 && user->truncated) return;
+    if (place == 0 && n > 0 && user->truncated) return false;
     user->window = mem_realloc(user->window, (size_t)(n + 1) * sizeof in);
     memmove(user->window + place + 1, user->window + place, (size_t)(n - place) * sizeof in);
     user->window[place] = in;
     user->n_window = n + 1;
     if (in.time_ms > user->newest_ms) user->newest_ms = in.time_ms;
+    return place == n;
 }
 
 static bool is_windowed(enum event_type type)
@@ -290,6 +297,71 @@ static int encoder_top(struct reference *r, const struct reference_user *user,
     return n;
 }
 
+/* ---- rule 12 ---- */
+
+const struct reference_index *reference_index_of(const struct reference *r, int32_t partition)
+{
+    return partition < r->n_indices ? r->indices[partition] : NULL;
+}
+
+static struct reference_index *index_get(struct reference *r, int32_t partition)
+{
+    while (r->n_indices <= partition) {
+        r->indices =
+            grow(r->indices, r->n_indices, &r->cap_indices, sizeof(struct reference_index *));
+        r->indices[r->n_indices++] = reference_index_new(&r->options.neighbours);
+    }
+    return r->indices[partition];
+}
+
+/* Where the user's current session begins in the window, and its id. */
+static int session_of(const struct reference *r, const struct reference_user *user, uint64_t *id)
+{
+    char name[1024];
+    int first = user->n_window - 1;
+    while (first > 0 && user->window[first].time_ms - user->window[first - 1].time_ms <=
+                            r->options.session_gap_ms)
+        first--;
+    memcpy(name, user->key, user->key_len);
+    for (int i = 0; i < 8; i++)
+        name[user->key_len + (size_t)i] =
+            (char)(((uint64_t)user->window[first].time_ms >> (8 * i)) & 255);
+    *id = schemas_id_hash((struct str){name, user->key_len + 8});
+    return first;
+}
+
+static void session_click(struct reference *r, const struct reference_user *user, int32_t partition,
+                          const struct event *event)
+{
+    uint64_t id;
+    (void)session_of(r, user, &id);
+    for (size_t i = 0; i < event->n_items; i++)
+        reference_index_add(index_get(r, partition), id,
+                            schemas_item_key(event->tenant, event->items[i].item_id),
+                            event->time_ms);
+}
+
+static struct str id_of(struct reference *r, int32_t partition, struct str tenant, uint64_t key);
+
+static int neighbours_top(struct reference *r, const struct reference_user *user, int32_t partition,
+                          struct str tenant, const uint64_t *excluded, int n_excluded,
+                          uint64_t *keys)
+{
+    uint64_t id, found[REFERENCE_CANDIDATES_MAX];
+    int n = 0;
+    if (!r->options.has_neighbours || user->n_window == 0) return 0;
+    int first = session_of(r, user, &id), n_items = user->n_window - first;
+    uint64_t *items = mem_alloc((size_t)n_items * sizeof *items);
+    for (int i = 0; i < n_items; i++)
+        items[i] = user->window[first + i].item;
+    int count = reference_index_query(index_get(r, partition), id, items, n_items, found);
+    for (int i = 0; i < count && n < r->options.list_size; i++)
+        if (!is_in(excluded, n_excluded, found[i]) && id_of(r, partition, tenant, found[i]).len > 0)
+            keys[n++] = found[i];
+    mem_free(items);
+    return n;
+}
+
 struct fused {
     uint64_t key;
     float score;
@@ -299,7 +371,7 @@ struct fused {
 static int fuse(struct reference *r, uint64_t (*arms)[64], const int *n_arms, struct fused *out)
 {
     int n = 0;
-    for (int arm = 0; arm < 2; arm++) {
+    for (int arm = 0; arm < ARM_COUNT; arm++) {
         for (int rank = 1; rank <= n_arms[arm]; rank++) {
             int at = 0;
             while (at < n && out[at].key != arms[arm][rank - 1])
@@ -330,9 +402,12 @@ static struct str id_of(struct reference *r, int32_t partition, struct str tenan
 static void list_make(struct reference *r, struct reference_user *user, int32_t partition,
                       int64_t offset, const struct event *event, struct expectation *expected)
 {
-    uint64_t excluded[1300], arms[2][64];
-    int n_excluded = 0, n_arms[2];
-    struct fused fused[128];
+    static const enum reason_kind reasons[ARM_COUNT] = {[ARM_ENCODER] = REASON_ENCODER,
+                                                        [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
+                                                        [ARM_POPULAR] = REASON_POPULAR};
+    uint64_t excluded[1300], arms[ARM_COUNT][64];
+    int n_excluded = 0, n_arms[ARM_COUNT];
+    struct fused fused[ARM_COUNT * 64];
     struct list_item items[64] = {0};
     char id[33], key[600];
     for (size_t i = 0; i < event->n_items; i++)
@@ -341,15 +416,18 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
         excluded[n_excluded++] = user->bought[i];
     for (int i = 0; i < user->n_disliked; i++)
         excluded[n_excluded++] = user->disliked[i];
-    n_arms[0] = encoder_top(r, user, excluded, n_excluded, arms[0]);
-    n_arms[1] = popular_top(r, partition, event->tenant, excluded, n_excluded, r->options.list_size,
-                            arms[1]);
+    n_arms[ARM_ENCODER] = encoder_top(r, user, excluded, n_excluded, arms[ARM_ENCODER]);
+    n_arms[ARM_NEIGHBOURS] = neighbours_top(r, user, partition, event->tenant, excluded, n_excluded,
+                                            arms[ARM_NEIGHBOURS]);
+    n_arms[ARM_POPULAR] = popular_top(r, partition, event->tenant, excluded, n_excluded,
+                                      r->options.list_size, arms[ARM_POPULAR]);
     int n = fuse(r, arms, n_arms, fused);
     for (int i = 0; i < n; i++) {
         items[i].item_id = id_of(r, partition, event->tenant, fused[i].key);
         items[i].score = fused[i].score;
-        if (fused[i].arms & 1u) items[i].reasons[items[i].n_reasons++].kind = REASON_ENCODER;
-        if (fused[i].arms & 2u) items[i].reasons[items[i].n_reasons++].kind = REASON_POPULAR;
+        for (int arm = 0; arm < ARM_COUNT; arm++)
+            if (fused[i].arms & (1u << arm))
+                items[i].reasons[items[i].n_reasons++].kind = reasons[arm];
         user->last_list[i] = fused[i].key;
     }
     user->n_last_list = n;
@@ -395,14 +473,15 @@ static bool is_duplicate(struct reference_user *user, struct str event_id)
 static void event_apply(struct reference *r, struct reference_user *user, int32_t partition,
                         const struct event *event)
 {
+    bool at_end = is_windowed(event->type) && event->n_items > 0;
     popularity_count(r, partition, event);
     for (size_t i = 0; i < event->n_items; i++) {
         uint64_t key = schemas_item_key(event->tenant, event->items[i].item_id);
         sets_change(user, event->type, key);
-        if (is_windowed(event->type))
-            window_insert(r, user,
-                          (struct reference_interaction){key, event->time_ms, (int)event->type});
+        struct reference_interaction in = {key, event->time_ms, (int)event->type};
+        if (is_windowed(event->type) && !window_insert(r, user, in)) at_end = false;
     }
+    if (at_end && r->options.has_neighbours) session_click(r, user, partition, event);
 }
 
 static const char *event_take(struct reference *r, int64_t timestamp_ms, struct str value,

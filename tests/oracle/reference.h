@@ -14,8 +14,11 @@ struct reference_options {
     int window_max, list_size;
     int64_t late_tolerance_ms, max_future_ms, half_life_ms;
     double weight[EVENT_TYPE_COUNT];
-    float blend[2];
+    float blend[ARM_COUNT];
     const char *events_topic;
+    bool has_neighbours;
+    int64_t session_gap_ms;
+    struct model_neighbours_options neighbours; /* of one partition */
 };
 
 enum reference_outcome {
@@ -56,6 +59,36 @@ struct reference_user {
     int n_last_list;
 };
 
+/* ---- session neighbours of one partition: reference_neighbours.c ---- */
+
+enum { REFERENCE_SESSION_MAX = 64, REFERENCE_CANDIDATES_MAX = 4096 };
+
+struct reference_session {
+    uint64_t id, recency;
+    int64_t last_ms;
+    uint64_t items[REFERENCE_SESSION_MAX]; /* oldest first */
+    int n;
+};
+
+struct reference_index {
+    struct model_neighbours_options options;
+    struct reference_session *sessions; /* (n) by recency, oldest first */
+    int n, cap, n_clicks;
+    uint64_t adds;
+    int64_t newest_ms; /* of all adds */
+};
+
+struct reference_index *reference_index_new(const struct model_neighbours_options *options);
+void reference_index_free(struct reference_index *index);
+void reference_index_add(struct reference_index *index, uint64_t session, uint64_t item,
+                         int64_t time_ms);
+/* All items that the neighbours of session `own` with these items (n, newest last) give, best first; keys
+ * (REFERENCE_CANDIDATES_MAX) written. Returns how many. */
+int reference_index_query(const struct reference_index *index, uint64_t own, const uint64_t *items,
+                          int n, uint64_t *keys);
+
+/* ---- the fold ---- */
+
 struct reference;
 
 struct reference *reference_new(const struct reference_options *options, const struct model *model,
@@ -67,6 +100,9 @@ struct expectation reference_apply(struct reference *reference, int32_t partitio
 /* NULL when the reference has no such user. */
 const struct reference_user *reference_user_find(const struct reference *reference,
                                                  int32_t partition, struct str key);
+/* NULL when the partition had no click. */
+const struct reference_index *reference_index_of(const struct reference *reference,
+                                                 int32_t partition);
 int reference_user_count(const struct reference *reference);
 /* Encoder state (S) of the user's window; zeros of nobody without a known item. */
 void reference_encode(const struct reference *reference, const struct reference_user *user,
