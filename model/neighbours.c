@@ -9,6 +9,9 @@
 /* Sessions have about so many items: what a byte limit leaves to clicks and to sessions. */
 enum { ITEMS_PER_SESSION = 3 };
 
+/* Entries that the maps have room for at once: a small index never allocates again. */
+enum { MAP_FIRST = 1024 };
+
 /* ---- bounds ---- */
 
 static size_t bytes_of(const struct model_neighbours_options *o, size_t nodes, size_t sessions,
@@ -61,6 +64,8 @@ struct model_neighbours *model_neighbours_new(const struct model_neighbours_opti
     x->items = mem_alloc(clicks * sizeof *x->items);
     x->session_of = map_u64_new(sessions);
     x->item_of = map_u64_new(clicks);
+    map_u64_reserve(x->session_of, sessions < MAP_FIRST ? sessions : MAP_FIRST);
+    map_u64_reserve(x->item_of, clicks < MAP_FIRST ? clicks : MAP_FIRST);
     x->samples = mem_alloc((size_t)options->m * sizeof *x->samples);
     x->best = mem_alloc((size_t)options->k * sizeof *x->best);
     x->sum = mem_zalloc(clicks * sizeof *x->sum);
