@@ -139,6 +139,31 @@ struct train__moment *train__eval_moments(const struct train_data *data);
 void train__group(const struct train__eval *eval, const struct train__asked *asked,
                   const struct train__tally *tallies);
 
+/* ---- eval_steps.c: encoder steps of many users, taken together ---- */
+
+struct train__steps;
+/* One user's state and what is noted for it. Stays where it is while steps are noted. */
+struct train__lane {
+    float *state;         /* (S); NULL: stopped. Holds what the steps taken so far left */
+    bool fresh;           /* the next step is taken from the state of nobody */
+    int n, newest, order; /* of its noted steps */
+};
+
+struct train__steps *train__steps_new(const struct model *model, struct model_scratch *scratch);
+void train__steps_free(struct train__steps *steps);
+/* The state of nobody: the next step is a first one. */
+void train__lane_start(struct train__steps *steps, struct train__lane *lane);
+/* The state is not needed behind what is noted. */
+void train__lane_stop(struct train__steps *steps, struct train__lane *lane);
+/* Notes one step; takes all noted ones when they are many. */
+void train__lane_step(struct train__steps *steps, struct train__lane *lane,
+                      struct model_input input);
+/* vector (D) is written behind the lane's newest step, of which there is one since its start, by the time that
+ * train__steps_take returns. */
+void train__lane_want(struct train__steps *steps, const struct train__lane *lane, float *vector);
+/* Takes what is noted. */
+void train__steps_take(struct train__steps *steps);
+
 /* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c, eval_blend.c ---- */
 
 struct train__arm {

@@ -1,15 +1,17 @@
 /* The encoder's arm: the functions that the pipeline uses, on states that live from a user's first query to the last
- * event. */
+ * event, or until all states together would be too large: then they are made anew from the windows. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "train/eval.h"
 
+static const size_t state_bytes = (size_t)1 << 30;
+
 struct reader {
-    float *state;     /* NULL: nothing was asked yet */
-    bool has_known;   /* the window holds an item that the model knows */
-    int64_t known_ms; /* time of the newest of them */
+    struct train__lane lane; /* stopped: nothing was asked yet */
+    bool has_known;          /* the window holds an item that the model knows */
+    int64_t known_ms;        /* time of the newest of them */
 };
 
 /* A list that is made when the batch ends. */
@@ -23,9 +25,9 @@ struct slot {
 struct encoder {
     struct train__eval *eval;
     struct model_scratch *scratch;
-    int S, D;
-    struct reader *readers;     /* (n_users) */
-    struct model_input *inputs; /* (window) */
+    struct train__steps *steps;
+    size_t n_states, room;  /* states there are, and may be */
+    struct reader *readers; /* (n_users) */
     struct slot slots[TRAIN__QUERIES];
     int n;         /* slots in use */
     float *scores; /* (QUERIES,K) */
@@ -39,10 +41,10 @@ static void *encoder_start(struct train__eval *eval)
     size_t lists = (size_t)TRAIN__QUERIES * (size_t)eval->K;
     encoder->eval = eval;
     encoder->scratch = model_scratch_new(eval->model);
-    encoder->S = info.S;
-    encoder->D = info.D;
+    encoder->steps = train__steps_new(eval->model, encoder->scratch);
+    size_t bytes = eval->options->state_bytes ? eval->options->state_bytes : state_bytes;
+    encoder->room = bytes / ((size_t)info.S * sizeof(float)) + 1;
     encoder->readers = mem_zalloc((size_t)eval->data->n_users * sizeof *encoder->readers);
-    encoder->inputs = mem_alloc((size_t)eval->options->window * sizeof *encoder->inputs);
     encoder->scores = mem_alloc(lists * sizeof *encoder->scores);
     encoder->list = mem_alloc(lists * sizeof *encoder->list);
     for (int s = 0; s < TRAIN__QUERIES; s++)
@@ -54,13 +56,13 @@ static void encoder_stop(void *arm)
 {
     struct encoder *encoder = arm;
     for (int u = 0; u < encoder->eval->data->n_users; u++)
-        mem_free(encoder->readers[u].state);
+        train__lane_stop(encoder->steps, &encoder->readers[u].lane);
+    train__steps_free(encoder->steps);
     for (int s = 0; s < TRAIN__QUERIES; s++) {
         mem_free(encoder->slots[s].vector);
         mem_free(encoder->slots[s].masked);
     }
     mem_free(encoder->readers);
-    mem_free(encoder->inputs);
     mem_free(encoder->scores);
     mem_free(encoder->list);
     model_scratch_free(encoder->scratch);
@@ -84,15 +86,38 @@ static struct model_input input_of(const struct encoder *encoder, struct reader 
         .item = model_item(encoder, e), .type = event->type, .gap_ms = gap_ms > 0 ? gap_ms : 0};
 }
 
+static void step(struct encoder *encoder, struct reader *reader, size_t event)
+{
+    if (model_item(encoder, event) < 0) return;
+    struct model_input input = input_of(encoder, reader, event);
+    train__lane_step(encoder->steps, &reader->lane, input);
+}
+
 /* The state from the events [begin, end). */
 static void encode_window(struct encoder *encoder, struct reader *reader, size_t begin, size_t end)
 {
-    int T = 0;
     reader->has_known = false;
-    for (size_t e = begin; e < end; e++) {
-        if (model_item(encoder, e) >= 0) encoder->inputs[T++] = input_of(encoder, reader, e);
+    train__lane_start(encoder->steps, &reader->lane);
+    for (size_t e = begin; e < end; e++)
+        step(encoder, reader, e);
+}
+
+static void forget(struct encoder *encoder, struct reader *reader)
+{
+    if (!reader->lane.state) return;
+    train__lane_stop(encoder->steps, &reader->lane);
+    encoder->n_states--;
+}
+
+/* A user's first query, or the first since all states were dropped. */
+static void remember(struct encoder *encoder, const struct train__query *query)
+{
+    if (encoder->n_states == encoder->room) {
+        for (int u = 0; u < encoder->eval->data->n_users; u++)
+            forget(encoder, &encoder->readers[u]);
     }
-    model_prefill(encoder->eval->model, encoder->scratch, T, encoder->inputs, reader->state);
+    encoder->n_states++;
+    encode_window(encoder, &encoder->readers[query->user], query->window, query->event);
 }
 
 static int by_index(const void *left, const void *right)
@@ -126,10 +151,7 @@ static void encoder_ask(void *arm, const struct train__query *query, int32_t *li
 {
     struct encoder *encoder = arm;
     struct reader *reader = &encoder->readers[query->user];
-    if (!reader->state) {
-        reader->state = mem_aligned(64, (size_t)encoder->S * sizeof(float));
-        encode_window(encoder, reader, query->window, query->event);
-    }
+    if (!reader->lane.state) remember(encoder, query);
     list[0] = -1;
     if (!reader->has_known) {
         encoder->eval->result->cold++;
@@ -137,8 +159,7 @@ static void encoder_ask(void *arm, const struct train__query *query, int32_t *li
     }
     struct slot *slot = &encoder->slots[encoder->n++];
     slot->list = list;
-    memcpy(slot->vector, model_state_vector(encoder->eval->model, reader->state),
-           (size_t)encoder->D * sizeof(float));
+    train__lane_want(encoder->steps, &reader->lane, slot->vector);
     slot_mask(encoder, slot, query);
 }
 
@@ -149,6 +170,7 @@ static void encoder_end_batch(void *arm)
     struct model_exclusions exclusions[TRAIN__QUERIES];
     int B = encoder->n, K = encoder->eval->K;
     if (B <= 0) return;
+    train__steps_take(encoder->steps);
     for (int b = 0; b < B; b++) {
         const struct slot *slot = &encoder->slots[b];
         vectors[b] = slot->vector;
@@ -168,17 +190,14 @@ static void encoder_learn(void *arm, const struct train__query *query)
 {
     struct encoder *encoder = arm;
     struct reader *reader = &encoder->readers[query->user];
-    if (!reader->state) return;
+    if (!reader->lane.state) return;
     if (query->event + 1 == encoder->eval->data->user_start[query->user + 1]) {
-        mem_free(reader->state);
-        reader->state = NULL;
+        forget(encoder, reader);
         return;
     }
     size_t window = train__eval_window(encoder->eval->options, query->window, query->event);
     if (window != query->window) encode_window(encoder, reader, window, query->event);
-    if (model_item(encoder, query->event) < 0) return;
-    struct model_input input = input_of(encoder, reader, query->event);
-    model_step(encoder->eval->model, encoder->scratch, 1, &reader->state, &input);
+    step(encoder, reader, query->event);
 }
 
 const struct train__arm train__arm_encoder = {

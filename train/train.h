@@ -17,7 +17,7 @@
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_neighbours.c, popularity.c, markov.c,
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
  * eval_blend.c (arms), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
@@ -266,6 +266,7 @@ struct eval_options {
     uint32_t arms;          /* bit a: arm a is asked; 0: all that the protocol has use for */
     int resamples;          /* of users, for the intervals; 0: none */
     uint64_t seed;          /* of the resamples */
+    size_t state_bytes;     /* of all encoder states at a time; 0: 1 GiB */
     int against;            /* arm that the others' differences are measured from; -1: none */
     /* Called now and then with the share done; may be NULL. */
     void (*progress)(void *context, double share);

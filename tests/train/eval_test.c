@@ -395,6 +395,7 @@ static void every_mask_and_protocol(void)
             .neighbours = &neighbours,
             .blend = {[EVAL_ENCODER] = 1, [EVAL_RECENT] = 0.3F, [EVAL_NEIGHBOURS] = 0.7F},
             .neighbours_live = mask % 2 == 0,
+            .state_bytes = mask % 2 == 0 ? 0 : 3000, /* a few users' */
             .arms = (1u << EVAL_ARMS) - 1,
         };
         against_twin(model, data, &options);
