@@ -7,7 +7,8 @@
  * top-20. Throughput (--rate 0): all events are in the topic before freshet starts; printed are events/s between its first
  * and last record, its whole CPU time (rusage, start included) for each event, and its own report. Latency (--rate R): events
  * are sent at planned times for --seconds, a consumer of the lists measures from the planned time of the triggering event,
- * so a stall counts against every event it delays.
+ * so a stall counts against every event it delays. The slowest lists are then taken apart: how late the event was sent, how
+ * long until freshet made the list (the list's Kafka timestamp, whole ms), how long until it was read.
  *
  * LINK: rdkafka */
 #include <librdkafka/rdkafka.h>
@@ -28,7 +29,7 @@
 #include "model/model.h"
 #include "schemas/schemas.h"
 
-enum { SETS_MAX = 32, ID_MAX = 32, WARM_SECONDS = 3 };
+enum { SETS_MAX = 32, ID_MAX = 32, WARM_SECONDS = 3, STALLS_MAX = 12, STALL_GAP_MS = 50 };
 
 struct bench {
     const char *freshet, *bootstrap, *work;
@@ -205,10 +206,51 @@ static void throughput(struct bench *b)
 
 /* ---- latency ---- */
 
-static int compare_double(const void *a, const void *b)
+/* One list's way, in ms from the start of the run (planned) and between the points behind it. */
+struct sample {
+    double planned;
+    double late;  /* planned to sent */
+    double made;  /* sent to list made */
+    double back;  /* made to read */
+    double total; /* planned to read */
+};
+
+static int compare_total(const void *a, const void *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
+    double x = ((const struct sample *)a)->total, y = ((const struct sample *)b)->total;
     return (x > y) - (x < y);
+}
+
+static int compare_planned(const void *a, const void *b)
+{
+    double x = ((const struct sample *)a)->planned, y = ((const struct sample *)b)->planned;
+    return (x > y) - (x < y);
+}
+
+/* The slowest hundredth, sorted by total before: what stood in their way on average, and the stalls they belong to. */
+static void slowest_print(struct sample *samples, int64_t n)
+{
+    struct sample *worst = samples + n * 99 / 100, sum = {0};
+    int64_t m = n - n * 99 / 100, first = 0;
+    for (int64_t i = 0; i < m; i++) {
+        sum.late += worst[i].late / (double)m;
+        sum.made += worst[i].made / (double)m;
+        sum.back += worst[i].back / (double)m;
+    }
+    printf("   slowest 1 %%, mean ms: sent late %.2f, list made %.2f, read %.2f; stalls:\n",
+           sum.late, sum.made, sum.back);
+    qsort(worst, (size_t)m, sizeof *worst, compare_planned);
+    for (int64_t i = 1, stalls = 0; i <= m && stalls < STALLS_MAX; i++) {
+        if (i < m && worst[i].planned - worst[i - 1].planned < STALL_GAP_MS) continue;
+        struct sample at = worst[first];
+        for (int64_t j = first; j < i; j++)
+            if (worst[j].total > at.total) at = worst[j];
+        printf("   at %8.3f s: %3lld lists, the slowest %6.2f ms = late %.2f + made %.2f + read "
+               "%.2f\n",
+               at.planned / 1000, (long long)(i - first), at.total, at.late, at.made, at.back);
+        first = i;
+        stalls++;
+    }
 }
 
 static rd_kafka_t *consumer_open(const struct bench *b)
@@ -230,24 +272,38 @@ static rd_kafka_t *consumer_open(const struct bench *b)
     return client;
 }
 
-/* Takes what has arrived; adds one latency in ms for each list whose event was planned after `from_us`. */
+/* The sample of one list; sent_us: when event n was sent, wall clock. false: of an event planned before `from_us`. */
+static bool sample_make(const struct recommendations *list, const rd_kafka_message_t *message,
+                        const uint64_t *sent_us, uint64_t from_us, struct sample *sample)
+{
+    uint64_t now = wall_us();
+    const char *dash = memchr(list->trigger.event_id.ptr, '-', list->trigger.event_id.len);
+    uint64_t planned = dash ? strtoull(dash + 1, NULL, 10) : 0;
+    if (planned < from_us) return false;
+    double sent = (double)sent_us[strtoull(list->trigger.event_id.ptr, NULL, 10)] / 1000;
+    double made = (double)rd_kafka_message_timestamp(message, NULL), read = (double)now / 1000;
+    *sample = (struct sample){.planned = (double)(planned - from_us) / 1000,
+                              .late = sent - (double)planned / 1000,
+                              .made = made - sent,
+                              .back = read - made,
+                              .total = read - (double)planned / 1000};
+    return true;
+}
+
+/* Takes what has arrived; adds one sample for each list whose event was planned after `from_us`. */
 static int64_t lists_take(struct bench *b, rd_kafka_t *client, int timeout_ms, struct arena *arena,
-                          double *ms, int64_t n, uint64_t from_us)
+                          const uint64_t *sent_us, struct sample *samples, int64_t n,
+                          uint64_t from_us)
 {
     rd_kafka_message_t *message = rd_kafka_consumer_poll(client, timeout_ms);
     for (; message; message = rd_kafka_consumer_poll(client, 0)) {
         struct recommendations list;
         struct err err = ERR_INIT;
-        uint64_t now = wall_us();
         arena_reset(arena);
-        if (!message->err &&
+        if (!message->err && n < b->events &&
             schemas_recommendations_decode(b->schemas, (struct str){message->payload, message->len},
-                                           arena, &list, &err)) {
-            const char *dash = memchr(list.trigger.event_id.ptr, '-', list.trigger.event_id.len);
-            uint64_t planned = dash ? strtoull(dash + 1, NULL, 10) : 0;
-            if (planned >= from_us && n < b->events)
-                ms[n++] = ((double)now - (double)planned) / 1000.0;
-        }
+                                           arena, &list, &err))
+            n += sample_make(&list, message, sent_us, from_us, &samples[n]);
         rd_kafka_message_destroy(message);
     }
     return n;
@@ -260,7 +316,8 @@ static void latency(struct bench *b)
     int status;
     char seconds[32];
     b->events = (int64_t)(b->rate * b->seconds);
-    double *ms = mem_alloc((size_t)b->events * sizeof *ms);
+    struct sample *ms = mem_alloc((size_t)b->events * sizeof *ms);
+    uint64_t *sent_us = mem_zalloc((size_t)b->events * sizeof *sent_us);
     struct arena *arena = arena_new(1 << 16, 1 << 24);
     (void)snprintf(seconds, sizeof seconds, "%.0f", b->seconds + 8);
     buf_init(&bytes, 1 << 16);
@@ -273,25 +330,29 @@ static void latency(struct bench *b)
     for (int64_t n = 0; n < b->events; n++) {
         uint64_t planned = start + (uint64_t)((double)n * 1e6 / b->rate);
         while (wall_us() < planned)
-            got = lists_take(b, client, 1, arena, ms, got, from);
+            got = lists_take(b, client, 1, arena, sent_us, ms, got, from);
         event_send(b, feed, &bytes, n, planned);
+        sent_us[n] = wall_us();
     }
     for (int i = 0; i < 20; i++)
-        got = lists_take(b, client, 100, arena, ms, got, from);
+        got = lists_take(b, client, 100, arena, sent_us, ms, got, from);
     if (!emit_feed_close(feed, 10000, &err)) die("feed", &err);
     (void)waitpid(pid, &status, 0);
-    qsort(ms, (size_t)got, sizeof *ms, compare_double);
+    qsort(ms, (size_t)got, sizeof *ms, compare_total);
     int64_t due = b->events - (int64_t)(b->rate * WARM_SECONDS);
     printf("J1 latency items=%d at %.0f events/s for %.0f s, from the planned send time: %lld of "
            "%lld lists, p50 %.2f p90 %.2f "
            "p99 %.2f p99.9 %.2f max %.2f ms\n",
-           b->items, b->rate, b->seconds, (long long)got, (long long)due, ms[got / 2],
-           ms[got * 9 / 10], ms[got * 99 / 100], ms[got * 999 / 1000], ms[got - 1]);
+           b->items, b->rate, b->seconds, (long long)got, (long long)due, ms[got / 2].total,
+           ms[got * 9 / 10].total, ms[got * 99 / 100].total, ms[got * 999 / 1000].total,
+           ms[got - 1].total);
+    slowest_print(ms, got);
     (void)rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
     arena_free(arena);
     buf_fini(&bytes);
     mem_free(ms);
+    mem_free(sent_us);
 }
 
 static void arguments_read(struct bench *b, int argc, char **argv)

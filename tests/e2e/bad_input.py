@@ -52,7 +52,7 @@ class Broker:
 
     def call(self, verb):
         command = [os.path.join(ROOT, "scripts/kafka"), verb, "--dir", self.folder]
-        env = dict(os.environ, KAFKA_HEAP="256m")
+        env = dict(os.environ, KAFKA_HEAP_OPTS="-Xmx256m")
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, env=env).stdout.strip()
 
 
