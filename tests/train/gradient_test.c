@@ -10,9 +10,49 @@
 
 enum { P = 9, N_SEQUENCES = 3 };
 
-/* The case under way sets the kind. */
-static struct model_config config = {
-    .N = 23, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 8};
+/* Every kind of encoder; a case works on the one in config. */
+static const struct {
+    const char *name;
+    struct model_config config;
+} kinds[] = {
+    {"lru", {.N = 23, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 8}},
+    {"gru",
+     {.N = 23,
+      .D = 16,
+      .H = 16,
+      .L = 2,
+      .F = 32,
+      .n_types = 11,
+      .n_gaps = 8,
+      .encoder = ENCODER_GRU}},
+    {"attention, learnt positions",
+     {.N = 23,
+      .D = 16,
+      .H = 32,
+      .L = 2,
+      .F = 32,
+      .n_types = 11,
+      .n_gaps = 8,
+      .encoder = ENCODER_ATTENTION,
+      .heads = 2,
+      .positions = 6,
+      .window = 6}},
+    {"attention, rotary",
+     {.N = 23,
+      .D = 16,
+      .H = 32,
+      .L = 2,
+      .F = 32,
+      .n_types = 11,
+      .n_gaps = 8,
+      .encoder = ENCODER_ATTENTION,
+      .heads = 2,
+      .window = 6,
+      .rotary = true}},
+};
+static struct model_config config;
+enum { STATE_MAX = 6 * 3 * 32, WIDTH_MAX = 3 * 32 }; /* doubles: of a block's state, of u */
+
 static const int starts[N_SEQUENCES + 1] = {0, 1, 6, 9};
 static int32_t items[P], types[P], gaps[P], targets[P];
 static const struct train__batch batch = {.n = N_SEQUENCES,
@@ -55,9 +95,13 @@ static void ref_linear(int n, int m, const double *x, const double *W, const dou
     }
 }
 
-static void ref_lru(const double *params, int l, const double *u, double *h)
+/* What comes before: u (U) = x A + a at step t of a sequence, state (STATE_MAX) the block's; mixed (W) written. */
+static void ref_lru(const double *params, int l, int t, const double *u, double *state,
+                    double *mixed)
 {
     int H = config.H;
+    double *h = state;
+    (void)t;
     for (int j = 0; j < H; j++) {
         double radius = exp(-exp(part(params, MODEL_LRU_NU_LOG, l)[j]));
         double angle = exp(part(params, MODEL_LRU_THETA_LOG, l)[j]);
@@ -67,6 +111,7 @@ static void ref_lru(const double *params, int l, const double *u, double *h)
         h[H + j] = re * h[H + j] + im * h[j] + gamma * u[H + j];
         h[j] = h_re;
     }
+    memcpy(mixed, h, 2 * (size_t)H * sizeof *h);
 }
 
 static double sigmoid(double v)
@@ -74,36 +119,85 @@ static double sigmoid(double v)
     return 1 / (1 + exp(-v));
 }
 
-static void ref_gru(const double *params, int l, const double *u, double *h)
+static void ref_gru(const double *params, int l, int t, const double *u, double *state,
+                    double *mixed)
 {
     int H = config.H;
-    double s[64];
-    ref_linear(H, 3 * H, h, part(params, MODEL_GRU_STATE_WEIGHT, l),
+    double s[WIDTH_MAX];
+    (void)t;
+    ref_linear(H, 3 * H, state, part(params, MODEL_GRU_STATE_WEIGHT, l),
                part(params, MODEL_GRU_STATE_BIAS, l), s);
     for (int j = 0; j < H; j++) {
         double r = sigmoid(u[j] + s[j]), z = sigmoid(u[H + j] + s[H + j]);
         double n = tanh(u[2 * H + j] + r * s[2 * H + j]);
-        h[j] = (1 - z) * n + z * h[j];
+        state[j] = (1 - z) * n + z * state[j];
+    }
+    memcpy(mixed, state, (size_t)H * sizeof *mixed);
+}
+
+/* Turns one head (d) to its position. */
+static void ref_turn(int d, int t, double *v)
+{
+    for (int i = 0; config.rotary && i < d / 2; i++) {
+        double angle = t * pow(10000, -2.0 * i / d);
+        double re = v[i] * cos(angle) - v[d / 2 + i] * sin(angle);
+        v[d / 2 + i] = v[d / 2 + i] * cos(angle) + v[i] * sin(angle);
+        v[i] = re;
     }
 }
 
-/* One step: h (L,W) the state; out (D). */
-static void ref_step(const double *params, int p, double *h, double *out)
+/* state: query, key and value of every step so far, (t + 1,3H). */
+static void ref_attention(const double *params, int l, int t, const double *u, double *state,
+                          double *mixed)
 {
-    double u[64], y[64], wide[64];
+    int H = config.H, d = H / config.heads;
+    double *now = state + 3 * H * t;
+    (void)params;
+    (void)l;
+    memcpy(now, u, 3 * (size_t)H * sizeof *u);
+    for (int j = 0; j < 2 * H; j += d)
+        ref_turn(d, t, now + j);
+    for (int head = 0; head < H; head += d) {
+        double weight[6], sum = 0;
+        for (int s = 0; s <= t; s++) {
+            double score = 0;
+            for (int j = head; j < head + d; j++)
+                score += now[j] * state[3 * H * s + H + j];
+            sum += weight[s] = exp(score / sqrt(d));
+        }
+        for (int j = head; j < head + d; j++) {
+            mixed[j] = 0;
+            for (int s = 0; s <= t; s++)
+                mixed[j] += weight[s] / sum * state[3 * H * s + 2 * H + j];
+        }
+    }
+}
+
+static void (*const ref_mix[ENCODER_KINDS])(const double *, int, int, const double *, double *,
+                                            double *) = {
+    [ENCODER_LRU] = ref_lru,
+    [ENCODER_GRU] = ref_gru,
+    [ENCODER_ATTENTION] = ref_attention,
+};
+
+/* Step t of a sequence, which is position p: states (L,STATE_MAX); out (D). */
+static void ref_step(const double *params, int p, int t, double *states, double *out)
+{
+    double u[WIDTH_MAX], mixed[WIDTH_MAX], y[64], wide[64];
     int D = config.D, F = config.F;
     int U = model_param_cols(&config, MODEL_MIX_IN_WEIGHT);
     int W = model_param_rows(&config, MODEL_MIX_OUT_WEIGHT);
     for (int d = 0; d < D; d++)
         out[d] = part(params, MODEL_ITEM_EMBEDDING, 0)[items[p] * D + d] +
                  part(params, MODEL_TYPE_EMBEDDING, 0)[types[p] * D + d] +
-                 part(params, MODEL_GAP_EMBEDDING, 0)[gaps[p] * D + d];
+                 part(params, MODEL_GAP_EMBEDDING, 0)[gaps[p] * D + d] +
+                 (config.positions ? part(params, MODEL_POSITION_EMBEDDING, 0)[t * D + d] : 0);
     ref_norm(out, part(params, MODEL_INPUT_NORM_WEIGHT, 0), part(params, MODEL_INPUT_NORM_BIAS, 0));
     for (int l = 0; l < config.L; l++) {
         ref_linear(D, U, out, part(params, MODEL_MIX_IN_WEIGHT, l),
                    part(params, MODEL_MIX_IN_BIAS, l), u);
-        (config.encoder == ENCODER_LRU ? ref_lru : ref_gru)(params, l, u, h + l * W);
-        ref_linear(W, D, h + l * W, part(params, MODEL_MIX_OUT_WEIGHT, l),
+        ref_mix[config.encoder](params, l, t, u, states + l * STATE_MAX, mixed);
+        ref_linear(W, D, mixed, part(params, MODEL_MIX_OUT_WEIGHT, l),
                    part(params, MODEL_MIX_OUT_BIAS, l), y);
         for (int d = 0; d < D; d++)
             out[d] += y[d];
@@ -125,9 +219,9 @@ static double ref_loss(const double *params, const float *boost, double *vectors
 {
     double total = 0;
     for (int s = 0; s < N_SEQUENCES; s++) {
-        double h[128] = {0}, x[64];
+        double states[2 * STATE_MAX] = {0}, x[64];
         for (int p = starts[s]; p < starts[s + 1]; p++) {
-            ref_step(params, p, h, x);
+            ref_step(params, p, p - starts[s], states, x);
             double sum = 0, own = 0;
             for (int i = 0; i < config.N; i++) {
                 double logit = part(params, MODEL_ITEM_BIAS, 0)[i];
@@ -373,10 +467,9 @@ static void kernels_agree(void)
 
 int main(void)
 {
-    static const enum model_encoder_kind kinds[] = {ENCODER_LRU, ENCODER_GRU};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        config.encoder = kinds[k];
-        printf("  %s\n", model_encoder_names[kinds[k]]);
+        config = kinds[k].config;
+        printf("  %s\n", kinds[k].name);
         CASE(every_parameter);
         CASE(dropout_direction);
     }
