@@ -87,6 +87,8 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->clip = options_number(flags, "clip");
     o->loss = (enum train_loss)options_enum(flags, "loss");
     o->negatives = (int)options_int(flags, "negatives");
+    o->label_smoothing = options_number(flags, "label-smoothing");
+    o->gbce_t = options_number(flags, "gbce-t");
     o->max_len = (int)options_int(flags, "max-len");
     o->sequences = (enum train_sequences)options_enum(flags, "sequences");
     o->min_item_count = (int)options_int(flags, "min-item-count");
@@ -207,10 +209,16 @@ static const struct option_spec flags[] = {
     {"dropout", OPTION_NUMBER, "0.2", 0, 0.95, "", NULL, "More for small or noisy data.", group_learn},
     {"weight-decay", OPTION_NUMBER, "0.01", 0, 10, "", NULL, "Of AdamW, on matrices.", group_learn},
     {"clip", OPTION_NUMBER, "5", 0, 1e9, "", NULL, "Largest norm of a gradient; 0: none.", group_learn},
-    {"loss", OPTION_ENUM, "full", 0, 0, "", "full|sampled",
-     "Softmax over all items, or over a sample with correction: for catalogues of more than some 50,000 items.", group_learn},
+    {"loss", OPTION_ENUM, "full", 0, 0, "", "full|sampled|gbce",
+     "Softmax over all items; over a sample with correction, for catalogues of more than some 100,000 items; or generalised binary "
+     "cross-entropy (gSASRec).", group_learn},
     {"negatives", OPTION_INT, "1024", 1, 1e7, "items", NULL,
-     "With --loss sampled: items drawn for each part of a batch, beside the targets of that part.", group_learn},
+     "With --loss sampled: items drawn for each part of a batch, beside the targets of that part. With gbce: items drawn for each "
+     "position; 256 is the published choice.", group_learn},
+    {"label-smoothing", OPTION_NUMBER, "0", 0, 0.9, "", NULL,
+     "This share of what is to be predicted is spread over all items (softmax losses).", group_learn},
+    {"gbce-t", OPTION_NUMBER, "0.75", 0, 1, "", NULL,
+     "With --loss gbce: 0 plain binary cross-entropy, 1 scores that are chances.", group_learn},
     {"max-len", OPTION_INT, "200", 1, 4096, "events", NULL, "Positions of a sequence at most.", group_learn},
     {"sequences", OPTION_ENUM, "all", 0, 0, "", "all|newest",
      "What becomes of a history over --max-len: it is cut into several sequences, or only its newest part is learnt from, as published "

@@ -99,6 +99,8 @@ void train__settings(const struct train_options *options, const struct train__pl
         {"clip", o->clip},
         {"loss", o->loss},
         {"negatives", o->negatives},
+        {"label-smoothing", o->label_smoothing},
+        {"gbce-t", o->gbce_t},
         {"max-len", o->max_len},
         {"sequences", o->sequences},
         {"min-item-count", o->min_item_count},

@@ -10,12 +10,20 @@
  * n, D, H are multiples of 16. Arrays of a call do not overlap unless it says so. Thread: any. */
 struct train__kernels {
     const char *name;
-    /* x[i] += bias[i]; returns the largest x. */
-    float (*bias_max)(size_t n, float *x, const float *bias);
+    /* The largest x; what is no number is passed over. */
+    float (*largest)(size_t n, const float *x);
     /* x[i] = exp(x[i] - max); returns their sum. */
     float (*exp_sum)(size_t n, float *x, float max);
-    /* x[i] *= scale; sum[i] += x[i]. */
-    void (*scale_add)(size_t n, float *x, float scale, float *sum);
+    /* sum[i] += scale x[i]. */
+    void (*add_scaled)(size_t n, const float *x, float scale, float *sum);
+    /* How many x[i] are above value or no number, those equal to it counted where i < ties. */
+    int32_t (*count_above)(size_t n, const float *x, float value, int32_t ties);
+    /* out[j] = dot(table[row[j]], x): table (..,D), row (n), any n. */
+    void (*gather_dots)(int n, int D, const int32_t *row, const float *table, const float *x,
+                        float *out);
+    /* Its gradient: dx += g[j] table[row[j]], dtable[row[j]] += g[j] x. */
+    void (*scatter_products)(int n, int D, const int32_t *row, const float *g, const float *table,
+                             const float *x, float *dx, float *dtable);
     /* out[i] = gelu(x[i]) (Hendrycks and Gimpel 2016, with erf by Abramowitz and Stegun 7.1.26, error below 2e-7). */
     void (*gelu)(size_t n, const float *x, float *out);
     /* grad[i] *= gelu'(x[i]). */

@@ -1,12 +1,11 @@
 /* The loops of kernels.h, written once. kernels.c includes this file for each instruction set, with KERNEL (the function
  * attribute) and NAMED(x) (the name's ending) defined. No guard: it is included several times. */
 
-KERNEL static float NAMED(bias_max)(size_t n, float *x, const float *bias)
+KERNEL static float NAMED(largest)(size_t n, const float *x)
 {
     v16 best = splat(-1e30f);
     for (size_t i = 0; i < n; i += 16) {
-        v16 v = LOAD(x + i) + LOAD(bias + i);
-        STORE(x + i, v);
+        v16 v = LOAD(x + i);
         v16i above = v > best;
         best = SELECT(above, v, best);
     }
@@ -28,12 +27,49 @@ KERNEL static float NAMED(exp_sum)(size_t n, float *x, float max)
     return SUM(sum);
 }
 
-KERNEL static void NAMED(scale_add)(size_t n, float *x, float scale, float *sum)
+KERNEL static void NAMED(add_scaled)(size_t n, const float *x, float scale, float *sum)
 {
+    for (size_t i = 0; i < n; i += 16)
+        STORE(sum + i, LOAD(sum + i) + LOAD(x + i) * scale);
+}
+
+KERNEL static int32_t NAMED(count_above)(size_t n, const float *x, float value, int32_t ties)
+{
+    v16i lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, count = {0};
     for (size_t i = 0; i < n; i += 16) {
-        v16 v = LOAD(x + i) * scale;
-        STORE(x + i, v);
-        STORE(sum + i, LOAD(sum + i) + v);
+        v16 v = LOAD(x + i);
+        v16i above = ~(v16i)(v <= value);
+        v16i tied = ~(v16i)(v < value) & (v16i)(lane + (int32_t)i < ties);
+        count -= above | tied;
+    }
+    int32_t total = 0;
+    for (int l = 0; l < 16; l++)
+        total += count[l];
+    return total;
+}
+
+KERNEL static void NAMED(gather_dots)(int n, int D, const int32_t *row, const float *table,
+                                      const float *x, float *out)
+{
+    for (int j = 0; j < n; j++) {
+        const float *w = table + (size_t)row[j] * (size_t)D;
+        v16 sum = splat(0.0f);
+        for (int d = 0; d < D; d += 16)
+            sum += LOAD(w + d) * LOAD(x + d);
+        out[j] = SUM(sum);
+    }
+}
+
+KERNEL static void NAMED(scatter_products)(int n, int D, const int32_t *row, const float *g,
+                                           const float *table, const float *x, float *dx,
+                                           float *dtable)
+{
+    for (int j = 0; j < n; j++) {
+        size_t at = (size_t)row[j] * (size_t)D;
+        for (int d = 0; d < D; d += 16) {
+            STORE(dx + d, LOAD(dx + d) + LOAD(table + at + d) * g[j]);
+            STORE(dtable + at + d, LOAD(dtable + at + d) + LOAD(x + d) * g[j]);
+        }
     }
 }
 
@@ -315,12 +351,26 @@ KERNEL static double NAMED(square_sum)(size_t n, const float *x)
 }
 
 static const struct train__kernels NAMED(table) = {
-    KERNEL_SET,           NAMED(bias_max),       NAMED(exp_sum),
-    NAMED(scale_add),     NAMED(gelu),           NAMED(gelu_backward),
-    NAMED(dropout),       NAMED(norm),           NAMED(norm_backward),
-    NAMED(recur),         NAMED(recur_backward), NAMED(gate),
-    NAMED(gate_backward), NAMED(causal_softmax), NAMED(causal_softmax_backward),
-    NAMED(adamw),         NAMED(square_sum),
+    .name = KERNEL_SET,
+    .largest = NAMED(largest),
+    .exp_sum = NAMED(exp_sum),
+    .add_scaled = NAMED(add_scaled),
+    .count_above = NAMED(count_above),
+    .gather_dots = NAMED(gather_dots),
+    .scatter_products = NAMED(scatter_products),
+    .gelu = NAMED(gelu),
+    .gelu_backward = NAMED(gelu_backward),
+    .dropout = NAMED(dropout),
+    .norm = NAMED(norm),
+    .norm_backward = NAMED(norm_backward),
+    .recur = NAMED(recur),
+    .recur_backward = NAMED(recur_backward),
+    .gate = NAMED(gate),
+    .gate_backward = NAMED(gate_backward),
+    .causal_softmax = NAMED(causal_softmax),
+    .causal_softmax_backward = NAMED(causal_softmax_backward),
+    .adamw = NAMED(adamw),
+    .square_sum = NAMED(square_sum),
 };
 
 #undef NORMAL_CDF

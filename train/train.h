@@ -15,7 +15,7 @@
  *
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
- * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), worker.c (one thread's share of a
+ * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
  * eval_blend.c (arms), tally.c, diversity.c, bootstrap.c, eval_groups.c
@@ -135,7 +135,7 @@ enum eval_mask {
     EVAL_MASK_HISTORY, /* all items of the user so far */
 };
 
-enum train_loss { TRAIN_FULL, TRAIN_SAMPLED };
+enum train_loss { TRAIN_FULL, TRAIN_SAMPLED, TRAIN_GBCE }; /* loss.h */
 /* What an epoch is judged by. */
 enum train_watch { WATCH_HR10, WATCH_NDCG10, WATCH_MRR20 };
 /* How the learning rate falls after warm-up, along the epochs. */
@@ -171,7 +171,9 @@ struct train_options {
     double weight_decay;
     double clip; /* largest norm of a gradient; 0 none */
     enum train_loss loss;
-    int negatives; /* SAMPLED: uniform ones a micro-batch, beside the other targets of the micro-batch */
+    int negatives; /* SAMPLED: uniform ones a micro-batch, beside the other targets of the micro-batch. GBCE: for each position */
+    double label_smoothing;         /* [0,1); not with GBCE */
+    double gbce_t;                  /* GBCE: calibration, [0,1] */
     int max_len;                    /* positions of a sequence */
     enum train_sequences sequences; /* what becomes of longer histories */
     int min_item_count;

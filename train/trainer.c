@@ -84,6 +84,7 @@ struct train_options train_options_default(void)
         .clip = 5,
         .loss = TRAIN_FULL,
         .negatives = 1024,
+        .gbce_t = 0.75,
         .max_len = 200,
         .min_item_count = 1,
         .validation = -1,
@@ -171,14 +172,14 @@ static bool step(struct trainer *t, int n, struct err *err)
     }
     if (!run_parts(t, err)) return false;
     struct train__worker *first = &t->parts[0].worker, *second = &t->parts[1].worker;
-    if (t->options->loss == TRAIN_SAMPLED) {
+    if (first->kind->is_sparse) {
         for (int i = 0; i < t->plan.N; i++)
             first->touched[i] |= second->touched[i];
     }
     train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
     train__adamw_step(&t->adamw, t->params, first->grads, first->touched, rate_now(t),
                       t->options->weight_decay, t->options->clip);
-    if (t->options->loss == TRAIN_SAMPLED) {
+    if (first->kind->is_sparse) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
     }
@@ -494,6 +495,9 @@ bool train_model(const struct train_data *data, const struct train_options *opti
     struct model_config shape = config_of(options, 1);
     const char *wrong = model_config_check(&shape);
     if (wrong) return err_fatal(err, ERR_EXIT_USAGE, "the shape of the model: %s", wrong);
+    if (options->loss == TRAIN_GBCE && options->label_smoothing > 0)
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "label smoothing is for the softmax losses, not for gbce");
     struct trainer t = {.options = options, .report = progress, .context = context};
     if (!train__plan_make(&t.plan, data, options, err)) return false;
     openblas_set_num_threads(1);

@@ -6,34 +6,7 @@
 
 #include "base/mem.h"
 
-enum {
-    FULL_POSITIONS =
-        2048, /* of a micro-batch: its activations stay in the cache of the second level */
-    SAMPLED_POSITIONS = 1024, /* their targets are candidates of each other */
-};
 static const size_t LOGITS_BYTES = 64 << 20;
-
-static size_t item_tensor(const struct train__worker *w, enum model_tensor tensor)
-{
-    return model_param_offset(w->config, tensor, 0);
-}
-
-static void init_candidates(struct train__worker *w)
-{
-    size_t n = (size_t)(w->positions_max + w->options->negatives + 15), D = (size_t)w->config->D;
-    size_t N = (size_t)w->plan->N;
-    w->candidates_max = (int)n;
-    w->candidate = mem_alloc(n * sizeof(int32_t));
-    w->target = mem_alloc((size_t)w->positions_max * sizeof(int32_t));
-    w->place = mem_alloc(N * sizeof(int32_t));
-    for (size_t i = 0; i < N; i++)
-        w->place[i] = -1;
-    w->weight = mem_aligned(64, n * D * sizeof(float));
-    w->dweight = mem_aligned(64, n * D * sizeof(float));
-    w->bias = mem_aligned(64, n * sizeof(float));
-    w->boost = mem_aligned(64, n * sizeof(float));
-    w->dbias = mem_aligned(64, (n + 16) * sizeof(float));
-}
 
 void train__worker_init(struct train__worker *worker, const struct model_config *config,
                         const struct train__plan *plan, const struct train_options *options)
@@ -44,9 +17,9 @@ void train__worker_init(struct train__worker *worker, const struct model_config 
     w->loss = train__loss_new(LOGITS_BYTES);
     w->grads = mem_aligned(64, model_params_floats(config) * sizeof(float));
     w->touched = mem_zalloc((size_t)plan->N);
-    bool is_full = options->loss == TRAIN_FULL;
-    if (is_full) memset(w->touched, 1, (size_t)plan->N);
-    w->positions_max = is_full ? FULL_POSITIONS : SAMPLED_POSITIONS;
+    w->kind = &train__loss_kinds[options->loss];
+    if (!w->kind->is_sparse) memset(w->touched, 1, (size_t)plan->N);
+    w->positions_max = w->kind->positions;
     if (w->positions_max < options->max_len) w->positions_max = options->max_len;
     size_t P = (size_t)w->positions_max;
     w->start = mem_alloc((P + 1) * sizeof(int));
@@ -58,7 +31,7 @@ void train__worker_init(struct train__worker *worker, const struct model_config 
                                      .target = w->columns + 3 * P};
     w->dx = mem_aligned(64, P * (size_t)config->D * sizeof(float));
     w->masked = mem_alloc(P * sizeof *w->masked);
-    if (!is_full) init_candidates(w);
+    if (w->kind->init) w->kind->init(w);
 }
 
 void train__worker_fini(struct train__worker *worker)
@@ -66,9 +39,9 @@ void train__worker_fini(struct train__worker *worker)
     struct train__worker *w = worker;
     train__encoder_free(w->encoder);
     train__loss_free(w->loss);
-    void *const arrays[] = {w->grads,     w->touched, w->start, w->columns, w->dx,
-                            w->candidate, w->target,  w->place, w->weight,  w->dweight,
-                            w->bias,      w->boost,   w->dbias, w->masked};
+    void *const arrays[] = {w->grads,  w->touched, w->start,  w->columns, w->dx,   w->candidate,
+                            w->target, w->place,   w->weight, w->dweight, w->bias, w->boost,
+                            w->dbias,  w->masked,  w->spread, w->logit};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         mem_free(arrays[i]);
 }
@@ -106,104 +79,6 @@ static void fill(struct train__worker *w, const struct train__span *spans, int n
     }
 }
 
-/* ---- full softmax ---- */
-
-static struct train__softmax softmax_of_all(struct train__worker *w, const float *params,
-                                            const float *x, float scale)
-{
-    return (struct train__softmax){
-        .P = w->batch.P,
-        .C = w->plan->N,
-        .D = w->config->D,
-        .x = x,
-        .weight = params + item_tensor(w, MODEL_ITEM_EMBEDDING),
-        .bias = params + item_tensor(w, MODEL_ITEM_BIAS),
-        .target = w->batch.target,
-        .scale = scale,
-        .dx = w->dx,
-        .dweight = w->grads + item_tensor(w, MODEL_ITEM_EMBEDDING),
-        .dbias = w->grads + item_tensor(w, MODEL_ITEM_BIAS),
-    };
-}
-
-/* ---- sampled softmax ---- */
-
-static void add_candidate(struct train__worker *w, int32_t item)
-{
-    if (w->place[item] >= 0) return;
-    w->place[item] = w->n_candidates;
-    w->candidate[w->n_candidates++] = item;
-}
-
-/* log of the chance that an item is among the candidates: one of P targets drawn by share, or of n uniform draws. */
-static float log_chance(const struct train__worker *w, int32_t item)
-{
-    double N = w->plan->N, share = w->plan->share[item];
-    double missed = 0;
-    if (N > 1) missed += w->options->negatives * log1p(-1.0 / N);
-    missed += w->batch.P * log1p(-(share < 0.999999 ? share : 0.999999));
-    return (float)log(-expm1(missed) + 1e-30);
-}
-
-/* The targets of the micro-batch and uniform draws, each once, with their embeddings and what corrects for their chance. */
-static void choose_candidates(struct train__worker *w, const float *params)
-{
-    size_t D = (size_t)w->config->D;
-    const float *embedding = params + item_tensor(w, MODEL_ITEM_EMBEDDING);
-    const float *bias = params + item_tensor(w, MODEL_ITEM_BIAS);
-    w->n_candidates = 0;
-    for (int p = 0; p < w->batch.P; p++) {
-        add_candidate(w, w->batch.target[p]);
-        w->target[p] = w->place[w->batch.target[p]];
-    }
-    for (int i = 0; i < w->options->negatives; i++)
-        add_candidate(w, (int32_t)rng_below(&w->rng, (uint64_t)w->plan->N));
-    for (int c = 0; c < w->n_candidates; c++) {
-        int32_t item = w->candidate[c];
-        memcpy(w->weight + (size_t)c * D, embedding + (size_t)item * D, D * sizeof(float));
-        w->boost[c] = log_chance(w, item);
-        w->bias[c] = bias[item] - w->boost[c];
-    }
-}
-
-/* Adds the candidates' gradients to their items' rows. */
-static void scatter_candidates(struct train__worker *w)
-{
-    size_t D = (size_t)w->config->D;
-    float *embedding = w->grads + item_tensor(w, MODEL_ITEM_EMBEDDING);
-    float *bias = w->grads + item_tensor(w, MODEL_ITEM_BIAS);
-    for (int c = 0; c < w->n_candidates; c++) {
-        int32_t item = w->candidate[c];
-        w->place[item] = -1;
-        w->touched[item] = 1;
-        bias[item] += w->dbias[c];
-        for (size_t d = 0; d < D; d++)
-            embedding[(size_t)item * D + d] += w->dweight[(size_t)c * D + d];
-    }
-    for (int p = 0; p < w->batch.P; p++)
-        w->touched[w->batch.item[p]] = 1;
-}
-
-static double sampled_loss(struct train__worker *w, const float *params, const float *x,
-                           float scale)
-{
-    choose_candidates(w, params);
-    size_t C = (size_t)w->n_candidates;
-    memset(w->dweight, 0, C * (size_t)w->config->D * sizeof(float));
-    memset(w->dbias, 0, (C + 16) * sizeof(float));
-    struct train__softmax args = softmax_of_all(w, params, x, scale);
-    args.C = w->n_candidates;
-    args.weight = w->weight;
-    args.bias = w->bias;
-    args.boost = w->boost;
-    args.target = w->target;
-    args.dweight = w->dweight;
-    args.dbias = w->dbias;
-    double sum = train__loss_softmax(w->loss, &args);
-    scatter_candidates(w);
-    return sum;
-}
-
 /* ---- public ---- */
 
 void train__worker_run(struct train__worker *worker, const float *params,
@@ -217,12 +92,9 @@ void train__worker_run(struct train__worker *worker, const float *params,
         uint32_t dropout_seed = (uint32_t)rng_u64(&w->rng);
         const float *x = train__encoder_forward(w->encoder, params, &w->batch,
                                                 (float)w->options->dropout, dropout_seed);
-        if (w->options->loss == TRAIN_FULL) {
-            struct train__softmax args = softmax_of_all(w, params, x, scale);
-            w->sum += train__loss_softmax(w->loss, &args);
-        } else {
-            w->sum += sampled_loss(w, params, x, scale);
-        }
+        w->sum += w->kind->run(w, params, x, scale);
+        for (int p = 0; p < w->batch.P && w->kind->is_sparse; p++)
+            w->touched[w->batch.item[p]] = 1;
         train__encoder_backward(w->encoder, params, &w->batch, w->dx, w->grads);
     }
 }
@@ -271,7 +143,7 @@ int train__worker_ranks(struct train__worker *worker, const float *params,
         int first = at;
         fill(w, cut, n, &at);
         const float *x = train__encoder_forward(w->encoder, params, &w->batch, 0, 0);
-        struct train__softmax args = softmax_of_all(w, params, w->dx, 1);
+        struct train__softmax args = train__softmax_of_all(w, params, w->dx, 1);
         args.P = gather_tails(w, cut + first, spans + first, x);
         train__loss_ranks(w->loss, &args, w->masked, rank + ranked);
         ranked += args.P;

@@ -8,7 +8,21 @@
 
 /* One thread's share of a batch: its sequences, in micro-batches that fit the caches, become a gradient. (worker.c) */
 
+struct train__worker;
+
+/* What an option --loss does with a micro-batch. (loss_kinds.c) */
+struct train__loss_kind {
+    int positions; /* of a micro-batch, at most */
+    bool
+        is_sparse; /* only rows of the item tensors that it, or the encoder, marks as touched have a gradient */
+    void (*init)(struct train__worker *worker); /* scratch of its own, or NULL */
+    /* Writes worker->dx, adds to worker->grads and sets touched; returns the loss summed over positions. x (P,D) user vectors. */
+    double (*run)(struct train__worker *worker, const float *params, const float *x, float scale);
+};
+extern const struct train__loss_kind train__loss_kinds[]; /* by enum train_loss */
+
 struct train__worker {
+    const struct train__loss_kind *kind;
     const struct model_config *config;
     const struct train__plan *plan;
     const struct train_options *options;
@@ -16,7 +30,7 @@ struct train__worker {
     struct train__loss *loss;
     float *grads; /* one parameter block; zero where touched is 0 */
     uint8_t *
-        touched; /* (N) rows of the item tensors whose gradient may not be zero; all 1 with the full softmax */
+        touched; /* (N) rows of the item tensors whose gradient may not be zero; all 1 unless the loss is sparse */
     struct rng rng; /* of the negatives; seeded for each batch */
     double sum;     /* loss of the batch, summed over positions */
     /* The micro-batch. */
@@ -26,19 +40,22 @@ struct train__worker {
     struct train__batch batch;
     float *dx;                    /* (positions_max,D) */
     struct train__masked *masked; /* (positions_max) of the ranks */
-    /* Sampled softmax: the candidates. */
+    /* Sampled softmax: the candidates. gBCE: candidate and logit, those of one position. */
     int candidates_max;
     int n_candidates;
-    int32_t *candidate; /* (candidates_max) item */
-    int32_t *place;     /* (N) of an item among the candidates; -1 none */
-    int32_t *target;    /* (positions_max) candidate index */
-    float *weight, *dweight, *bias, *boost,
-        *dbias; /* (candidates_max,D) twice, (candidates_max) each */
+    int32_t *candidate;                           /* (candidates_max) item */
+    int32_t *place;                               /* (N) of an item among the candidates; -1 none */
+    int32_t *target;                              /* (positions_max) candidate index */
+    float *weight, *dweight;                      /* (candidates_max,D) */
+    float *bias, *boost, *spread, *dbias, *logit; /* (candidates_max) */
 };
 
 void train__worker_init(struct train__worker *worker, const struct model_config *config,
                         const struct train__plan *plan, const struct train_options *options);
 void train__worker_fini(struct train__worker *worker);
+/* The full softmax's arguments for the worker's micro-batch, without smoothing. x (P,D). */
+struct train__softmax train__softmax_of_all(struct train__worker *worker, const float *params,
+                                            const float *x, float scale);
 /* Adds the gradient of n sequences to worker->grads. scale: 1 / positions of the whole batch. seed: of dropout and negatives.
  * Thread: one a worker. */
 void train__worker_run(struct train__worker *worker, const float *params,

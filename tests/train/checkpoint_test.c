@@ -98,7 +98,7 @@ static void same_after_kills(void)
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     struct train_data *data = ring(rng_u64(&rng));
-    for (int loss = TRAIN_FULL; loss <= TRAIN_SAMPLED; loss++) {
+    for (int loss = TRAIN_FULL; loss <= TRAIN_GBCE; loss++) {
         struct train_options options = small_options();
         options.loss = (enum train_loss)loss;
         options.negatives = 8;
@@ -118,8 +118,8 @@ static void same_after_kills(void)
         }
         struct model *b = learn(data, &options, &rest, &got);
         printf("  %s: %d calls, %d kills, best epoch %d of %d, %d calls behind the last kill\n",
-               loss ? "sampled" : "full", whole.steps, kills, want.best_epoch, want.epochs,
-               rest.steps);
+               ((const char *[]){"full", "sampled", "gbce"})[loss], whole.steps, kills,
+               want.best_epoch, want.epochs, rest.steps);
         same_model(a, b);
         CHECK(rest.steps < whole.steps);
         CHECK_INT(got.epochs, want.epochs);
