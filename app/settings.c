@@ -169,11 +169,9 @@ struct state_options settings_state(const struct settings *settings, int state_f
     return state;
 }
 
-struct model_neighbours_options settings_neighbours(const struct settings *settings,
-                                                    int n_partitions)
+struct model_neighbours_options settings_neighbours_unbounded(const struct options *options)
 {
-    const struct options *options = settings->options;
-    struct model_neighbours_options neighbours = {
+    return (struct model_neighbours_options){
         .items_max = SESSION_ITEMS_MAX,
         .max_age_ms = options_int(options, "neighbours.max.age.ms"),
         .m = (int)options_int(options, "neighbours.m"),
@@ -186,7 +184,13 @@ struct model_neighbours_options settings_neighbours(const struct settings *setti
         .half_life_ms = (double)options_int(options, "neighbours.half.life.ms"),
         .reach = options_number(options, "neighbours.reach"),
     };
-    int64_t bytes = options_int(options, "neighbours.memory.max.bytes") / n_partitions;
+}
+
+struct model_neighbours_options settings_neighbours(const struct settings *settings,
+                                                    int n_partitions)
+{
+    struct model_neighbours_options neighbours = settings_neighbours_unbounded(settings->options);
+    int64_t bytes = options_int(settings->options, "neighbours.memory.max.bytes") / n_partitions;
     model_neighbours_bound(&neighbours, (size_t)bytes);
     return neighbours;
 }

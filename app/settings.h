@@ -42,6 +42,8 @@ MUST_USE bool settings_init(struct settings *settings, const struct options *opt
 void settings_fini(struct settings *settings);
 /* The parts that folders take. state_floats = S of the model, 0 without one. */
 struct state_options settings_state(const struct settings *settings, int state_floats);
+/* All but the bounds that memory gives: sessions_max and clicks_max are 0. options: the configuration. */
+struct model_neighbours_options settings_neighbours_unbounded(const struct options *options);
 /* Of one partition's index: its share of neighbours.memory.max.bytes gives the bounds. */
 struct model_neighbours_options settings_neighbours(const struct settings *settings,
                                                     int n_partitions);

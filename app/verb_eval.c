@@ -185,7 +185,8 @@ static bool run(struct app *app, struct err *err)
     uint32_t by;
     struct train_data *log = NULL, *test = NULL;
     const char *folder = options_text(flags, "model");
-    bool ok = read_options(flags, &options, err) && arm_flags_neighbours(flags, &neighbours, err) &&
+    bool ok = read_options(flags, &options, err) &&
+              arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err) &&
               read_blend(flags, &options, err) &&
               read_set(flags, "by", eval_by_names, EVAL_BYS, &by, err) &&
               (*folder == '\0' || model_load(&model, folder, err)) &&

@@ -1,6 +1,6 @@
 /* The arm of session neighbours: the index that the pipeline keeps (model.h), asked with the newest events of the window.
  *
- * A session is a user of the log. Static (neighbours_live false, as the published protocols): the index holds the training
+ * A session is what the log has of a user without a pause longer than session_gap_ms (app/neighbours.c). Static (neighbours_live false, as the published protocols): the index holds the training
  * part, in the order of time, and no more. Live: each event of the log is added once it was predicted, as in the
  * pipeline; the training part then comes by itself, being earlier. */
 #include "base/map.h"
@@ -16,12 +16,24 @@ struct neighbours {
 
 /* ---- the index ---- */
 
-/* Session ids: of users of data from 1, those of another history behind. */
-static uint64_t session_of(const struct neighbours *arm, bool is_history, int user)
+/* The first event of the session that event e of a user is in. */
+static size_t session_begin(const struct neighbours *arm, const struct train_data *log, int user,
+                            size_t e)
 {
-    const struct train__eval *eval = arm->eval;
-    bool is_other = is_history && eval->history != eval->data;
-    return 1 + (uint64_t)user + (is_other ? (uint64_t)eval->data->n_users : 0);
+    int64_t gap_ms = log->has_times ? arm->eval->options->session_gap_ms : 0;
+    size_t begin = log->user_start[user];
+    if (gap_ms == 0) return begin;
+    while (e > begin && log->events[e].time_ms - log->events[e - 1].time_ms <= gap_ms)
+        e--;
+    return e;
+}
+
+/* Session ids: first events of data from 1, those of another history behind. */
+static uint64_t session_of(const struct neighbours *arm, const struct train_data *log, int user,
+                           size_t e)
+{
+    size_t others = log == arm->eval->data ? 0 : arm->eval->data->n_events;
+    return 1 + session_begin(arm, log, user, e) + others;
 }
 
 static void add_training(struct neighbours *arm)
@@ -36,7 +48,7 @@ static void add_training(struct neighbours *arm)
         int user = moments[i].user;
         const struct train_event *event = &history->events[moments[i].event];
         if (moments[i].event >= end[user]) continue;
-        model_neighbours_add(arm->index, session_of(arm, true, user),
+        model_neighbours_add(arm->index, session_of(arm, history, user, moments[i].event),
                              eval->items.key[eval->items.from_history[event->item]],
                              event->time_ms);
     }
@@ -51,20 +63,19 @@ static int at_most(int wanted, size_t most)
                                                : (int)(most < INT32_MAX ? most : INT32_MAX);
 }
 
-/* The options with bounds that these logs can reach. */
+/* The options with bounds that these logs can reach. Nothing expires of a static index, and a session that is a whole history has
+ * room for a window. */
 static struct model_neighbours_options fitted(const struct train__eval *eval)
 {
     const struct train_data *data = eval->data, *history = eval->history;
     struct model_neighbours_options o = *eval->options->neighbours;
-    size_t users = (size_t)data->n_users, events = data->n_events;
-    if (history != data) {
-        users += (size_t)history->n_users;
-        events += history->n_events;
-    }
-    o.sessions_max = at_most(o.sessions_max, users);
+    size_t events = data->n_events + (history != data ? history->n_events : 0);
+    o.sessions_max = at_most(o.sessions_max, events);
     o.clicks_max = at_most(o.clicks_max, events);
-    o.m = at_most(o.m, users);
-    o.k = at_most(o.k, users);
+    o.m = at_most(o.m, events);
+    o.k = at_most(o.k, events);
+    if (!eval->options->neighbours_live) o.max_age_ms = 0;
+    if (eval->options->session_gap_ms == 0 || !data->has_times) o.items_max = eval->options->window;
     return o;
 }
 
@@ -100,14 +111,16 @@ static void neighbours_ask(void *context, const struct train__query *query, int3
     struct neighbours *arm = context;
     const struct train__eval *eval = arm->eval;
     uint64_t keys[MODEL_NEIGHBOURS_LAST_MAX];
-    size_t begin = query->window;
+    size_t begin = session_begin(arm, eval->data, query->user, query->event - 1);
     int n = 0;
+    if (begin < query->window) begin = query->window;
     if (query->event - begin > MODEL_NEIGHBOURS_LAST_MAX)
         begin = query->event - MODEL_NEIGHBOURS_LAST_MAX;
     for (size_t e = begin; e < query->event; e++)
         keys[n++] = eval->items.key[eval->data->events[e].item];
-    n = model_neighbours_query(arm->index, session_of(arm, false, query->user), keys, n, eval->K,
-                               is_masked, arm, arm->found);
+    n = model_neighbours_query(arm->index,
+                               session_of(arm, eval->data, query->user, query->event - 1), keys, n,
+                               eval->K, is_masked, arm, arm->found);
     for (int i = 0; i < n; i++)
         list[i] = item_of(arm, arm->found[i].key);
     if (n < eval->K) list[n] = -1;
@@ -119,7 +132,7 @@ static void neighbours_learn(void *context, const struct train__query *query)
     const struct train__eval *eval = arm->eval;
     const struct train_event *event = &eval->data->events[query->event];
     if (!eval->options->neighbours_live) return;
-    model_neighbours_add(arm->index, session_of(arm, false, query->user),
+    model_neighbours_add(arm->index, session_of(arm, eval->data, query->user, query->event),
                          eval->items.key[event->item], event->time_ms);
 }
 

@@ -259,9 +259,11 @@ struct eval_options {
     int min_events;       /* LEAVE_ONE_OUT: users with fewer events are not predicted; 0: 2 */
     uint32_t targets;     /* bit t: events of type t are predicted; 0: all */
     int64_t half_life_ms; /* of the recent popularity */
-    /* A session is a user's whole history. sessions_max and clicks_max: 0 for as many as the logs hold. NULL: the arm is not
-     * asked. */
+    /* sessions_max and clicks_max: 0 for as many as the logs hold. NULL: the arm is not asked. */
     const struct model_neighbours_options *neighbours;
+    int64_t
+        session_gap_ms; /* neighbours: a user who did nothing for longer begins a new session; 0, or a log without times: a
+                             * session is the whole history */
     bool
         neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
     float blend[EVAL_ARMS]; /* weights of the arms in the blend; all 0: no such arm */

@@ -192,6 +192,17 @@ static bool is_indexed(const struct train_data *data, const struct eval_options 
     return event->time_ms < train_split_ms(data, options->split);
 }
 
+/* The first event of the session that event e is in: a pause ends one. */
+static size_t first_of_session(const struct train_data *data, const struct eval_options *options,
+                               size_t begin, size_t e)
+{
+    size_t first = begin;
+    for (size_t i = begin + 1; i <= e && options->session_gap_ms > 0; i++)
+        if (data->events[i].time_ms - data->events[i - 1].time_ms > options->session_gap_ms)
+            first = i;
+    return first;
+}
+
 struct refusal {
     const struct train_data *data;
     const bool *masked;
@@ -212,7 +223,9 @@ static void twin_neighbours(const struct train_data *data, const struct eval_opt
 {
     size_t order[EVENTS];
     int user[EVENTS];
-    struct model_neighbours *index = model_neighbours_new(options->neighbours);
+    struct model_neighbours_options bounds = *options->neighbours;
+    if (options->session_gap_ms == 0) bounds.items_max = options->window;
+    struct model_neighbours *index = model_neighbours_new(&bounds);
     struct model_neighbour found[K];
     uint64_t keys[EVENTS];
     int32_t list[K];
@@ -226,15 +239,16 @@ static void twin_neighbours(const struct train_data *data, const struct eval_opt
     for (int t = 0; t < EVENTS; t++) {
         const struct train_event *event = &data->events[order[t]];
         if (is_indexed(data, options, user, order[t], e))
-            model_neighbours_add(index, (uint64_t)user[order[t]] + 1,
-                                 schemas_item_key(STR(""), data->item_ids[event->item]),
-                                 event->time_ms);
+            model_neighbours_add(
+                index,
+                1 + first_of_session(data, options, data->user_start[user[order[t]]], order[t]),
+                schemas_item_key(STR(""), data->item_ids[event->item]), event->time_ms);
     }
-    for (size_t i = window; i < e; i++)
+    size_t first = first_of_session(data, options, data->user_start[user[e]], e - 1);
+    for (size_t i = window > first ? window : first; i < e; i++)
         keys[n++] = schemas_item_key(STR(""), data->item_ids[data->events[i].item]);
     struct refusal refusal = {data, masked};
-    n = model_neighbours_query(index, (uint64_t)user[e] + 1, keys, n, K, is_refused, &refusal,
-                               found);
+    n = model_neighbours_query(index, 1 + first, keys, n, K, is_refused, &refusal, found);
     for (int i = 0; i < n; i++) {
         list[i] = 0;
         while (schemas_item_key(STR(""), data->item_ids[list[i]]) != found[i].key)
@@ -394,6 +408,7 @@ static void every_mask_and_protocol(void)
             .half_life_ms = 100000,
             .neighbours = &neighbours,
             .blend = {[EVAL_ENCODER] = 1, [EVAL_RECENT] = 0.3F, [EVAL_NEIGHBOURS] = 0.7F},
+            .session_gap_ms = mask / 2 * 30000,
             .neighbours_live = mask % 2 == 0,
             .state_bytes = mask % 2 == 0 ? 0 : 3000, /* a few users' */
             .arms = (1u << EVAL_ARMS) - 1,
