@@ -99,7 +99,6 @@ static bool read_options(const struct options *flags, struct train_options *o, s
     o->seed = (uint64_t)options_int(flags, "seed");
     o->tenant = options_text(flags, "tenant");
     o->version = options_text(flags, "model-version");
-    if (o->version[0] == 0) o->version = model_encoder_names[o->encoder];
     return read_split(flags, &o->split, err);
 }
 
@@ -185,7 +184,7 @@ static const struct option_spec flags[] = {
     {"checkpoint-minutes", OPTION_NUMBER, "5", 0, 1e6, "min", NULL,
      "A checkpoint is written at each epoch's end, and within an epoch when the last one is so old. It goes when the model is "
      "written.", group_log},
-    {"model-version", OPTION_TEXT, "", 0, 0, "", NULL, "Text that lists carry as model_version; empty: the encoder's name.", group_log},
+    {"model-version", OPTION_TEXT, "", 0, 0, "", NULL, "Text that lists carry as model_version; empty: the encoder's name and the first half of the model's id.", group_log},
     {"min-item-count", OPTION_INT, "1", 1, 1e9, "events", NULL,
      "Items with fewer events are not learnt; they are served by popularity.", group_log},
     {"epochs", OPTION_INT, "20", 1, 10000, "", NULL, "Passes over the data at most; the learning rate falls along them.", group_learn},

@@ -3,6 +3,7 @@
 #include "model/internal.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -139,6 +140,15 @@ static bool derive(struct model *model, struct err *err)
     return model->encoder->derive == NULL || model->encoder->derive(model, err);
 }
 
+/* The text given, or one that tells this model from others: "lru-1a2b3c4d". */
+static char *version_of(const struct model *model, const char *given)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "%s-%08" PRIx32, model_encoder_names[model->config.encoder],
+                   (uint32_t)(model->id >> 32));
+    return mem_strdup(given[0] ? given : text);
+}
+
 /* ---- public ---- */
 
 bool model_from_params(struct model **out, const struct model_parts *parts, struct err *err)
@@ -149,7 +159,6 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     model->config = parts->config;
     model->encoder = model__encoders[parts->config.encoder];
     model->S = model->encoder->state_floats(&parts->config) + parts->config.D;
-    model->version = mem_strdup(parts->version);
     model->tenant = mem_strdup(parts->tenant);
     model->kernels = model__kernels_best(parts->config.D);
     model->mix_in = model_param_cols(&parts->config, MODEL_MIX_IN_WEIGHT);
@@ -163,6 +172,7 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     pack_weights(model);
     model->catalog = model__catalog_new(model);
     model->id = identify(model);
+    model->version = version_of(model, parts->version);
     *out = model;
     return true;
 }

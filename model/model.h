@@ -184,7 +184,7 @@ struct model_parts {
     const float *params;        /* (model_params_floats) one parameter block */
     const struct str *item_ids; /* (N) different UTF-8 texts of 1 to 256 bytes */
     const char *tenant;         /* whose items */
-    const char *version;        /* text for model_version */
+    const char *version;        /* text for model_version; "": encoder and half of the id */
 };
 /* Copies the parts. Errors: ERR_FATAL exit 6: shape, an id twice or malformed, a value that is
  * not finite or over 1e12 in size. */

@@ -183,7 +183,7 @@ struct train_options {
     int threads; /* 1 or 2 */
     uint64_t seed;
     const char *tenant;
-    const char *version; /* of the model */
+    const char *version; /* of the model; "": made from its id */
     /* A file that an interrupted run can go on from, in a folder that is there; NULL: none. It is written at each epoch's end
      * and in between, and stays when training is over: the caller removes it once the model is safe. */
     const char *checkpoint;

@@ -93,7 +93,7 @@ struct train_options train_options_default(void)
         .threads = 2,
         .seed = 1,
         .tenant = "",
-        .version = "lru",
+        .version = "",
         .checkpoint_minutes = 5,
     };
 }

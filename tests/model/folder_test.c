@@ -126,6 +126,35 @@ static void case_round_trip(void)
     check_round_trip(ENCODER_GRU, 2 * 16 + 16);
 }
 
+/* A model without a version's text has one that tells it from others, the same after loading. */
+static void case_version(void)
+{
+    char versions[2][32];
+    for (int i = 0; i < 2; i++) {
+        struct model *random = model_random(5, 16, 16, 1, (uint64_t)i), *model, *loaded;
+        struct str ids[5];
+        struct err err = ERR_INIT;
+        for (int32_t k = 0; k < 5; k++)
+            ids[k] = model_item_id(random, k);
+        struct model_parts parts = {.config = model_shape(random),
+                                    .params = model_raw_params(random),
+                                    .item_ids = ids,
+                                    .tenant = "",
+                                    .version = ""};
+        CHECK_OK(model_from_params(&model, &parts, &err), err);
+        save(model);
+        CHECK_OK(model_load(&loaded, folder, &err), err);
+        CHECK_STR(model_info(loaded).version, model_info(model).version);
+        (void)snprintf(versions[i], sizeof versions[i], "lru-%08x",
+                       (unsigned)(model_info(model).id >> 32));
+        CHECK_STR(model_info(model).version, versions[i]);
+        model_free(random);
+        model_free(model);
+        model_free(loaded);
+    }
+    CHECK(strcmp(versions[0], versions[1]) != 0);
+}
+
 /* The id of an lru model is part of what stores hold: it does not change between versions. */
 static void case_known_id(void)
 {
@@ -327,6 +356,7 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     CHECK_INT(atexit(remove_folder), 0);
     CASE(case_round_trip);
+    CASE(case_version);
     CASE(case_known_id);
     CASE(case_missing_files);
     CASE(case_every_truncation_is_refused);
