@@ -14,7 +14,12 @@
  * model each user's window is encoded whole, up to session.window steps: a batch of 1,024 of them in one piece would hold its
  * first list back for seconds. At some 10 us a step a slice takes about 20 ms; smaller ones gain nothing more, since an
  * encoder call takes at most 256 steps. The encoder states of a slice are all in memory: SLICE_FLOATS bounds them. */
-enum { ARENA_BLOCK = 1 << 20, ROWS_FIRST = 1024, SLICE_STEPS = 2048, SLICE_FLOATS = 16 << 20 };
+enum {
+    ARENA_BLOCK = 1 << 20,
+    SLICE_STEPS = 2048,
+    ROWS_FIRST = 2 * SLICE_STEPS,
+    SLICE_FLOATS = 16 << 20
+};
 
 /* What depends on the model: its numbers, and working memory of its shape. */
 static void model_use(struct batch *batch, const struct model *model)
