@@ -188,7 +188,9 @@ void eval_report_json(const struct eval_report *report)
     struct buf out;
     buf_init(&out, JSON_MAX);
     buf_push_format(&out, "{\"protocol\":\"%s\",\"preset\":\"%s\",\"mask\":\"%s\",",
-                    o->split.protocol == TRAIN_LEAVE_ONE_OUT ? "leave-one-out" : "next-item",
+                    o->split.protocol == TRAIN_LEAVE_ONE_OUT ? "leave-one-out"
+                    : o->is_frozen                           ? "time-split"
+                                                             : "next-item",
                     report->preset, masks[o->mask]);
     if (report->model)
         buf_push_format(&out, "\"model_id\":\"%016llx\",",

@@ -21,16 +21,18 @@ struct preset {
     enum train_protocol protocol; /* TRAIN_ALL: wants --test */
     enum eval_mask mask;
     int min_events;
-    bool live; /* neighbours learn the events that were predicted */
+    bool is_live; /* neighbours learn the events that were predicted */
+    bool is_frozen;
 };
 
-enum { NEXT_ITEM, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
+enum { NEXT_ITEM, TIME_SPLIT, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
 
-static const char *const protocol_names[] = {"next-item", "leave-one-out", "lrurec",
-                                             "sasrec",    "serenade",      "session-rec"};
+static const char *const protocol_names[] = {"next-item", "time-split", "leave-one-out", "lrurec",
+                                             "sasrec",    "serenade",   "session-rec"};
 
 static const struct preset presets[] = {
     [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2, true},
+    [TIME_SPLIT] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2, false, true},
     [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE, 2, false},
     [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW, 3, false},
     [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY, 3, false},
@@ -67,16 +69,19 @@ static bool read_split(const struct options *flags, struct eval_options *o, stru
     bool has_test = options_is_set(flags, "test"), has_split = options_is_set(flags, "split-time");
     o->split.share = options_number(flags, "split-time");
     o->split.protocol = presets[protocol].protocol;
+    o->is_frozen = presets[protocol].is_frozen;
     if (o->split.protocol == TRAIN_LEAVE_ONE_OUT && (has_test || has_split))
         return err_fatal(err, ERR_EXIT_USAGE, "--protocol %s takes neither --split-time nor --test",
                          protocol_names[protocol]);
+    if (o->is_frozen && has_test)
+        return err_fatal(err, ERR_EXIT_USAGE, "--protocol time-split splits one log: no --test");
     if (o->split.protocol == TRAIN_ALL && !has_test)
         return err_fatal(err, ERR_EXIT_USAGE, "--protocol %s needs --test FILE",
                          protocol_names[protocol]);
     if (o->split.protocol == TRAIN_NEXT_ITEM && !has_test && o->split.share >= 1)
-        return err_fatal(
-            err, ERR_EXIT_USAGE,
-            "--protocol next-item needs --split-time (such as 0.7, as in train) or --test FILE");
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "--protocol %s needs --split-time (such as 0.7, as in train)%s",
+                         protocol_names[protocol], o->is_frozen ? "" : " or --test FILE");
     if (has_test) o->split.protocol = TRAIN_ALL;
     return true;
 }
@@ -140,7 +145,7 @@ static bool read_options(const struct options *flags, struct eval_options *o, st
     o->min_events = options_is_set(flags, "min-events") ? (int)options_int(flags, "min-events")
                                                         : preset->min_events;
     o->neighbours_live =
-        options_is_set(flags, "learn") ? options_bool(flags, "learn") : preset->live;
+        options_is_set(flags, "learn") ? options_bool(flags, "learn") : preset->is_live;
     o->window = (int)options_int(flags, "window");
     o->half_life_ms = (int64_t)(options_number(flags, "half-life-days") * 86400000.0);
     return read_k(flags, o, err) && read_resamples(flags, o, err) &&
@@ -206,8 +211,9 @@ static const struct option_spec flags[] = {
     {"test", OPTION_LIST, "", 0, 0, "", NULL,
      "Another log, whose every event but the first of each user is predicted; --input is then only counted for the baselines.",
      group_log},
-    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|leave-one-out|lrurec|sasrec|serenade|session-rec",
-     "next-item: every event after --split-time, from all before it; leave-one-out: each user's last event. The others are "
+    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|time-split|leave-one-out|lrurec|sasrec|serenade|session-rec",
+     "next-item: every event after --split-time, from all before it; time-split: of each user the first event after it, from "
+     "what was known at that time; leave-one-out: each user's last event. The others are "
      "published protocols, see above; --mask and --min-events change them.", group_protocol},
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "The share of the log's time that the model was trained on.", group_protocol},

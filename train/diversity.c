@@ -153,7 +153,7 @@ void train__diversity_add(const struct train__vectors *v, const struct eval_opti
             met++;
         }
         if (met < 2) continue;
-        sums->sum[i] += 1 - cosines / (met * (met - 1) / 2.0);
+        sums->sum[i] += fmax(0, 1 - cosines / (met * (met - 1) / 2.0));
         sums->lists[i]++;
     }
     give_back(v, list, place);

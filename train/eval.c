@@ -80,6 +80,7 @@ struct walk {
     int n;          /* queries of the batch: the last of those asked */
     size_t *window; /* (n_users) where the window begins */
     size_t *first;  /* (n_users) the first event that is predicted */
+    size_t *past;   /* (n_users) end of the training part */
 };
 
 static bool can_run(const struct eval_options *options, const struct model *model, int arm)
@@ -127,9 +128,11 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
     w->eval.mark = mem_zalloc((size_t)w->eval.items.n * sizeof *w->eval.mark);
     w->window = mem_alloc((size_t)data->n_users * sizeof *w->window);
     w->first = mem_alloc((size_t)data->n_users * sizeof *w->first);
+    w->past = mem_alloc((size_t)data->n_users * sizeof *w->past);
     for (int u = 0; u < data->n_users; u++) {
         w->window[u] = data->user_start[u];
         w->first[u] = first_target(data, options, u);
+        w->past[u] = train_split_end(data, options->split, u);
     }
     for (int a = 0; a < EVAL_ARMS; a++) {
         result->asked[a] = is_asked(options, model, a);
@@ -156,6 +159,7 @@ static void walk_fini(struct walk *w)
     mem_free(w->eval.mark);
     mem_free(w->window);
     mem_free(w->first);
+    mem_free(w->past);
     mem_free(w->asked);
 }
 
@@ -225,9 +229,25 @@ static void ask(struct walk *w, struct train__query *query)
     if (++w->n == TRAIN__QUERIES) end_batch(w);
 }
 
-static bool is_target(const struct eval_options *options, const struct train_event *event)
+static bool is_target(const struct walk *w, const struct train__query *query)
 {
-    return options->targets == 0 || (options->targets >> event->type & 1u);
+    const struct eval_options *options = w->eval.options;
+    const struct train_data *data = w->eval.data;
+    size_t first = w->first[query->user];
+    if (options->is_frozen) {
+        bool is_next = query->event == first && w->past[query->user] == first;
+        if (!is_next) return false;
+    }
+    return query->event >= first &&
+           (options->targets == 0 || (options->targets >> data->events[query->event].type & 1u));
+}
+
+static void learn(struct walk *w, const struct train__query *query)
+{
+    if (w->eval.options->is_frozen && query->event >= w->past[query->user]) return;
+    for (int a = 0; a < EVAL_ARMS; a++) {
+        if (w->arm[a] && arms[a]->learn) arms[a]->learn(w->arm[a], query);
+    }
 }
 
 static void walk_all(struct walk *w)
@@ -238,11 +258,8 @@ static void walk_all(struct walk *w)
     for (size_t i = 0; i < data->n_events; i++) {
         int user = moments[i].user;
         struct train__query query = {user, moments[i].event, w->window[user], 0};
-        bool is_behind = query.event >= w->first[user];
-        if (is_behind && is_target(options, &data->events[query.event])) ask(w, &query);
-        for (int a = 0; a < EVAL_ARMS; a++) {
-            if (w->arm[a] && arms[a]->learn) arms[a]->learn(w->arm[a], &query);
-        }
+        if (is_target(w, &query)) ask(w, &query);
+        learn(w, &query);
         w->window[user] = train__eval_window(options, query.window, query.event);
         if (options->progress && i % 4096 == 0)
             options->progress(options->context, (double)i / (double)data->n_events);

@@ -117,7 +117,7 @@ static void finish_items(const struct train__items *items, const uint32_t *times
         novelty -= times[item] * log2(users / (items->n_users > 0 ? items->n_users : 1));
     }
     int N = distinct > items->catalogue ? distinct : items->catalogue;
-    metrics->coverage[i] = items->catalogue > 0 ? (double)distinct / items->catalogue : 0;
+    metrics->coverage[i] = N > 0 ? (double)distinct / N : 0;
     metrics->gini[i] = gini(counts, distinct, N);
     metrics->novelty[i] = places > 0 ? novelty / places : 0;
     metrics->popularity[i] = places > 0 ? popularity / places : 0;

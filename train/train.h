@@ -252,6 +252,8 @@ extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object *
 
 struct eval_options {
     struct train_split split; /* LEAVE_ONE_OUT or NEXT_ITEM; TRAIN_ALL with a test file */
+    bool
+        is_frozen; /* NEXT_ITEM: of each user the first event behind the split alone; what lies behind it teaches nothing */
     enum eval_mask mask;
     int k[EVAL_K_MAX]; /* ascending, 1..MODEL_MAX_K */
     int n_k;
@@ -289,7 +291,8 @@ struct eval_metrics {
     double precision[EVAL_K_MAX]; /* HR / k */
     double f1[EVAL_K_MAX];        /* 2 precision recall / (precision + recall) = 2 HR / (k + 1) */
     /* Of all lists. */
-    double coverage[EVAL_K_MAX]; /* distinct items / N */
+    double coverage
+        [EVAL_K_MAX]; /* distinct items / N (N or, with more of them, their number: an arm may list what is new) */
     double gini
         [EVAL_K_MAX]; /* sum over items j = 1..N, n ascending, of (2j - N - 1) n(j) / (N sum n): 0 even, 1 unfair */
     double novelty[EVAL_K_MAX];    /* mean over the places of -log2(users(i) / users), bits */
@@ -343,7 +346,8 @@ struct eval_result {
 
 /* Evaluates through model_step, model_prefill and model_topk, as the pipeline does. model: NULL for the baselines alone.
  * LEAVE_ONE_OUT: each user's last event from all before. NEXT_ITEM: every event at or after the moment of the
- * split, from all before it. history: where the baselines count; data itself unless there is a test file (then every event
+ * split, from all before it; is_frozen: of each user with an event before the split the first behind it, from what was known at
+ * the split. history: where the baselines count; data itself unless there is a test file (then every event
  * of data with one before it is predicted).
  * Errors: ERR_FATAL exit 2 nothing to predict. */
 MUST_USE bool eval_run(const struct model *model, const struct train_data *data,
