@@ -12,8 +12,8 @@
 
 /* A record that has SLICE_STEPS encoder steps before it in its batch waits for the next slice. After a start or with another
  * model each user's window is encoded whole, up to session.window steps: a batch of 1,024 of them in one piece would hold its
- * first list back for seconds. At some 10 us a step a slice takes about 20 ms; smaller ones gain nothing more, since an
- * encoder call takes at most 256 steps. The encoder states of a slice are all in memory: SLICE_FLOATS bounds them. */
+ * first list back for seconds. At 1 to 5 us a step (bench/encoder_bench) a slice takes 3 to 10 ms; much smaller ones gain
+ * nothing more, since an encoder call takes up to 256 steps. The encoder states of a slice are all in memory: SLICE_FLOATS bounds them. */
 enum {
     ARENA_BLOCK = 1 << 20,
     SLICE_STEPS = 2048,

@@ -41,8 +41,8 @@ bool feeding_is_stopped(void)
 static bool choose_format(struct feeding *feeding, const struct feeding_options *options,
                           struct err *err)
 {
-    static const enum sink_format formats[] = {SINK_AVRO,   SINK_AVRO,     SINK_JSON,
-                                               SINK_EVENTS, SINK_SESSIONS, SINK_PAIRS};
+    static const enum sink_format formats[] = {SINK_AVRO,     SINK_AVRO,  SINK_JSON, SINK_EVENTS,
+                                               SINK_SESSIONS, SINK_PAIRS, SINK_LINES};
     feeding->format = formats[options->format];
     bool automatic = options->format == 0;
     if (feeding->target == SINK_TO_FILE && automatic) feeding->format = SINK_JSON;
@@ -52,14 +52,15 @@ static bool choose_format(struct feeding *feeding, const struct feeding_options 
     }
     bool text = sink_format_is_text(feeding->format);
     if (feeding->target != SINK_TO_FILE && text) {
-        return err_fatal(err, ERR_EXIT_USAGE,
-                         "the formats events, sessions and pairs are for files: give --to FILE, or "
-                         "--format avro or json");
+        return err_fatal(
+            err, ERR_EXIT_USAGE,
+            "the formats events, sessions, pairs and lines are for files: give --to FILE, or "
+            "--format avro or json");
     }
     if (feeding->target == SINK_TO_FILE && feeding->format == SINK_AVRO) {
         return err_fatal(err, ERR_EXIT_USAGE,
-                         "--format avro is for topics; a file takes json, events, sessions or "
-                         "pairs, and --flat keeps "
+                         "--format avro is for topics; a file takes json, events, sessions, "
+                         "pairs or lines, and --flat keeps "
                          "Avro records as base64");
     }
     if (text && options->flat[0]) {

@@ -38,7 +38,7 @@ struct feeding_options {
 };
 
 /* Values of a --format flag; `auto` is the topic's value.format, and JSON in a file. */
-#define FEEDING_FORMATS "auto|avro|json|events|sessions|pairs"
+#define FEEDING_FORMATS "auto|avro|json|events|sessions|pairs|lines"
 
 /* Errors: ERR_FATAL; exit 2 for flags that contradict each other. On false nothing stays open. */
 MUST_USE bool feeding_open(struct feeding *feeding, struct app *app,

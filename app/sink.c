@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "app/session_lines.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/sync.h"
@@ -17,12 +18,15 @@ enum {
     CLOSE_MS = 120000, /* for the broker to acknowledge the last records */
     FILE_BUFFER = 256 * 1024,
     WAIT_MAX_US = 100000,
+    SESSIONS_MAX = 100000,
+    SESSION_IDLE_MS = 30 * 60000, /* what web analytics takes for the end of a visit */
 };
 
 struct sink {
     struct sink_options options;
     struct emit_feed *feed;
     gzFile file, flat;
+    struct session_lines *lines; /* SINK_LINES: the sessions that are open */
     struct inject *inject;
     struct buf key, line;
     struct clock clock;
@@ -31,7 +35,8 @@ struct sink {
 
 bool sink_format_is_text(enum sink_format format)
 {
-    return format == SINK_EVENTS || format == SINK_SESSIONS || format == SINK_PAIRS;
+    return format == SINK_EVENTS || format == SINK_SESSIONS || format == SINK_PAIRS ||
+           format == SINK_LINES;
 }
 
 /* ---- files ---- */
@@ -164,6 +169,14 @@ static bool write_event_rows(struct sink *sink, const struct event *event, struc
     return line->len == 0 || file_write(sink->file, line, err);
 }
 
+static bool write_line(void *context, struct str line, struct err *err)
+{
+    struct sink *sink = context;
+    buf_reset(&sink->line);
+    buf_push_str(&sink->line, line);
+    return file_write(sink->file, &sink->line, err);
+}
+
 /* Other events than views leave no line: these formats know one kind only. */
 static bool write_view(struct sink *sink, const struct event *event, struct str user,
                        struct err *err)
@@ -171,11 +184,15 @@ static bool write_view(struct sink *sink, const struct event *event, struct str 
     struct buf *line = &sink->line;
     if (event->type != EVENT_VIEW || event->n_items == 0) return true;
     struct str item = event->items[0].item_id;
+    struct str session = event->session_id.len ? event->session_id : user;
     buf_reset(line);
+    if (sink->lines) {
+        sink->records++;
+        return session_lines_add(sink->lines, session, item, event->time_ms, err);
+    }
     if (sink->options.format == SINK_PAIRS) {
         buf_push_format(line, "%.*s %.*s\n", STR_ARG(user), STR_ARG(item));
     } else {
-        struct str session = event->session_id.len ? event->session_id : user;
         buf_push_format(line, "%.*s\t%.*s\t%.3f\n", STR_ARG(session), STR_ARG(item),
                         (double)event->time_ms / 1000);
     }
@@ -207,6 +224,9 @@ bool sink_open(struct sink **out, const struct sink_options *options, struct err
     } else if (options->target == SINK_TO_TOPIC) {
         if (!emit_feed_open(&sink->feed, &options->settings->kafka, options->topic, err)) goto fail;
     }
+    struct session_lines_options lines = {
+        .max = SESSIONS_MAX, .idle_ms = SESSION_IDLE_MS, .write = write_line, .context = sink};
+    if (options->format == SINK_LINES) sink->lines = session_lines_new(&lines);
     sink->inject = inject_new(&options->inject, options->schemas, options->format == SINK_JSON,
                               (struct inject_target){sink, send});
     *out = sink;
@@ -239,6 +259,7 @@ bool sink_event(struct sink *sink, const struct event *event, struct err *err)
 bool sink_finish(struct sink *sink, struct err *err)
 {
     if (!inject_flush(sink->inject, err)) return false;
+    if (sink->lines && !session_lines_flush(sink->lines, err)) return false;
     struct emit_feed *feed = sink->feed;
     sink->feed = NULL;
     if (feed && !emit_feed_close(feed, CLOSE_MS, err)) return false;
@@ -252,6 +273,7 @@ void sink_free(struct sink *sink)
     if (sink->feed && !emit_feed_close(sink->feed, 0, &ignored)) sink->feed = NULL;
     if (!file_close(&sink->file, &ignored) || !file_close(&sink->flat, &ignored)) sink->file = NULL;
     inject_free(sink->inject);
+    session_lines_free(sink->lines);
     buf_fini(&sink->key);
     buf_fini(&sink->line);
     mem_free(sink);

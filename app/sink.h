@@ -25,6 +25,7 @@ enum sink_format {
     SINK_EVENTS,   /* file: CSV user,item,event,time,order,quantity,price; one row an item */
     SINK_SESSIONS, /* file: TSV SessionId ItemId Time of views */
     SINK_PAIRS,    /* file: "user item" of views */
+    SINK_LINES,    /* file: the items of a session's views, one session a line (session_lines.h) */
 };
 
 enum sink_target { SINK_TO_TOPIC, SINK_TO_FILE, SINK_TO_NOTHING };

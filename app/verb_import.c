@@ -172,7 +172,7 @@ static const struct option_spec flags[] = {
      group_out},
     {"topic", OPTION_TEXT, "", 0, 0, "", NULL, "Events topic; default: the first of events.topics.", group_out},
     {"value-format", OPTION_ENUM, "auto", 0, 0, "", FEEDING_FORMATS,
-     "avro or json for the topic; json, events, sessions or pairs for a file. auto: value.format of the configuration for "
+     "avro or json for the topic; json, events, sessions, pairs or lines for a file. auto: value.format of the configuration for "
      "the topic, json for a file.", group_out},
     {"tenant", OPTION_TEXT, "", 0, 0, "", NULL, "Tenant of all events.", group_out},
     {"speed", OPTION_NUMBER, "0", 0, 1e9, "", NULL,

@@ -241,7 +241,7 @@ static const struct option_spec flags[] = {
     {"tenant", OPTION_TEXT, "", 0, 0, "", NULL, "Tenant of all events and items.", group_shop},
     {"to", OPTION_TEXT, "topic", 0, 0, "", NULL, "`topic`, a file (gzip when it ends in .gz), or `none`.", group_out},
     {"format", OPTION_ENUM, "auto", 0, 0, "", FEEDING_FORMATS,
-     "avro or json for the topic; json, events (CSV), sessions (TSV of views) or pairs for a file. auto: value.format of "
+     "avro or json for the topic; json, events (CSV), sessions (TSV of views), pairs or lines (a session of views each) for a file. auto: value.format of "
      "the configuration for the topic, json for a file.", group_out},
     {"topic", OPTION_TEXT, "", 0, 0, "", NULL, "Events topic; default: the first of events.topics.", group_out},
     {"items-topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL,

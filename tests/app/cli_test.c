@@ -149,6 +149,8 @@ static void import_reads_what_simulate_writes(void)
 {
     expect("simulate --events 3000 --to s.tsv.gz --format sessions", 0, "simulated 3000 events");
     expect("import --input s.tsv.gz --format sessions --type view --to none", 0, "rows");
+    expect("simulate --events 3000 --to s.lines.gz --format lines", 0, "simulated 3000 events");
+    expect("import --input s.lines.gz --format lines --type view --to none", 0, "rows");
     CHECK_CONTAINS(program_output, "view");
     CHECK(strstr(program_output, "left out") == NULL);
     expect("simulate --events 3000 --to e.csv --format events", 0, "simulated 3000 events");
@@ -156,6 +158,8 @@ static void import_reads_what_simulate_writes(void)
     CHECK(strstr(program_output, "left out") == NULL);
     char path[128];
     (void)snprintf(path, sizeof(path), "%s/s.tsv.gz", folder);
+    CHECK_INT(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/s.lines.gz", folder);
     CHECK_INT(unlink(path), 0);
     (void)snprintf(path, sizeof(path), "%s/e.csv", folder);
     CHECK_INT(unlink(path), 0);
