@@ -155,6 +155,22 @@ void neighbours_close(struct neighbours *neighbours, int32_t partition)
     *part = (struct part){0};
 }
 
+struct neighbours_size neighbours_size(const struct neighbours *neighbours)
+{
+    struct neighbours_size sum = {0};
+    struct model_neighbours_options options =
+        settings_neighbours(neighbours->settings, neighbours->n_partitions);
+    for (int32_t p = 0; p < neighbours->n_partitions; p++) {
+        const struct model_neighbours *index = neighbours->parts[p].index;
+        if (!index) continue;
+        sum.sessions += model_neighbours_sessions(index);
+        sum.clicks += model_neighbours_clicks(index);
+        sum.bytes += model_neighbours_bytes(index);
+        sum.bytes_max += model_neighbours_bytes_max(&options);
+    }
+    return sum;
+}
+
 /* ---- into an epoch ---- */
 
 struct sealing {

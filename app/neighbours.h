@@ -25,6 +25,13 @@ void neighbours_close(struct neighbours *neighbours, int32_t partition);
 /* What changed since the last call goes into the epoch, which is sealed and not written. */
 void neighbours_seal(struct neighbours *neighbours, struct state_epoch *epoch);
 
+/* What all indices of the shard hold together, and the most that their bounds allow. */
+struct neighbours_size {
+    int sessions, clicks;
+    size_t bytes, bytes_max;
+};
+struct neighbours_size neighbours_size(const struct neighbours *neighbours);
+
 /* A user's current session: the interactions at the end of the window without a gap over session.gap.ms. */
 struct neighbours_session {
     uint64_t id;                     /* of the user and the time of its first interaction */

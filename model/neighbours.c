@@ -21,8 +21,8 @@ static size_t bytes_of(const struct model_neighbours_options *o, size_t nodes, s
     return sizeof *x + nodes * sizeof *x->nodes +
            sessions * (sizeof *x->sessions + sizeof *x->left) +
            items * (sizeof *x->items + sizeof *x->sum + sizeof *x->touched) +
-           (size_t)o->items_max * sizeof *x->told + (size_t)o->m * sizeof *x->samples +
-           (size_t)o->k * sizeof *x->best;
+           (size_t)o->items_max * (sizeof *x->told + MODEL__LANES * sizeof *x->gathered) +
+           (size_t)o->m * sizeof *x->samples + (size_t)o->k * sizeof *x->best;
 }
 
 size_t model_neighbours_bytes_max(const struct model_neighbours_options *o)
@@ -72,6 +72,7 @@ struct model_neighbours *model_neighbours_new(const struct model_neighbours_opti
     x->touched = mem_alloc(clicks * sizeof *x->touched);
     x->cap_left = options->sessions_max;
     x->left = mem_alloc(sessions * sizeof *x->left);
+    x->gathered = mem_alloc(MODEL__LANES * (size_t)options->items_max * sizeof *x->gathered);
     x->told = mem_alloc((size_t)options->items_max * sizeof *x->told);
     x->free_node = x->free_session = x->free_item = MODEL__NONE;
     x->newest = x->oldest = x->changed = MODEL__NONE;
@@ -94,6 +95,7 @@ void model_neighbours_free(struct model_neighbours *x)
     mem_free(x->touched);
     mem_free(x->left);
     mem_free(x->told);
+    mem_free(x->gathered);
     mem_free(x);
 }
 
@@ -264,6 +266,8 @@ static void item_push(struct model_neighbours *x, uint32_t at, uint64_t key)
     x->nodes[node] = (struct model__node){.session = at, .item = item, .next = s->first};
     s->first = node;
     s->n++;
+    memmove(s->recent + 1, s->recent, sizeof s->recent - sizeof *s->recent);
+    s->recent[0] = item;
     x->items[item].n++;
     x->n_clicks++;
     node_to_front(x, node);

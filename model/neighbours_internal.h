@@ -16,7 +16,9 @@
 
 #define MODEL__NONE UINT32_MAX
 
-enum { MODEL__NEAR = 64 }; /* places; behind them e ^ (-d / reach) counts as nothing */
+enum { MODEL__RECENT = 8 }; /* items that a session holds itself: all, of most sessions */
+enum { MODEL__LANES = 16 }; /* sessions whose items a query reads at once */
+enum { MODEL__NEAR = 64 };  /* places; behind them e ^ (-d / reach) counts as nothing */
 
 struct model__node {
     uint32_t session, item;
@@ -34,6 +36,8 @@ struct model__session {
     uint32_t changed;      /* next place in the list of changes, which may hold free places too */
     bool is_listed;        /* the place stands in the list of changes */
     bool is_stored;        /* model_neighbours_changes told of it */
+    uint32_t recent
+        [MODEL__RECENT]; /* (min(n, RECENT)) items, newest first: what a query reads of a short session */
 };
 
 struct model__item {
@@ -69,9 +73,10 @@ struct model_neighbours {
     double position[MODEL_NEIGHBOURS_LAST_MAX + 1]; /* by steps */
     double near[MODEL__NEAR];                       /* by places from the match; 0 behind */
     struct model__sample *samples;                  /* (m) newest session first */
-    int *best;         /* (k) heap of places in samples, the worst on top */
-    double *sum;       /* (clicks_max) by item, 0 between queries */
-    uint32_t *touched; /* (clicks_max) items whose sum is set */
+    int *best;          /* (k) heap of places in samples, the worst on top */
+    double *sum;        /* (clicks_max) by item, 0 between queries */
+    uint32_t *touched;  /* (clicks_max) items whose sum is set */
+    uint32_t *gathered; /* (LANES,items_max) items of the neighbours that are being summed */
 };
 
 /* neighbours_query.c: fills position and near from the options. */

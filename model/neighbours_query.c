@@ -52,11 +52,33 @@ void model__neighbours_weights(struct model_neighbours *x)
 
 /* ---- the query ---- */
 
+/* A place in the list of one of the query's items. The lists run through memory without order, so each step asks for what the
+ * next ones will read. */
 struct head {
-    double share; /* of sim */
-    uint32_t node;
+    uint64_t recency; /* of the session; 0 behind the end of the list */
+    uint32_t session;
+    uint32_t next; /* node behind this one */
+    uint32_t item;
     int steps;
+    double share; /* of sim */
 };
+
+/* Moves to head->next. */
+static void head_advance(const struct model_neighbours *x, struct head *head)
+{
+    if (head->next == MODEL__NONE) {
+        head->recency = 0;
+        return;
+    }
+    const struct model__node *node = &x->nodes[head->next];
+    head->session = node->session;
+    head->recency = x->sessions[node->session].recency;
+    head->next = node->older;
+    if (head->next == MODEL__NONE) return;
+    const struct model__node *next = &x->nodes[head->next];
+    __builtin_prefetch(&x->sessions[next->session]);
+    if (next->older != MODEL__NONE) __builtin_prefetch(&x->nodes[next->older]);
+}
 
 /* The lists that the query merges: of each distinct known item at its newest place. Returns how many. */
 static int heads_make(const struct model_neighbours *x, const uint64_t *items, int n,
@@ -69,10 +91,12 @@ static int heads_make(const struct model_neighbours *x, const uint64_t *items, i
             newer = items[j] == items[i];
         const uint64_t *place = newer ? NULL : map_u64_get(x->item_of, items[i]);
         if (!place) continue;
-        heads[count++] =
-            (struct head){.node = x->items[*place].newest,
+        heads[count] =
+            (struct head){.item = (uint32_t)*place,
+                          .next = x->items[*place].newest,
                           .share = similarity_of(x->options.similarity, i - first + 1, n - first),
                           .steps = n - i};
+        head_advance(x, &heads[count++]);
     }
     return count;
 }
@@ -88,24 +112,22 @@ static int sample_take(struct model_neighbours *x, uint64_t own, struct head *he
 {
     int n = 0;
     while (n < x->options.m) {
-        uint32_t newest = MODEL__NONE;
+        uint64_t newest = 0;
+        for (int h = 0; h < n_heads; h++)
+            if (heads[h].recency > newest) newest = heads[h].recency;
+        if (newest == 0) break;
+        struct model__sample sample = {0};
         for (int h = 0; h < n_heads; h++) {
-            if (heads[h].node == MODEL__NONE) continue;
-            uint32_t at = x->nodes[heads[h].node].session;
-            if (newest == MODEL__NONE || x->sessions[at].recency > x->sessions[newest].recency)
-                newest = at;
-        }
-        if (newest == MODEL__NONE) break;
-        struct model__sample sample = {.session = newest};
-        for (int h = 0; h < n_heads; h++) {
-            if (heads[h].node == MODEL__NONE || x->nodes[heads[h].node].session != newest) continue;
+            if (heads[h].recency != newest) continue;
+            sample.session = heads[h].session;
             sample.sim += heads[h].share;
-            if (sample.steps == 0) sample.match = x->nodes[heads[h].node].item;
+            if (sample.steps == 0) sample.match = heads[h].item;
             if (sample.steps == 0) sample.steps = heads[h].steps;
-            heads[h].node = x->nodes[heads[h].node].older;
+            head_advance(x, &heads[h]);
         }
-        if (x->sessions[newest].id == own) continue;
-        if (x->options.half_life_ms > 0) sample.sim *= age_weight(x, &x->sessions[newest]);
+        const struct model__session *s = &x->sessions[sample.session];
+        if (s->id == own) continue;
+        if (x->options.half_life_ms > 0) sample.sim *= age_weight(x, s);
         x->samples[n++] = sample;
     }
     return n;
@@ -147,43 +169,85 @@ static int farthest_find(struct model_neighbours *x, int n)
     return x->best[0];
 }
 
-/* Places of the matching item from the session's newest. */
-static int match_place(const struct model_neighbours *x, const struct model__sample *sample)
+/* The items of n samples' sessions, newest first, into gathered[sample,:]. The lists of long sessions are walked at once: each
+ * step waits for memory, and so they wait together. n at most MODEL__LANES. */
+static void items_gather(struct model_neighbours *x, const struct model__sample *samples, int n)
 {
-    int place = 0;
-    uint32_t at = x->sessions[sample->session].first;
-    for (; x->nodes[at].item != sample->match; at = x->nodes[at].next)
-        place++;
-    return place;
+    uint32_t at[MODEL__LANES], *to[MODEL__LANES];
+    int left = 0;
+    for (int i = 0; i < n; i++) {
+        const struct model__session *s = &x->sessions[samples[i].session];
+        uint32_t *items = x->gathered + i * x->options.items_max;
+        if (s->n > MODEL__RECENT) {
+            at[left] = s->first;
+            to[left++] = items;
+            __builtin_prefetch(&x->nodes[s->first]);
+            continue;
+        }
+        for (int place = 0; place < s->n; place++) {
+            items[place] = s->recent[place];
+            __builtin_prefetch(&x->sum[items[place]]);
+        }
+    }
+    while (left > 0) {
+        for (int i = 0; i < left; i++) {
+            const struct model__node *node = &x->nodes[at[i]];
+            *to[i]++ = node->item;
+            __builtin_prefetch(&x->sum[node->item]);
+            at[i] = node->next;
+            if (at[i] != MODEL__NONE) {
+                __builtin_prefetch(&x->nodes[at[i]]);
+                continue;
+            }
+            at[i] = at[--left];
+            to[i--] = to[left];
+        }
+    }
 }
 
-/* Adds what one neighbour gives to its items. Returns how many items are touched now. */
-static int sums_add(struct model_neighbours *x, const struct model__sample *sample, int count)
+/* Adds what one neighbour gives to its items (newest first). Returns how many items are touched now. */
+static int sums_add(struct model_neighbours *x, const struct model__sample *sample,
+                    const uint32_t *items, int count)
 {
     double weight = sample->sim * x->position[sample->steps];
-    if (weight <= 0) return count;
+    int n = x->sessions[sample->session].n, match = 0;
     bool reaches = x->options.reach > 0;
-    int match = reaches ? match_place(x, sample) : 0, place = 0;
-    uint32_t at = x->sessions[sample->session].first;
-    for (; at != MODEL__NONE; at = x->nodes[at].next, place++) {
-        uint32_t item = x->nodes[at].item;
+    if (weight <= 0) return count;
+    while (items[match] != sample->match)
+        match++;
+    for (int place = 0; place < n; place++) {
         int d = abs(place - match);
         double given = !reaches ? weight : d < MODEL__NEAR ? weight * x->near[d] : 0.0;
         if (given <= 0) continue;
-        if (x->sum[item] == 0) x->touched[count++] = item;
-        x->sum[item] += given;
+        if (x->sum[items[place]] == 0) x->touched[count++] = items[place];
+        x->sum[items[place]] += given;
     }
     return count;
+}
+
+/* Samples [0, n) that are neighbours, to the front, newest first. Returns how many. */
+static int neighbours_keep(struct model_neighbours *x, int n)
+{
+    int farthest = farthest_find(x, n), kept = 0;
+    struct model__sample last = x->samples[farthest];
+    for (int i = 0; i < n; i++) {
+        bool is_kept =
+            x->samples[i].sim > last.sim || (x->samples[i].sim == last.sim && i <= farthest);
+        if (is_kept) x->samples[kept++] = x->samples[i];
+    }
+    return kept;
 }
 
 /* Adds what each neighbour gives to its items, newest neighbour first. Returns how many items. */
 static int sums_make(struct model_neighbours *x, int n)
 {
-    int farthest = farthest_find(x, n), count = 0;
-    for (int i = 0; i < n; i++) {
-        const struct model__sample *sample = &x->samples[i];
-        if (i != farthest && !is_nearer(x->samples, i, farthest)) continue;
-        count = sums_add(x, sample, count);
+    int count = 0;
+    n = neighbours_keep(x, n);
+    for (int at = 0; at < n; at += MODEL__LANES) {
+        int lanes = n - at < MODEL__LANES ? n - at : MODEL__LANES;
+        items_gather(x, x->samples + at, lanes);
+        for (int i = 0; i < lanes; i++)
+            count = sums_add(x, &x->samples[at + i], x->gathered + i * x->options.items_max, count);
     }
     return count;
 }
@@ -194,6 +258,13 @@ static double idf_of(const struct model_neighbours *x, const struct model__item 
     double sessions = (double)map_u64_count(x->session_of);
     double idf = x->options.idf_weight * log(sessions / (double)item->n);
     return x->options.idf == NEIGHBOURS_IDF_PLUS ? 1.0 + idf : idf;
+}
+
+/* The idf of an item that one session holds, which no item exceeds; a little more, for log's last bit. */
+static double idf_most(const struct model_neighbours *x)
+{
+    struct model__item rarest = {.n = 1};
+    return idf_of(x, &rarest) * (1.0 + 1e-9);
 }
 
 static bool is_better(const struct model_neighbour *a, const struct model_neighbour *b)
@@ -209,10 +280,13 @@ int model_neighbours_query(struct model_neighbours *x, uint64_t session, const u
     int n_heads = heads_make(x, items, n, heads), kept = 0;
     int n_samples = sample_take(x, session, heads, n_heads);
     int count = n_samples ? sums_make(x, n_samples) : 0;
+    double most = count ? idf_most(x) : 0;
     for (int i = 0; i < count; i++) {
         const struct model__item *item = &x->items[x->touched[i]];
-        struct model_neighbour found = {item->key, x->sum[x->touched[i]] * idf_of(x, item)};
+        double sum = x->sum[x->touched[i]];
         x->sum[x->touched[i]] = 0;
+        if (kept == K && sum * most < out[K - 1].score) continue;
+        struct model_neighbour found = {item->key, sum * idf_of(x, item)};
         if (kept == K && !is_better(&found, &out[K - 1])) continue;
         if (skip && skip(context, found.key)) continue;
         int at = kept < K ? kept++ : K - 1;
