@@ -7,6 +7,7 @@
 
 #include "app/app.h"
 #include "app/train_input.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "train/train.h"
 
@@ -15,7 +16,27 @@ static const char group_log[] = "Log", group_learn[] = "Learning", group_shape[]
 struct training {
     struct progress *bar;
     bool quiet;
+    const char *out;
+    enum train_watch watch;
 };
+
+static const char *const metric_names[] = {
+    [WATCH_HR10] = "HR@10", [WATCH_NDCG10] = "NDCG@10", [WATCH_MRR20] = "MRR@20"};
+
+static double metric(const struct train_epoch *epoch, enum train_watch watch)
+{
+    const double all[] = {
+        [WATCH_HR10] = epoch->hr10, [WATCH_NDCG10] = epoch->ndcg10, [WATCH_MRR20] = epoch->mrr20};
+    return all[watch];
+}
+
+/* The files that tell how it goes; without them training goes on. */
+static void write_curve(const struct training *training, const struct train_progress *p)
+{
+    struct train_curve curve = {p->history, p->n_history, p->best_epoch, training->watch};
+    struct err err = ERR_INIT;
+    if (!train_curve_write(training->out, &curve, &err)) log_err(LOG_WARN, "train", &err);
+}
 
 static void show_epoch(const struct train_progress *p)
 {
@@ -29,14 +50,17 @@ static void show_epoch(const struct train_progress *p)
 static bool show(void *context, const struct train_progress *p)
 {
     struct training *training = context;
-    char text[96], best[48] = "";
+    char text[96], best[64] = "";
     if (p->best_epoch > 0)
-        (void)snprintf(best, sizeof best, "  best %d: NDCG@10 %.4f", p->best_epoch,
-                       p->history[p->best_epoch - 1].ndcg10);
+        (void)snprintf(best, sizeof best, "  %s %.4f, best %.4f (%d)",
+                       metric_names[training->watch],
+                       metric(&p->history[p->n_history - 1], training->watch),
+                       metric(&p->history[p->best_epoch - 1], training->watch), p->best_epoch);
     (void)snprintf(text, sizeof text, "epoch %d/%d  loss %.3f%s", p->epoch, p->epochs, p->loss,
                    best);
     progress_total(training->bar, p->to_come - p->resumed);
     progress_update(training->bar, p->positions - p->resumed, text);
+    if (p->epoch_is_over) write_curve(training, p);
     if (!p->epoch_is_over || training->quiet) return true;
     progress_hide(training->bar);
     show_epoch(p);
@@ -141,7 +165,9 @@ static bool learn(struct app *app, const struct train_options *options, struct m
 {
     struct train_data *data;
     if (!train_input_read(app->flags, "input", &data, err)) return false;
-    struct training training = {.quiet = options_bool(app->flags, "quiet")};
+    struct training training = {.quiet = options_bool(app->flags, "quiet"),
+                                .out = options_text(app->flags, "out"),
+                                .watch = options->watch};
     struct progress_options bar = {
         .what = "train", .unit = "examples", .quiet = training.quiet, .fd = 2};
     training.bar = progress_new(&bar);
@@ -243,18 +269,20 @@ const struct verb verb_train = {
     .name = "train",
     .summary = "learn a model from a log file",
     .usage = "freshet train --input FILE --format sessions --out FOLDER",
-    .help = "Learns an encoder that predicts each user's next item, and writes it as "
-            "a folder of model.json, "
-            "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
-            "best epoch is kept. The last "
-            "line of stdout is one JSON object. A run that was killed goes on with --resume.\n"
-            "\n"
-            "  freshet train --input clicks.tsv.gz --format sessions --out model\n"
-            "  freshet train --input events.csv --map "
-            "user=visitorid,item=itemid,type=event,time=timestamp --out model\n"
-            "  freshet train --input log.csv --split-time 0.7 --out model && freshet eval --model "
-            "model --input log.csv "
-            "--split-time 0.7\n",
+    .help =
+        "Learns an encoder that predicts each user's next item, and writes it as "
+        "a folder of model.json, "
+        "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
+        "best epoch is kept. The last "
+        "line of stdout is one JSON object. A run that was killed goes on with --resume. While it "
+        "runs, the folder gets training.jsonl (a line an epoch) and learning_curve.svg.\n"
+        "\n"
+        "  freshet train --input clicks.tsv.gz --format sessions --out model\n"
+        "  freshet train --input events.csv --map "
+        "user=visitorid,item=itemid,type=event,time=timestamp --out model\n"
+        "  freshet train --input log.csv --split-time 0.7 --out model && freshet eval --model "
+        "model --input log.csv "
+        "--split-time 0.7\n",
     .flags = flags,
     .n_flags = sizeof(flags) / sizeof(flags[0]),
     .run = run,

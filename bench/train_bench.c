@@ -90,7 +90,7 @@ int main(int argc, char **argv)
         int users;
     } runs[] = {
         {1000, TRAIN_FULL, 2000},     {1000, TRAIN_SAMPLED, 2000},   {16000, TRAIN_FULL, 1000},
-        {16000, TRAIN_SAMPLED, 2000}, {100000, TRAIN_SAMPLED, 6000}, {57000, TRAIN_FULL, 3000},
+        {16000, TRAIN_SAMPLED, 2000}, {100000, TRAIN_SAMPLED, 6000}, {57000, TRAIN_FULL, 2900},
         {57000, TRAIN_GBCE, 3000},
     };
     printf("   items  loss     threads  positions/s  us each  us of CPU\n");

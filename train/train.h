@@ -16,7 +16,7 @@
  * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
  * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
- * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop);
+ * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
  * eval_blend.c (arms), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
@@ -234,6 +234,19 @@ MUST_USE bool train_model(const struct train_data *data, const struct train_opti
                           bool (*progress)(void *context, const struct train_progress *progress),
                           void *context, struct model **model, struct train_result *result,
                           struct err *err);
+
+/* What is told of a run. */
+struct train_curve {
+    const struct train_epoch *history; /* (n) */
+    int n;
+    int best_epoch; /* from 1; 0: none */
+    enum train_watch watch;
+};
+
+/* Writes, in a folder that is there, training.jsonl (a JSON object an epoch) and learning_curve.svg (loss and the watched metric
+ * by epoch, the best one marked). Nothing without an epoch. Errors: ERR_FATAL a file cannot be written. (curve.c) */
+MUST_USE bool train_curve_write(const char *folder, const struct train_curve *curve,
+                                struct err *err);
 
 /* ---- evaluation ---- */
 

@@ -53,6 +53,20 @@ static bool has_checkpoint(const char *out)
     return access(name, F_OK) == 0;
 }
 
+/* Epochs in a run's training.jsonl. */
+static int epochs_told(const char *out)
+{
+    char name[128];
+    int lines = 0;
+    (void)snprintf(name, sizeof name, "%s/%s/training.jsonl", folder, out);
+    FILE *file = fopen(name, "r");
+    CHECK(file != NULL);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    CHECK_INT(fclose(file), 0);
+    return lines;
+}
+
 #define TRAIN                                                                                      \
     "train --input log.txt --format pairs --quiet --dim 16 --epochs 6 --batch 200 --lr 0.01 "      \
     "--max-len 8 "
@@ -87,6 +101,8 @@ static void killed_and_resumed(void)
     CHECK_INT(program_call(folder, "", TRAIN "--out broken --resume --checkpoint-minutes 0"), 0);
     printf("  %.3f s let alone, %d kills\n", took, kills);
     CHECK(kills > 0);
+    CHECK_INT(epochs_told("whole"), 6);
+    CHECK_INT(epochs_told("broken"), 6);
     CHECK(!has_checkpoint("broken"));
     CHECK_BYTES(want, n, got, read_model("broken", got, sizeof got));
 }
