@@ -53,37 +53,65 @@ static bool next_run(const struct train__adamw *a, const uint8_t *touched, struc
     return true;
 }
 
-void train__adamw_merge(const struct train__adamw *adamw, float *to, float *from,
-                        const uint8_t *touched)
+/* A share's piece of a run. Counts are multiples of 16. */
+static struct run piece_of(struct run run, struct train__adamw_share share)
 {
-    struct run run;
-    struct run_walk walk = {0};
-    while (next_run(adamw, touched, &walk, &run)) {
-        for (size_t i = run.offset; i < run.offset + run.count; i++)
-            to[i] += from[i];
-        memset(from + run.offset, 0, run.count * sizeof(float));
-    }
+    size_t vectors = run.count / 16, n = (size_t)share.n, index = (size_t)share.index;
+    size_t first = vectors * index / n * 16, end = vectors * (index + 1) / n * 16;
+    return (struct run){run.offset + first, end - first, run.decays};
 }
 
-void train__adamw_step(struct train__adamw *adamw, float *params, float *grads,
-                       const uint8_t *touched, double rate, double decay, double clip)
+/* Floats that are done before the next ones, so that a second look at them finds them in the cache. */
+enum { BLOCK = 4096 };
+
+static size_t block_at(const struct run *run, size_t i)
 {
-    struct train__adamw *a = adamw;
+    return run->count - i < BLOCK ? run->count - i : BLOCK;
+}
+
+double train__adamw_merge(const struct train__adamw *adamw, float *to, float *from,
+                          const uint8_t *touched, struct train__adamw_share share)
+{
     struct run run;
     double squares = 0;
-    for (struct run_walk walk = {0}; clip > 0 && next_run(a, touched, &walk, &run);)
-        squares += a->kernels->square_sum(run.count, grads + run.offset);
-    double norm = sqrt(squares);
-    float scale = clip > 0 && norm > clip ? (float)(clip / norm) : 1.0f;
+    for (struct run_walk walk = {0}; next_run(adamw, touched, &walk, &run);) {
+        struct run piece = piece_of(run, share);
+        for (size_t i = 0; i < piece.count; i += BLOCK) {
+            size_t n = block_at(&piece, i);
+            float *a = to + piece.offset + i, *b = from + piece.offset + i;
+            adamw->kernels->add_scaled(n, b, 1.0f, a);
+            memset(b, 0, n * sizeof(float));
+            squares += adamw->kernels->square_sum(n, a);
+        }
+    }
+    return squares;
+}
 
+void train__adamw_begin(struct train__adamw *adamw, double squares, double rate, double decay,
+                        double clip)
+{
+    struct train__adamw *a = adamw;
+    double norm = sqrt(squares);
     a->steps++;
     double root = sqrt(1 - pow(0.999, (double)a->steps));
-    float corrected = (float)(rate * root / (1 - pow(0.9, (double)a->steps)));
-    float epsilon = (float)(1e-8 * root);
+    a->grad_scale = clip > 0 && norm > clip ? (float)(clip / norm) : 1.0f;
+    a->rate = (float)(rate * root / (1 - pow(0.9, (double)a->steps)));
+    a->epsilon = (float)(1e-8 * root);
+    a->keep = (float)(1 - rate * decay);
+}
+
+void train__adamw_step(const struct train__adamw *adamw, float *params, float *grads,
+                       const uint8_t *touched, struct train__adamw_share share)
+{
+    const struct train__adamw *a = adamw;
+    struct run run;
     for (struct run_walk walk = {0}; next_run(a, touched, &walk, &run);) {
-        a->kernels->adamw(run.count, params + run.offset, grads + run.offset, scale,
-                          a->mean + run.offset, a->square + run.offset, corrected, epsilon,
-                          run.decays ? (float)(1 - rate * decay) : 1.0f);
-        memset(grads + run.offset, 0, run.count * sizeof(float));
+        struct run piece = piece_of(run, share);
+        for (size_t i = 0; i < piece.count; i += BLOCK) {
+            size_t n = block_at(&piece, i), at = piece.offset + i;
+            a->kernels->adamw(n, params + at, grads + at, a->grad_scale, a->mean + at,
+                              a->square + at, a->rate, a->epsilon, run.decays ? a->keep : 1.0f);
+            memset(grads + at, 0, n * sizeof(float));
+        }
     }
 }

@@ -19,16 +19,24 @@
 
 /* A batch is always cut into as many parts, whatever the number of threads, so that the result does not depend on it. */
 enum { PARTS = 2, SETTINGS_MAX = 1 << 16 };
+/* Floats: a step over fewer takes less time than the start of a thread. */
+enum { SMALL_MODEL = 1 << 16 };
+
+/* What the parts of a batch, and then of the parameters, go through. */
+enum work { WORK_LEARN, WORK_RANK, WORK_MERGE, WORK_STEP };
 
 struct part {
     struct train__worker worker;
+    int index;
     /* The order to a thread. */
+    enum work work;
     struct trainer *trainer;
     const struct train__span *spans;
     int n;
     float scale;
     uint64_t seed;
-    int32_t *ranks; /* NULL: learn; else write ranks here */
+    int32_t *ranks; /* RANK: written */
+    double squares; /* MERGE: of the gradient, written */
 };
 
 /* How far a run has come; stored in checkpoints as it is. */
@@ -103,19 +111,34 @@ struct train_options train_options_default(void)
 static void run_part(void *context)
 {
     struct part *part = context;
-    const float *params = part->trainer->params;
-    if (part->ranks) {
-        (void)train__worker_ranks(&part->worker, params, part->spans, part->n, part->ranks);
-    } else {
-        train__worker_run(&part->worker, params, part->spans, part->n, part->scale, part->seed);
+    struct trainer *t = part->trainer;
+    struct train__worker *first = &t->parts[0].worker, *second = &t->parts[1].worker;
+    const struct train__adamw_share share = {part->index, PARTS};
+    switch (part->work) {
+    case WORK_LEARN:
+        train__worker_run(&part->worker, t->params, part->spans, part->n, part->scale, part->seed);
+        break;
+    case WORK_RANK:
+        (void)train__worker_ranks(&part->worker, t->params, part->spans, part->n, part->ranks);
+        break;
+    case WORK_MERGE:
+        part->squares =
+            train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched, share);
+        break;
+    case WORK_STEP:
+        train__adamw_step(&t->adamw, t->params, first->grads, first->touched, share);
+        break;
     }
 }
 
-/* Runs all parts, on a thread each when there are two. */
-static bool run_parts(struct trainer *t, struct err *err)
+/* Runs all parts, on a thread each when there are two and the work is worth one. */
+static bool run_parts(struct trainer *t, enum work work, struct err *err)
 {
     struct thread thread;
-    bool is_parallel = t->options->threads > 1;
+    bool is_small = work >= WORK_MERGE && model_params_floats(&t->config) < SMALL_MODEL;
+    bool is_parallel = t->options->threads > 1 && !is_small;
+    for (int p = 0; p < PARTS; p++)
+        t->parts[p].work = work;
     if (is_parallel && !thread_start(&thread, "train", run_part, &t->parts[1], err)) return false;
     run_part(&t->parts[0]);
     if (is_parallel) {
@@ -168,17 +191,17 @@ static bool step(struct trainer *t, int n, struct err *err)
     for (int p = 0; p < PARTS; p++) {
         t->parts[p].scale = (float)(1.0 / (double)P);
         t->parts[p].seed = rng_u64(&t->state.rng);
-        t->parts[p].ranks = NULL;
     }
-    if (!run_parts(t, err)) return false;
+    if (!run_parts(t, WORK_LEARN, err)) return false;
     struct train__worker *first = &t->parts[0].worker, *second = &t->parts[1].worker;
     if (first->kind->is_sparse) {
         for (int i = 0; i < t->plan.N; i++)
             first->touched[i] |= second->touched[i];
     }
-    train__adamw_merge(&t->adamw, first->grads, second->grads, first->touched);
-    train__adamw_step(&t->adamw, t->params, first->grads, first->touched, rate_now(t),
-                      t->options->weight_decay, t->options->clip);
+    if (!run_parts(t, WORK_MERGE, err)) return false;
+    train__adamw_begin(&t->adamw, t->parts[0].squares + t->parts[1].squares, rate_now(t),
+                       t->options->weight_decay, t->options->clip);
+    if (!run_parts(t, WORK_STEP, err)) return false;
     if (first->kind->is_sparse) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
@@ -201,7 +224,7 @@ static bool validate(struct trainer *t, struct train_epoch *epoch, struct err *e
     t->parts[0].ranks = t->parts[1].ranks = ranks;
     for (int i = 0; i < t->parts[0].n; i++)
         t->parts[1].ranks += t->parts[0].spans[i].tail;
-    bool ok = run_parts(t, err);
+    bool ok = run_parts(t, WORK_RANK, err);
     for (int i = 0; i < n && ok; i++) {
         if (ranks[i] <= 10) epoch->hr10 += 1.0 / n;
         if (ranks[i] <= 10) epoch->ndcg10 += 1 / log2(ranks[i] + 1.0) / n;
@@ -429,6 +452,7 @@ static void trainer_init(struct trainer *t)
     model_params_init(&t->config, options->seed, t->params);
     for (int p = 0; p < PARTS; p++) {
         t->parts[p].trainer = t;
+        t->parts[p].index = p;
         train__worker_init(&t->parts[p].worker, &t->config, &t->plan, options);
     }
     size_t n = (size_t)t->plan.n_sequences;
