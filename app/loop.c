@@ -81,7 +81,8 @@ static void close_handle(uv_handle_t *handle, void *context)
     if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
-bool loop_run(const struct loop_options *options, struct err *err)
+/* From the first event to the last: what comes is served. */
+static bool turn(const struct loop_options *options, struct err *err)
 {
     struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
     (void)uv_loop_init(&loop.uv);
@@ -111,4 +112,11 @@ bool loop_run(const struct loop_options *options, struct err *err)
     (void)signal(SIGHUP, SIG_IGN); /* libuv gave it back its default, which ends the process */
     if (!loop.ok) *err = loop.err;
     return loop.ok;
+}
+
+bool loop_run(const struct loop_options *options, struct loop_end *end, struct err *err)
+{
+    bool ok = turn(options, err) && pipeline_finish(options->pipeline, err);
+    pipeline_stats(options->pipeline, &end->stats, &end->lag);
+    return ok;
 }

@@ -15,7 +15,14 @@ struct loop_options {
     void *context;
 };
 
-/* Returns true when it ended by signal, limit or tick; false with the pipeline's error. Does not close the pipeline. */
-MUST_USE bool loop_run(const struct loop_options *options, struct err *err);
+/* What was counted when all was over. */
+struct loop_end {
+    struct stats stats;
+    int64_t lag; /* -1 unknown */
+};
+
+/* Turns until it ends by signal, limit or tick, then finishes what is in flight. `end` is filled whatever happened. Does not
+ * close the pipeline. Errors: the pipeline's. */
+MUST_USE bool loop_run(const struct loop_options *options, struct loop_end *end, struct err *err);
 
 #endif

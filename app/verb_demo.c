@@ -193,8 +193,7 @@ static bool config_finish(struct demo *demo, const char *work, struct err *err)
 static bool demo_run(struct demo *demo, struct err *err)
 {
     struct clock clock = {0};
-    struct stats stats;
-    int64_t lag;
+    struct loop_end end;
     demo->tap = tap_new(TAP_CAPACITY);
     if (!pipeline_open(&demo->pipeline, &demo->settings, demo->tap, err)) return false;
     view_start(demo);
@@ -204,9 +203,8 @@ static bool demo_run(struct demo *demo, struct err *err)
                                 .tick_ms = TICK_MS,
                                 .tick = tick,
                                 .context = demo};
-    bool ok = loop_run(&loop, err);
-    pipeline_stats(demo->pipeline, &stats, &lag);
-    view_summary(demo->view, &stats, (double)(clock_mono_us(&clock) - demo->started_us) / 1e6);
+    bool ok = loop_run(&loop, &end, err);
+    view_summary(demo->view, &end.stats, (double)(clock_mono_us(&clock) - demo->started_us) / 1e6);
     return ok;
 }
 

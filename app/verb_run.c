@@ -122,13 +122,10 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
                                 .tick_ms = TICK_MS,
                                 .tick = tick,
                                 .context = &runner};
-    struct stats stats;
-    int64_t lag;
-    bool ok = loop_run(&loop, err);
-    if (ok) ok = pipeline_finish(runner.pipeline, err);
-    pipeline_stats(runner.pipeline, &stats, &lag);
-    summary_log(&runner, &stats, lag);
-    if (options_bool(app->flags, "report")) report_print(&stats, cpu_seconds() - opened_s);
+    struct loop_end end;
+    bool ok = loop_run(&loop, &end, err);
+    summary_log(&runner, &end.stats, end.lag);
+    if (options_bool(app->flags, "report")) report_print(&end.stats, cpu_seconds() - opened_s);
     pipeline_close(runner.pipeline);
     return ok;
 }
