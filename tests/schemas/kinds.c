@@ -80,3 +80,20 @@ const struct kind kinds[] = {
     KIND("Erasure", SCHEMAS_ERASURE, erasure, erasure, true),
 };
 const size_t n_kinds = sizeof kinds / sizeof *kinds;
+
+void coding_open(struct coding *coding, enum value_format format, uint64_t seed)
+{
+    coding->schemas = fixture_open(format);
+    coding->arena = fixture_arena();
+    coding->back = fixture_arena();
+    buf_init(&coding->out, 256 * 1024);
+    rng_init(&coding->rng, seed);
+}
+
+void coding_close(struct coding *coding)
+{
+    buf_fini(&coding->out);
+    arena_free(coding->arena);
+    arena_free(coding->back);
+    schemas_close(coding->schemas);
+}

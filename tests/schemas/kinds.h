@@ -35,4 +35,16 @@ struct kind {
 extern const struct kind kinds[];
 extern const size_t n_kinds;
 
+/* What a test of codecs works with. */
+struct coding {
+    struct schemas *schemas;
+    struct arena *arena; /* of the records that are made */
+    struct arena *back;  /* of those that are decoded */
+    struct buf out;
+    struct rng rng;
+};
+
+void coding_open(struct coding *coding, enum value_format format, uint64_t seed);
+void coding_close(struct coding *coding);
+
 #endif

@@ -44,25 +44,18 @@ static void damage(struct rng *rng, const struct kind *kind, struct schemas *sch
 
 static void test_damage(void)
 {
-    struct schemas *schemas = fixture_open(FORMAT_AVRO);
-    struct arena *arena = fixture_arena(), *scratch = fixture_arena();
-    struct buf out;
-    struct rng rng;
-    buf_init(&out, 256 * 1024);
-    rng_init(&rng, TEST_SEED());
+    struct coding c;
+    coding_open(&c, FORMAT_AVRO, TEST_SEED());
     for (int i = 0; i < 40; i++) {
         const struct kind *kind = &kinds[(size_t)i % n_kinds];
         union kind_record record;
-        arena_reset(arena);
-        buf_reset(&out);
-        kind->make(&rng, arena, &record);
-        kind->encode(schemas, &record, &out);
-        damage(&rng, kind, schemas, &out, scratch);
+        arena_reset(c.arena);
+        buf_reset(&c.out);
+        kind->make(&c.rng, c.arena, &record);
+        kind->encode(c.schemas, &record, &c.out);
+        damage(&c.rng, kind, c.schemas, &c.out, c.back);
     }
-    buf_fini(&out);
-    arena_free(arena);
-    arena_free(scratch);
-    schemas_close(schemas);
+    coding_close(&c);
 }
 
 /* A kind that only a newer writer has is `other`; a symbol that the writer does not have is poison. */
@@ -140,27 +133,21 @@ static void test_example_as_json(void)
 /* A record is not another one: an id belongs to one file. */
 static void test_ids(void)
 {
-    struct schemas *schemas = fixture_open(FORMAT_AVRO);
-    struct arena *arena = fixture_arena();
+    struct coding c;
     struct err err = ERR_INIT;
-    struct buf out;
-    struct rng rng;
-    buf_init(&out, 256 * 1024);
-    rng_init(&rng, TEST_SEED());
+    coding_open(&c, FORMAT_AVRO, TEST_SEED());
     for (size_t i = 0; i < n_kinds * n_kinds; i++) {
         const struct kind *writer = &kinds[i / n_kinds], *reader = &kinds[i % n_kinds];
         union kind_record record, back;
-        buf_reset(&out);
-        writer->make(&rng, arena, &record);
-        writer->encode(schemas, &record, &out);
-        CHECK_INT(out.data[4], writer->id);
-        bool ok = reader->decode(schemas, fixture_bytes(&out), arena, &back, &err);
+        buf_reset(&c.out);
+        writer->make(&c.rng, c.arena, &record);
+        writer->encode(c.schemas, &record, &c.out);
+        CHECK_INT(c.out.data[4], writer->id);
+        bool ok = reader->decode(c.schemas, fixture_bytes(&c.out), c.back, &back, &err);
         CHECK_INT(ok, writer == reader);
         if (!ok) CHECK_CONTAINS(err.text, SCHEMAS_UNKNOWN_ID);
     }
-    buf_fini(&out);
-    arena_free(arena);
-    schemas_close(schemas);
+    coding_close(&c);
 }
 
 /* Whether each record has an id to be written with, as bits by enum schemas_builtin. */

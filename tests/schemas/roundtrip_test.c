@@ -5,91 +5,73 @@ enum { ROUNDS = 3000 };
 
 static void test_avro(void)
 {
-    struct schemas *schemas = fixture_open(FORMAT_AVRO);
-    struct arena *arena = fixture_arena(), *out_arena = fixture_arena();
+    struct coding c;
     struct err err = ERR_INIT;
-    struct buf out;
-    struct rng rng;
-    buf_init(&out, 256 * 1024);
-    rng_init(&rng, TEST_SEED());
+    coding_open(&c, FORMAT_AVRO, TEST_SEED());
     for (size_t i = 0; i < ROUNDS * n_kinds; i++) {
         const struct kind *kind = &kinds[i % n_kinds];
         union kind_record record, back;
-        arena_reset(arena);
-        arena_reset(out_arena);
-        buf_reset(&out);
-        kind->make(&rng, arena, &record);
-        kind->encode(schemas, &record, &out);
-        CHECK(!out.failed);
-        CHECK_OK(kind->decode(schemas, fixture_bytes(&out), out_arena, &back, &err), err);
+        arena_reset(c.arena);
+        arena_reset(c.back);
+        buf_reset(&c.out);
+        kind->make(&c.rng, c.arena, &record);
+        kind->encode(c.schemas, &record, &c.out);
+        CHECK(!c.out.failed);
+        CHECK_OK(kind->decode(c.schemas, fixture_bytes(&c.out), c.back, &back, &err), err);
         kind->same(&record, &back);
     }
-    buf_fini(&out);
-    arena_free(arena);
-    arena_free(out_arena);
-    schemas_close(schemas);
+    coding_close(&c);
 }
 
 static void test_json(void)
 {
-    struct schemas *schemas = fixture_open(FORMAT_JSON);
-    struct arena *arena = fixture_arena();
+    struct coding c;
     struct err err = ERR_INIT;
-    struct buf out;
-    struct rng rng;
-    buf_init(&out, 256 * 1024);
-    rng_init(&rng, TEST_SEED());
+    coding_open(&c, FORMAT_JSON, TEST_SEED());
     for (size_t i = 0; i < ROUNDS * n_kinds; i++) {
         const struct kind *kind = &kinds[i % n_kinds];
         union kind_record record, back;
         if (!kind->reads_json) continue;
-        arena_reset(arena);
-        buf_reset(&out);
-        kind->make(&rng, arena, &record);
-        kind->encode_json(&record, &out);
+        arena_reset(c.arena);
+        arena_reset(c.back);
+        buf_reset(&c.out);
+        kind->make(&c.rng, c.arena, &record);
+        kind->encode_json(&record, &c.out);
         /* Only events and items have a public decoder that takes JSON. */
+        struct str bytes = fixture_bytes(&c.out);
         bool input = kind->id == SCHEMAS_EVENT || kind->id == SCHEMAS_ITEM;
-        bool ok = input
-                      ? kind->decode(schemas, fixture_bytes(&out), arena, &back, &err)
-                      : schemas__json_decode(kind->target, fixture_bytes(&out), arena, &back, &err);
+        bool ok = input ? kind->decode(c.schemas, bytes, c.back, &back, &err)
+                        : schemas__json_decode(kind->target, bytes, c.back, &back, &err);
         CHECK_OK(ok, err);
         kind->same(&record, &back);
     }
-    buf_fini(&out);
-    arena_free(arena);
-    schemas_close(schemas);
+    coding_close(&c);
 }
 
 static void test_no_allocation(void)
 {
-    struct schemas *schemas = fixture_open(FORMAT_AVRO);
-    struct arena *arena = fixture_arena(), *out_arena = fixture_arena();
+    struct coding c;
     struct err err = ERR_INIT;
-    struct buf out, list_out;
+    struct buf list_out;
     struct event event, back;
     struct recommendations list;
-    struct rng rng;
     uint64_t before = 0;
-    buf_init(&out, 256 * 1024);
+    coding_open(&c, FORMAT_AVRO, 1);
     buf_init(&list_out, 256 * 1024);
-    rng_init(&rng, 1);
-    fixture_event(&rng, arena, &event);
-    fixture_list(&rng, arena, 20, &list);
+    fixture_event(&c.rng, c.arena, &event);
+    fixture_list(&c.rng, c.arena, 20, &list);
     for (int i = 0; i < 100; i++) {
         if (i == 1) before = mem_thread_count();
-        arena_reset(out_arena);
-        buf_reset(&out);
+        arena_reset(c.back);
+        buf_reset(&c.out);
         buf_reset(&list_out);
-        schemas_event_encode(schemas, &event, &out);
-        schemas_recommendations_encode(schemas, &list, &list_out);
-        CHECK_OK(schemas_event_decode(schemas, fixture_bytes(&out), out_arena, &back, &err), err);
+        schemas_event_encode(c.schemas, &event, &c.out);
+        schemas_recommendations_encode(c.schemas, &list, &list_out);
+        CHECK_OK(schemas_event_decode(c.schemas, fixture_bytes(&c.out), c.back, &back, &err), err);
     }
     CHECK_INT(mem_thread_count(), before);
-    buf_fini(&out);
     buf_fini(&list_out);
-    arena_free(arena);
-    arena_free(out_arena);
-    schemas_close(schemas);
+    coding_close(&c);
 }
 
 int main(void)
