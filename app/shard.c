@@ -140,6 +140,15 @@ static void model_follow(struct shard *shard)
              model_info(shard->model).version);
 }
 
+/* Reading goes no further, but what was read is good: it is written, so that the next start begins at what stopped us and
+ * repeats nothing. Returns false. */
+static bool input_ended(struct shard *shard)
+{
+    struct err second = ERR_INIT;
+    if (!epochs_finish(shard->epochs, CLOSE_WAIT_MS, &second)) log_err(LOG_WARN, "app", &second);
+    return false;
+}
+
 /* One round: a micro-batch, if there is one, and whatever the epochs need. */
 static bool round_run(struct shard *shard, struct err *err)
 {
@@ -148,7 +157,8 @@ static bool round_run(struct shard *shard, struct err *err)
     uint64_t allocations = mem_thread_count(), since = clock_mono_ns();
     int wait_ms = epochs_are_pending(shard->epochs) ? POLL_BUSY_MS : POLL_IDLE_MS;
     if (!epochs_has_room(shard->epochs)) return epochs_advance(shard->epochs, POLL_BUSY_MS, err);
-    if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err)) return false;
+    if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err))
+        return input_ended(shard);
     int n = in.n;
     if (n > 0) {
         if (!shard->stats.first_ns) shard->stats.first_ns = clock_mono_ns();

@@ -146,7 +146,8 @@ MUST_USE bool ingest_serve(struct ingest *ingest, int timeout_ms, struct err *er
 int ingest_event_fd(const struct ingest *ingest);
 
 /* Shard thread. Waits up to timeout_ms for a first record, then takes what is queued, up to batch_max. batch->n may be
- * 0. A partition of the shard is partition % shards. Errors: ERR_FATAL gap (I3), partition error. */
+ * 0. A partition of the shard is partition % shards. Errors: ERR_FATAL gap (I3), partition error; only when the records
+ * before it have been given out, and from then on. */
 MUST_USE bool ingest_poll(struct ingest *ingest, int shard, int timeout_ms,
                           struct ingest_batch *batch, struct err *err);
 /* Gives the batch's memory back. One batch of a shard is out at a time. Shard thread. */

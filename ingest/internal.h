@@ -34,6 +34,8 @@ struct ingest__shard {
     uint64_t held_until_ns;   /* then it is given up */
     uint64_t retry_at_ns;
     uint64_t retry_delay_ns;
+    struct err
+        failed; /* met behind the records of the last batch: the next poll's; ERR_NONE none */
 };
 
 struct ingest {

@@ -244,19 +244,24 @@ bool ingest_poll(struct ingest *ingest, int shard_index, int timeout_ms, struct 
     enum taken taken = DROPPED;
     assert(shard->n == 0); /* one batch at a time */
     memset(batch, 0, sizeof *batch);
+    if (shard->failed.class != ERR_NONE) {
+        *err = shard->failed;
+        return false;
+    }
     batch->records = shard->records;
     batch->arena = shard->arena;
     while (shard->n < ingest->options.batch_max && arena_used(shard->arena) < INGEST__ARENA_SOFT &&
            (message = next_message(shard, until)) != NULL) {
-        taken = take(ingest, shard, message, batch, err);
+        taken = take(ingest, shard, message, batch, &shard->failed);
         if (taken == HELD) break;
         if (shard->held == message) shard->held = NULL;
         if (taken != TAKEN) rd_kafka_message_destroy(message);
         if (taken == FAILED) break;
     }
     batch->n = shard->n;
-    if (taken != FAILED) return true;
-    ingest_batch_release(ingest, shard_index, batch);
+    if (taken != FAILED) shard->failed.class = ERR_NONE; /* a registry that is away: held instead */
+    if (taken != FAILED || batch->n > 0) return true;
+    *err = shard->failed;
     return false;
 }
 

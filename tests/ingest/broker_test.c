@@ -184,6 +184,7 @@ static void transactions_explain_gaps_only_where_they_are_said_to_be(void)
     app_await_failure(&app, &err);
     CHECK_INT(err.exit_code, ERR_EXIT_TOPIC);
     CHECK_CONTAINS(err.text, "offset 8 follows 2: 5 records are missing");
+    CHECK_INT(app.next[0][0], 3); /* what stands before the gap was given out first */
     app_close(&app);
     memset(app.next, 0xff, sizeof app.next);
     app.options.on_gap = GAP_ACCEPT;
