@@ -31,13 +31,13 @@ static const char *const protocol_names[] = {"next-item", "time-split", "leave-o
                                              "sasrec",    "serenade",   "session-rec"};
 
 static const struct preset presets[] = {
-    [NEXT_ITEM] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2, true},
-    [TIME_SPLIT] = {TRAIN_NEXT_ITEM, EVAL_MASK_NONE, 2, false, true},
-    [LEAVE_ONE_OUT] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_NONE, 2, false},
-    [LRUREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_WINDOW, 3, false},
-    [SASREC] = {TRAIN_LEAVE_ONE_OUT, EVAL_MASK_HISTORY, 3, false},
-    [SERENADE] = {TRAIN_ALL, EVAL_MASK_CURRENT, 2, false},
-    [SESSION_REC] = {TRAIN_ALL, EVAL_MASK_NONE, 2, false},
+    [NEXT_ITEM] = {.protocol = TRAIN_NEXT_ITEM, .min_events = 2, .is_live = true},
+    [TIME_SPLIT] = {.protocol = TRAIN_NEXT_ITEM, .min_events = 2, .is_frozen = true},
+    [LEAVE_ONE_OUT] = {.protocol = TRAIN_LEAVE_ONE_OUT, .min_events = 2},
+    [LRUREC] = {.protocol = TRAIN_LEAVE_ONE_OUT, .mask = EVAL_MASK_WINDOW, .min_events = 3},
+    [SASREC] = {.protocol = TRAIN_LEAVE_ONE_OUT, .mask = EVAL_MASK_HISTORY, .min_events = 3},
+    [SERENADE] = {.protocol = TRAIN_ALL, .mask = EVAL_MASK_CURRENT, .min_events = 2},
+    [SESSION_REC] = {.protocol = TRAIN_ALL, .min_events = 2},
 };
 
 /* "1,5,10,20" as ascending numbers. */
