@@ -1,4 +1,4 @@
-/* A model on disk: a folder of three files.
+/* A model on disk: a folder of three files, and one more when it has a ranker.
  *
  *   model.json         {"format":1, "encoder":"lru", "D":64, "H":128, "L":2, "F":256, "N":50000,
  *                       "n_types":0, "n_gaps":0, and of attention "heads", "positions",
@@ -7,6 +7,7 @@
  *                       be that of the other two files, so that files of different models do not mix
  *   model.safetensors  the tensors of the parameter table, float32, no others (safetensors.c)
  *   items.json         ["item id", ...] in the order of item.embedding's rows
+ *   ranker.json        the learned ranker (ranker_file.c); missing: none
  *
  * Each file is written beside its place and renamed; model.json goes last, and its id refuses whatever a
  * crash in between left behind. */
@@ -26,7 +27,8 @@
 
 enum { FORMAT = 1, PATH_BYTES = 4096, META_MAX = 1 << 20 };
 
-static const char META[] = "model.json", TENSORS[] = "model.safetensors", ITEMS[] = "items.json";
+static const char META[] = "model.json", TENSORS[] = "model.safetensors", ITEMS[] = "items.json",
+                  RANKER[] = "ranker.json";
 
 /* ---- reading ---- */
 
@@ -271,6 +273,18 @@ static bool load_parts(struct model **model, const char *folder, const json_t *m
     return ok;
 }
 
+static bool load_ranker(struct model *model, const char *folder, struct err *err)
+{
+    char path[PATH_BYTES];
+    json_t *json;
+    if (!make_path(folder, RANKER, "", path, err)) return false;
+    if (access(path, F_OK) != 0 && errno == ENOENT) return true;
+    if (!read_json(folder, RANKER, META_MAX, &json, err)) return false;
+    bool ok = model__ranker_read(model, json, err);
+    json_decref(json);
+    return ok;
+}
+
 bool model_load(struct model **model, const char *folder, struct err *err)
 {
     json_t *meta = NULL, *items = NULL;
@@ -280,6 +294,10 @@ bool model_load(struct model **model, const char *folder, struct err *err)
               load_parts(&loaded, folder, meta, items, err);
     json_decref(meta);
     json_decref(items);
+    if (ok && !load_ranker(loaded, folder, err)) {
+        model_free(loaded);
+        ok = false;
+    }
     if (!ok) return err_wrap(err, "model folder %s", folder);
     *model = loaded;
     return true;
@@ -390,10 +408,28 @@ static bool save_meta(const struct model *model, const char *folder, struct err 
     return writer_finish(&writer, err);
 }
 
+/* Takes away the ranker of a model that was here before when this one has none. */
+static bool save_ranker(const struct model *model, const char *folder, struct err *err)
+{
+    struct writer writer;
+    char path[PATH_BYTES];
+    if (!model_ranker(model)) {
+        if (!make_path(folder, RANKER, "", path, err)) return false;
+        if (unlink(path) == 0 || errno == ENOENT) return true;
+        return err_fatal(err, ERR_EXIT_MODEL, "cannot remove %s: %s", path, strerror(errno));
+    }
+    if (!writer_open(&writer, folder, RANKER, err)) return false;
+    json_t *json = model__ranker_write(model);
+    (void)json_dumpf(json, writer.stream, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(json);
+    (void)fputs("\n", writer.stream);
+    return writer_finish(&writer, err);
+}
+
 bool model_save(const struct model *model, const char *folder, struct err *err)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return err_fatal(err, ERR_EXIT_MODEL, "cannot create %s: %s", folder, strerror(errno));
     return save_tensors(model, folder, err) && save_items(model, folder, err) &&
-           save_meta(model, folder, err);
+           save_ranker(model, folder, err) && save_meta(model, folder, err);
 }

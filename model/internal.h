@@ -164,6 +164,7 @@ struct model {
     uint32_t *id_ends;     /* (N) where each ends in id_bytes */
     struct map_u64 *index; /* item key -> index */
     struct model__catalog *catalog;
+    struct model__ranker *ranker; /* NULL: none */
     const struct model__kernels *kernels;
 };
 
@@ -228,6 +229,32 @@ float model__item_score(const struct model *model, const float *vector, int32_t 
  * (only a model made to break things gives one), counts as zeros. */
 #define MODEL__PARAM_MAX  1e12f
 #define MODEL__VECTOR_MAX 1e15f
+
+/* ---- blend.c ---- */
+
+/* A key that one arm or several propose. */
+struct model__met {
+    uint64_t key;
+    uint16_t rank[ARM_COUNT]; /* from 1; 0: the arm does not propose it */
+};
+
+/* The different keys of the arms, in the order in which they are met. met (MODEL_MAX_CANDIDATES). Returns how many. */
+int model__candidates_meet(const struct model_candidates *arms, int n_arms, struct model__met *met);
+/* Puts one more into the best n of at most K; of equal scores the earlier one stays before. Returns the new n. */
+int model__best_keep(struct model_blended *best, int n, int K, struct model_blended one);
+
+/* ---- ranker.c, ranker_file.c ---- */
+
+struct model__ranker {
+    struct model_ranker params;
+    float packed[MODEL_FEATURES * MODEL_RANKER_HIDDEN]; /* in_weight as the kernels want it */
+};
+
+struct json_t;
+/* The file's content; the caller frees it. The model has a ranker. */
+struct json_t *model__ranker_write(const struct model *model);
+/* Gives the model the ranker of the file's content. Errors: ERR_FATAL exit 6. */
+MUST_USE bool model__ranker_read(struct model *model, const struct json_t *json, struct err *err);
 
 /* ---- scratch: encoder.c ---- */
 

@@ -215,6 +215,7 @@ void model_free(struct model *model)
     mem_free(model->params);
     mem_free(model->packed);
     model__catalog_free(model->catalog);
+    mem_free(model->ranker);
     mem_free(model->derived);
     mem_free(model->version);
     mem_free(model->tenant);

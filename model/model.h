@@ -13,7 +13,7 @@
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
  * (step and prefill), encoder_<kind>.c (what is a kind's own), topk.c and catalog.c (lists),
- * neighbours.c (the index), neighbours_query.c, blend.c; kernels.c and kernels_*.c (the inner
+ * neighbours.c (the index), neighbours_query.c, blend.c, ranker.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps
@@ -330,6 +330,7 @@ struct model_neighbours_options {
 struct model_neighbour {
     uint64_t key; /* item */
     double score;
+    uint32_t follows; /* neighbours that went to it from the query's newest item */
 };
 
 struct model_neighbours *model_neighbours_new(const struct model_neighbours_options *options);
@@ -391,6 +392,7 @@ enum model_arm { ARM_ENCODER, ARM_NEIGHBOURS, ARM_POPULAR, ARM_COUNT };
 struct model_candidates {
     const uint64_t *keys; /* (n) item keys, best first */
     int n;
+    const float *scores; /* (n) falling; NULL: none. What model_rank alone looks at */
 };
 
 struct model_blended {
@@ -404,5 +406,74 @@ struct model_blended {
  * how many. The arms together hold at most MODEL_MAX_CANDIDATES; a key stands once in an arm. */
 int model_blend(const struct model_candidates *arms, const float *weights, int n_arms, int K,
                 struct model_blended *out);
+
+/* ---- the learned ranker: takes the place of rank fusion when the model has one ---- */
+
+/* What it knows of a candidate. A feature that is absent is 0.
+ *
+ *   <arm>.listed   1 when the arm proposes it
+ *   <arm>.rank     60 / (60 + rank), rank from 1: a ranker that sums these is rank fusion
+ *   <arm>.share    encoder: (score - the list's first score) / 4, a logit; neighbours: ln(score / sum of the list's scores) / 4;
+ *                  at least -5; popular: 0
+ *   follows        ln(1 + f) / 4, f neighbours that went to it from the newest item (struct model_neighbour)
+ *   follow.share   f / (3 + sum of f over the list)
+ *   popularity     1 - ln(1 + i) / ln(1 + N), i its index in the model, whose items stand by falling count in the training part
+ *   session.*      of the newest MODEL_RANKER_SESSION items: holds it; 1 / steps back to it, 1 for the newest; ln(how often);
+ *                  it is the newest; length: ln(n) / 3
+ *   price, category   affinity of the user; 0 while no catalogue is read */
+enum model_feature {
+    FEATURE_LISTED,                           /* of arm a at FEATURE_LISTED + a */
+    FEATURE_RANK = ARM_COUNT,                 /* likewise */
+    FEATURE_SHARE = FEATURE_RANK + ARM_COUNT, /* likewise */
+    FEATURE_FOLLOWS = FEATURE_SHARE + ARM_COUNT,
+    FEATURE_FOLLOW_SHARE,
+    FEATURE_POPULARITY,
+    FEATURE_SESSION_HOLDS,
+    FEATURE_SESSION_STEPS,
+    FEATURE_SESSION_TIMES,
+    FEATURE_SESSION_NEWEST,
+    FEATURE_SESSION_LENGTH,
+    FEATURE_PRICE,
+    FEATURE_CATEGORY,
+    FEATURE_COUNT
+};
+extern const char *const model_feature_names[FEATURE_COUNT];
+
+enum {
+    MODEL_FEATURES = 32, /* places of a row; those from FEATURE_COUNT on are 0 */
+    MODEL_RANKER_HIDDEN = 16,
+    MODEL_RANKER_DEPTH = 50,   /* candidates that an arm should give: what a ranker is learnt on */
+    MODEL_RANKER_SESSION = 20, /* items of the session that are looked at */
+};
+
+/* score(x) = linear . x + out . relu(x W + bias), x (MODEL_FEATURES). Starts as linear[rank of each arm] = 1: rank fusion. */
+struct model_ranker {
+    float linear[MODEL_FEATURES];
+    float in_weight[MODEL_FEATURES * MODEL_RANKER_HIDDEN]; /* W, row-major */
+    float in_bias[MODEL_RANKER_HIDDEN];
+    float out_weight[MODEL_RANKER_HIDDEN];
+};
+
+/* What there is to rank: arms that propose nothing have n = 0. */
+struct model_ranking {
+    struct model_candidates arms[ARM_COUNT];
+    const uint32_t *follows; /* (n of the neighbours) model_neighbour.follows; NULL: none */
+    const uint64_t *session; /* (n_session) the user's newest items, newest last */
+    int n_session;           /* more than MODEL_RANKER_SESSION are cut */
+};
+
+/* NULL when none was learnt. Lives until model_set_ranker or model_free. */
+const struct model_ranker *model_ranker(const struct model *model);
+/* Gives the model a copy; NULL takes the one it has. model_save and model_load keep it (ranker_file.c). */
+void model_set_ranker(struct model *model, const struct model_ranker *ranker);
+/* The features of every different candidate, in the order in which they are met, arms in order. met and features
+ * (n,MODEL_FEATURES) have room for all candidates of the arms together, at most MODEL_MAX_CANDIDATES. Returns n. Scores of
+ * met are not set. Thread: any. */
+int model_rank_features(const struct model *model, const struct model_ranking *ranking,
+                        struct model_blended *met, float *features);
+/* The K best by the model's ranker, which it has; ties: the candidate met first. Returns how many. No heap call; the same bits
+ * for a candidate wherever it stands. Thread: any. */
+int model_rank(const struct model *model, const struct model_ranking *ranking, int K,
+               struct model_blended *out);
 
 #endif

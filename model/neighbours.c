@@ -20,7 +20,7 @@ static size_t bytes_of(const struct model_neighbours_options *o, size_t nodes, s
     const struct model_neighbours *x = NULL;
     return sizeof *x + nodes * sizeof *x->nodes +
            sessions * (sizeof *x->sessions + sizeof *x->left) +
-           items * (sizeof *x->items + sizeof *x->sum + sizeof *x->touched) +
+           items * (sizeof *x->items + sizeof *x->sum + sizeof *x->follows + sizeof *x->touched) +
            (size_t)o->items_max * (sizeof *x->told + MODEL__LANES * sizeof *x->gathered) +
            (size_t)o->m * sizeof *x->samples + (size_t)o->k * sizeof *x->best;
 }
@@ -69,6 +69,7 @@ struct model_neighbours *model_neighbours_new(const struct model_neighbours_opti
     x->samples = mem_alloc((size_t)options->m * sizeof *x->samples);
     x->best = mem_alloc((size_t)options->k * sizeof *x->best);
     x->sum = mem_zalloc(clicks * sizeof *x->sum);
+    x->follows = mem_zalloc(clicks * sizeof *x->follows);
     x->touched = mem_alloc(clicks * sizeof *x->touched);
     x->cap_left = options->sessions_max;
     x->left = mem_alloc(sessions * sizeof *x->left);
@@ -92,6 +93,7 @@ void model_neighbours_free(struct model_neighbours *x)
     mem_free(x->samples);
     mem_free(x->best);
     mem_free(x->sum);
+    mem_free(x->follows);
     mem_free(x->touched);
     mem_free(x->left);
     mem_free(x->told);

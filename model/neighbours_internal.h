@@ -75,6 +75,7 @@ struct model_neighbours {
     struct model__sample *samples;                  /* (m) newest session first */
     int *best;          /* (k) heap of places in samples, the worst on top */
     double *sum;        /* (clicks_max) by item, 0 between queries */
+    uint32_t *follows;  /* (clicks_max) by item, 0 between queries */
     uint32_t *touched;  /* (clicks_max) items whose sum is set */
     uint32_t *gathered; /* (LANES,items_max) items of the neighbours that are being summed */
 };

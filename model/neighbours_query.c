@@ -205,7 +205,8 @@ static void items_gather(struct model_neighbours *x, const struct model__sample 
     }
 }
 
-/* Adds what one neighbour gives to its items (newest first). Returns how many items are touched now. */
+/* Adds what one neighbour gives to its items (newest first), and counts the one that it went to from the query's newest: that is
+ * near, so it is touched. Returns how many items are touched now. */
 static int sums_add(struct model_neighbours *x, const struct model__sample *sample,
                     const uint32_t *items, int count)
 {
@@ -215,6 +216,7 @@ static int sums_add(struct model_neighbours *x, const struct model__sample *samp
     if (weight <= 0) return count;
     while (items[match] != sample->match)
         match++;
+    if (sample->steps == 1 && match > 0) x->follows[items[match - 1]]++;
     for (int place = 0; place < n; place++) {
         int d = abs(place - match);
         double given = !reaches ? weight : d < MODEL__NEAR ? weight * x->near[d] : 0.0;
@@ -284,9 +286,11 @@ int model_neighbours_query(struct model_neighbours *x, uint64_t session, const u
     for (int i = 0; i < count; i++) {
         const struct model__item *item = &x->items[x->touched[i]];
         double sum = x->sum[x->touched[i]];
+        uint32_t follows = x->follows[x->touched[i]];
         x->sum[x->touched[i]] = 0;
+        x->follows[x->touched[i]] = 0;
         if (kept == K && sum * most < out[K - 1].score) continue;
-        struct model_neighbour found = {item->key, sum * idf_of(x, item)};
+        struct model_neighbour found = {item->key, sum * idf_of(x, item), follows};
         if (kept == K && !is_better(&found, &out[K - 1])) continue;
         if (skip && skip(context, found.key)) continue;
         int at = kept < K ? kept++ : K - 1;

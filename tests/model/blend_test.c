@@ -8,7 +8,7 @@
 static void case_known_values(void)
 {
     const uint64_t encoder[] = {10, 20, 30}, popular[] = {30, 40};
-    const struct model_candidates arms[] = {{encoder, 3}, {popular, 2}};
+    const struct model_candidates arms[] = {{.keys = encoder, .n = 3}, {.keys = popular, .n = 2}};
     const float weights[] = {1.0f, 0.5f};
     struct model_blended out[10];
     CHECK_INT(model_blend(arms, weights, 2, 10, out), 4);
@@ -27,7 +27,7 @@ static void case_known_values(void)
 static void case_ties_keep_first_met(void)
 {
     const uint64_t a[] = {7, 5}, b[] = {3, 1};
-    const struct model_candidates arms[] = {{a, 2}, {b, 2}};
+    const struct model_candidates arms[] = {{.keys = a, .n = 2}, {.keys = b, .n = 2}};
     const float weights[] = {1.0f, 1.0f};
     struct model_blended out[3];
     CHECK_INT(model_blend(arms, weights, 2, 3, out), 3);
@@ -39,7 +39,7 @@ static void case_ties_keep_first_met(void)
 static void case_empty_arms(void)
 {
     const uint64_t a[] = {0};
-    const struct model_candidates arms[] = {{NULL, 0}, {a, 1}};
+    const struct model_candidates arms[] = {{.keys = NULL, .n = 0}, {.keys = a, .n = 1}};
     const float weights[] = {1.0f, 1.0f};
     struct model_blended out[2];
     CHECK_INT(model_blend(arms, weights, 1, 2, out), 0);
@@ -63,7 +63,8 @@ static void case_random(void)
                 keys[a][i] = (uint64_t)((i * 7 + (int)(round + a * 31)) % 200);
                 sum[keys[a][i]] += (double)weights[a] / (61 + i);
             }
-        const struct model_candidates arms[] = {{keys[0], 100}, {keys[1], 100}};
+        const struct model_candidates arms[] = {{.keys = keys[0], .n = 100},
+                                                {.keys = keys[1], .n = 100}};
         struct model_blended out[20];
         CHECK_INT(model_blend(arms, weights, 2, 20, out), 20);
         for (int k = 0; k < 20; k++) {
