@@ -24,10 +24,12 @@ MUST_USE bool arm_flags_blend(const struct options *flags, struct blend_weights 
 
 /* The specs of the flags, to be placed in a verb's table. */
 /* clang-format off */
-#define ARM_FLAGS(group) \
+#define ARM_FLAG_NEIGHBOURS(group) \
     {"neighbours", OPTION_LIST, "", 0, 0, "", NULL, \
      "Options of the session neighbours, as neighbours.* of the configuration: m=500,k=200,last=10,reach=2,half.life.ms=7d; and " \
-     "session.gap.ms, which logs of sessions or lines do without.", group}, \
+     "session.gap.ms, which logs of sessions or lines do without.", group}
+#define ARM_FLAGS(group) \
+    ARM_FLAG_NEIGHBOURS(group), \
     {"blend", OPTION_LIST, "", 0, 0, "", NULL, \
      "Weights of the arms in the blend, as blend.*.weight: encoder=1,popularity=0.03,neighbours=0.5; 0 leaves one out.", group}
 /* clang-format on */

@@ -129,6 +129,7 @@ static bool read_blend(const struct options *flags, struct eval_options *o, stru
 {
     bool is_last = o->split.protocol == TRAIN_LEAVE_ONE_OUT;
     struct blend_weights weights;
+    o->fusion = options_bool(flags, "fusion");
     if (!arm_flags_blend(flags, &weights, err)) return false;
     o->blend[EVAL_ENCODER] = weights.encoder;
     o->blend[EVAL_NEIGHBOURS] = weights.neighbours;
@@ -231,6 +232,8 @@ static const struct option_spec flags[] = {
      "Which are asked: encoder, popularity, popularity_recent, neighbours, markov, blend. Default: all that the protocol has use for.",
      group_arms},
     ARM_FLAGS(group_arms),
+    {"fusion", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "Blend by rank fusion even when the model has a ranker, to compare them.", group_arms},
     {"learn", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Neighbours learn each event once it was predicted, as the pipeline does; false: their index holds the training part alone. "
      "Default: true for next-item; false for the others, as published.", group_arms},

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/arm_flags.h"
 #include "app/train_input.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -16,7 +17,7 @@ static const char group_log[] = "Log", group_learn[] = "Learning", group_shape[]
 struct training {
     struct progress *bar;
     bool quiet;
-    const char *out;
+    const char *out; /* NULL: no curve is written */
     enum train_watch watch;
 };
 
@@ -60,7 +61,7 @@ static bool show(void *context, const struct train_progress *p)
                    best);
     progress_total(training->bar, p->to_come - p->resumed);
     progress_update(training->bar, p->positions - p->resumed, text);
-    if (p->epoch_is_over) write_curve(training, p);
+    if (p->epoch_is_over && training->out) write_curve(training, p);
     if (!p->epoch_is_over || training->quiet) return true;
     progress_hide(training->bar);
     show_epoch(p);
@@ -160,6 +161,37 @@ static bool prepare_out(const struct options *flags, struct train_options *o, ch
     return true;
 }
 
+static struct progress *bar_new(const struct training *training, const char *what)
+{
+    struct progress_options bar = {
+        .what = what, .unit = "examples", .quiet = training->quiet, .fd = 2};
+    return progress_new(&bar);
+}
+
+/* The held-out lists of a ranker take the window and half-life that `freshet eval` and `freshet run` have by default. */
+static bool learn_ranker(const struct options *flags, const struct train_data *data,
+                         const struct train_options *train, struct training *training,
+                         struct model *model, struct err *err)
+{
+    struct model_neighbours_options neighbours;
+    struct train_ranker_result result;
+    struct train_ranker_options options = {
+        .train = train, .neighbours = &neighbours, .window = 200, .half_life_ms = 7 * 86400000LL};
+    if (!arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err)) return false;
+    training->out = NULL;
+    training->bar = bar_new(training, "ranker");
+    bool ok = train_ranker(model, data, &options, show, training, &result, err);
+    progress_end(training->bar);
+    if (!ok || training->quiet) return ok;
+    if (result.lists > 0)
+        (void)fprintf(stderr,
+                      "ranker: %d lists of %llu held-out events, NDCG@20 %.4f, rank fusion %.4f\n",
+                      result.lists, (unsigned long long)result.asked, result.ranked, result.fusion);
+    if (!result.is_learnt)
+        (void)fprintf(stderr, "ranker: none, lists are blended by rank fusion: %s\n", result.why);
+    return true;
+}
+
 static bool learn(struct app *app, const struct train_options *options, struct model **model,
                   struct train_result *result, struct err *err)
 {
@@ -168,11 +200,11 @@ static bool learn(struct app *app, const struct train_options *options, struct m
     struct training training = {.quiet = options_bool(app->flags, "quiet"),
                                 .out = options_text(app->flags, "out"),
                                 .watch = options->watch};
-    struct progress_options bar = {
-        .what = "train", .unit = "examples", .quiet = training.quiet, .fd = 2};
-    training.bar = progress_new(&bar);
+    training.bar = bar_new(&training, "train");
     bool ok = train_model(data, options, show, &training, model, result, err);
     progress_end(training.bar);
+    if (ok && options_bool(app->flags, "ranker"))
+        ok = learn_ranker(app->flags, data, options, &training, *model, err);
     train_data_free(data);
     return ok;
 }
@@ -248,6 +280,10 @@ static const struct option_spec flags[] = {
     {"sequences", OPTION_ENUM, "all", 0, 0, "", "all|newest",
      "What becomes of a history over --max-len: it is cut into several sequences, or only its newest part is learnt from, as published "
      "set-ups do.", group_learn},
+    {"ranker", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "Learn how to blend encoder, neighbours and popularity from held-out events. Unless the protocol is leave-one-out this trains a "
+     "second encoder, on the older nine tenths, and so takes twice the time.", group_learn},
+    ARM_FLAG_NEIGHBOURS(group_learn),
     {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
     {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},
     {"encoder", OPTION_ENUM, "lru", 0, 0, "", "lru|gru|attention",

@@ -27,7 +27,7 @@ int model__candidates_meet(const struct model_candidates *arms, int n_arms, stru
 {
     uint16_t slot[SLOTS] = {0};
     int n = 0;
-    assert(n_arms <= ARM_COUNT);
+    assert(n_arms <= ARM_COUNT + 1);
     for (int a = 0; a < n_arms; a++) {
         for (int rank = 1; rank <= arms[a].n; rank++) {
             uint64_t key = arms[a].keys[rank - 1];

@@ -235,10 +235,13 @@ float model__item_score(const struct model *model, const float *vector, int32_t 
 /* A key that one arm or several propose. */
 struct model__met {
     uint64_t key;
-    uint16_t rank[ARM_COUNT]; /* from 1; 0: the arm does not propose it */
+    uint16_t rank
+        [ARM_COUNT +
+         1]; /* from 1; 0: the arm does not propose it. One more list than arms: ranker.c's repeats */
 };
 
-/* The different keys of the arms, in the order in which they are met. met (MODEL_MAX_CANDIDATES). Returns how many. */
+/* The different keys of the arms, in the order in which they are met. n_arms at most ARM_COUNT + 1, met (MODEL_MAX_CANDIDATES).
+ * Returns how many. */
 int model__candidates_meet(const struct model_candidates *arms, int n_arms, struct model__met *met);
 /* Puts one more into the best n of at most K; of equal scores the earlier one stays before. Returns the new n. */
 int model__best_keep(struct model_blended *best, int n, int K, struct model_blended one);

@@ -460,13 +460,15 @@ struct model_ranking {
     const uint32_t *follows; /* (n of the neighbours) model_neighbour.follows; NULL: none */
     const uint64_t *session; /* (n_session) the user's newest items, newest last */
     int n_session;           /* more than MODEL_RANKER_SESSION are cut */
+    struct model_candidates
+        repeats; /* items of the session that may be listed again, each once, newest first; no arm, no reason */
 };
 
 /* NULL when none was learnt. Lives until model_set_ranker or model_free. */
 const struct model_ranker *model_ranker(const struct model *model);
 /* Gives the model a copy; NULL takes the one it has. model_save and model_load keep it (ranker_file.c). */
 void model_set_ranker(struct model *model, const struct model_ranker *ranker);
-/* The features of every different candidate, in the order in which they are met, arms in order. met and features
+/* The features of every different candidate, in the order in which they are met, arms in order, then repeats. met and features
  * (n,MODEL_FEATURES) have room for all candidates of the arms together, at most MODEL_MAX_CANDIDATES. Returns n. Scores of
  * met are not set. Thread: any. */
 int model_rank_features(const struct model *model, const struct model_ranking *ranking,

@@ -36,7 +36,7 @@ const char *const model_feature_names[FEATURE_COUNT] = {
     [FEATURE_PRICE] = "price",
     [FEATURE_CATEGORY] = "category",
 };
-_Static_assert(FEATURE_COUNT <= MODEL_FEATURES, "a row has a place for each feature");
+_Static_assert((int)FEATURE_COUNT <= (int)MODEL_FEATURES, "a row has a place for each feature");
 
 /* ---- features ---- */
 
@@ -143,12 +143,21 @@ static uint32_t arms_of(const struct model__met *met)
     return arms;
 }
 
+/* All candidates: those of the arms and the repeats. Returns how many. */
+static int meet(const struct model_ranking *ranking, struct model__met *met)
+{
+    struct model_candidates lists[ARM_COUNT + 1];
+    memcpy(lists, ranking->arms, sizeof ranking->arms);
+    lists[ARM_COUNT] = ranking->repeats;
+    return model__candidates_meet(lists, ARM_COUNT + 1, met);
+}
+
 int model_rank_features(const struct model *model, const struct model_ranking *ranking,
                         struct model_blended *met, float *features)
 {
     struct model__met all[MODEL_MAX_CANDIDATES];
     struct common common = common_make(model, ranking);
-    int n = model__candidates_meet(ranking->arms, ARM_COUNT, all);
+    int n = meet(ranking, all);
     for (int i = 0; i < n; i++) {
         met[i] = (struct model_blended){.key = all[i].key, .arms = arms_of(&all[i])};
         features_write(model, &common, &all[i], features + (size_t)i * MODEL_FEATURES);
@@ -179,7 +188,7 @@ int model_rank(const struct model *model, const struct model_ranking *ranking, i
 {
     struct model__met met[MODEL_MAX_CANDIDATES];
     struct common common = common_make(model, ranking);
-    int n = model__candidates_meet(ranking->arms, ARM_COUNT, met), kept = 0;
+    int n = meet(ranking, met), kept = 0;
     assert(model->ranker != NULL);
     for (int at = 0; at < n; at += BLOCK) {
         float features[BLOCK * MODEL_FEATURES], score[BLOCK];

@@ -115,7 +115,10 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
                       struct eval_result *result)
 {
     int K = options->k[options->n_k - 1];
+    bool ranks = options->listen || (model && model_ranker(model) && !options->fusion);
+    if (ranks && K < MODEL_RANKER_DEPTH) K = MODEL_RANKER_DEPTH;
     w->eval = (struct train__eval){.model = model,
+                                   .ranks = ranks,
                                    .data = data,
                                    .history = history,
                                    .options = options,
@@ -142,8 +145,10 @@ static void walk_init(struct walk *w, const struct model *model, const struct tr
         if (!w->eval.is_running[a]) continue;
         w->arm[a] = arms[a]->start(&w->eval);
         w->eval.list[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof(int32_t));
+        w->eval.score[a] = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof(float));
         train__tally_init(&w->tally[a], options, &w->eval.items, &w->vectors);
     }
+    w->eval.follows = mem_alloc((size_t)TRAIN__QUERIES * (size_t)K * sizeof(uint32_t));
 }
 
 static void walk_fini(struct walk *w)
@@ -152,10 +157,12 @@ static void walk_fini(struct walk *w)
         if (!w->arm[a]) continue;
         arms[a]->stop(w->arm[a]);
         mem_free(w->eval.list[a]);
+        mem_free(w->eval.score[a]);
         train__tally_free(&w->tally[a]);
     }
     train__vectors_fini(&w->vectors);
     train__items_fini(&w->eval.items);
+    mem_free(w->eval.follows);
     mem_free(w->eval.mark);
     mem_free(w->window);
     mem_free(w->first);
@@ -165,14 +172,14 @@ static void walk_fini(struct walk *w)
 
 static void end_batch(struct walk *w)
 {
-    int K = w->eval.K;
+    int K = w->eval.K, shown = w->eval.options->k[w->eval.options->n_k - 1];
     if (w->n == 0) return;
     const struct train__asked *asked = w->asked + (w->n_asked - (size_t)w->n);
     for (int a = 0; a < EVAL_ARMS; a++) {
         if (!w->arm[a]) continue;
         if (arms[a]->end_batch) arms[a]->end_batch(w->arm[a]);
         for (int q = 0; q < w->n; q++)
-            train__tally_add(&w->tally[a], w->eval.list[a] + (size_t)q * (size_t)K, K,
+            train__tally_add(&w->tally[a], w->eval.list[a] + (size_t)q * (size_t)K, shown,
                              asked[q].item);
     }
     w->n = 0;

@@ -105,9 +105,12 @@ struct train__eval {
     const struct model *model; /* NULL: no encoder */
     const struct train_data *data, *history;
     const struct eval_options *options;
-    int K;                      /* length of lists */
+    int K; /* length of lists: the largest k, or MODEL_RANKER_DEPTH where that is more and the blend ranks */
+    bool ranks; /* the blend is the model's ranker, or somebody listens to what it would see */
     bool is_running[EVAL_ARMS]; /* asked, or a source of the blend */
     int32_t *list[EVAL_ARMS];   /* (QUERIES,K) of the batch, by query */
+    float *score[EVAL_ARMS];    /* (QUERIES,K) likewise; only encoder and neighbours write theirs */
+    uint32_t *follows;          /* (QUERIES,K) of the neighbours: model_neighbour.follows */
     struct train__items items;
     uint64_t *mark; /* (items n) equal to stamp: may not stand in the list that is asked for */
     uint64_t stamp;

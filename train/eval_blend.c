@@ -1,7 +1,6 @@
-/* The blend: the lists of the other arms merged by the function that the pipeline merges its lists with.
- *
- * Each arm gives as many candidates as the list is long, as in app/publish.c. Seam: blend_list is where a learned ranker of the
- * model's folder takes the place of rank fusion. */
+/* The blend: the lists of the other arms merged by the functions that the pipeline merges its lists with: the model's ranker,
+ * or rank fusion when it has none. Each arm gives as many candidates as in app/publish.c. */
+#include "base/map.h"
 #include "base/mem.h"
 #include "train/eval.h"
 
@@ -14,9 +13,17 @@ struct blend {
     int n_candidates;          /* of each source */
     uint64_t *keys;            /* (n_sources,K) */
     struct model_blended *out; /* (K) */
+    struct map_u64 *item_of;   /* item key to item; NULL unless the evaluation ranks */
     struct train__query query[TRAIN__QUERIES];
+    uint64_t repeats[TRAIN__QUERIES][MODEL_RANKER_SESSION]; /* by query, as in model_ranking */
+    int n_repeats[TRAIN__QUERIES];
     int n;
 };
+
+static int fewer(int a, int b)
+{
+    return a < b ? a : b;
+}
 
 static void *blend_start(struct train__eval *eval)
 {
@@ -28,26 +35,54 @@ static void *blend_start(struct train__eval *eval)
         blend->source[blend->n_sources] = a;
         blend->weight[blend->n_sources++] = eval->options->blend[a];
     }
-    blend->n_candidates = eval->K;
-    if (blend->n_candidates * blend->n_sources > MODEL_MAX_CANDIDATES)
-        blend->n_candidates = MODEL_MAX_CANDIDATES / blend->n_sources;
+    int shown = eval->options->k[eval->options->n_k - 1];
+    blend->n_candidates = fewer(shown, MODEL_MAX_CANDIDATES / blend->n_sources);
     blend->keys = mem_alloc((size_t)EVAL_ARMS * K * sizeof *blend->keys);
     blend->out = mem_alloc(K * sizeof *blend->out);
+    if (!eval->ranks) return blend;
+    blend->item_of = map_u64_new((size_t)eval->items.n);
+    for (int i = 0; i < eval->items.n; i++)
+        (void)map_u64_set(blend->item_of, eval->items.key[i], (uint64_t)i);
     return blend;
 }
 
-/* The lists of the other arms are there when the batch ends. */
+static size_t session_begin(const struct train__query *query)
+{
+    size_t most = MODEL_RANKER_SESSION;
+    return query->event - query->window > most ? query->event - most : query->window;
+}
+
+/* What of the session may be listed, newest first. */
+static void repeats_note(struct blend *blend, const struct train__query *query)
+{
+    const struct train__eval *eval = blend->eval;
+    uint64_t *keys = blend->repeats[blend->n];
+    int n = 0;
+    for (size_t e = query->event; e > session_begin(query); e--) {
+        int32_t item = eval->data->events[e - 1].item;
+        bool is_met = train__eval_is_masked(eval, item);
+        for (int i = 0; i < n && !is_met; i++)
+            is_met = keys[i] == eval->items.key[item];
+        if (!is_met) keys[n++] = eval->items.key[item];
+    }
+    blend->n_repeats[blend->n] = n;
+}
+
+/* The lists of the other arms are there when the batch ends; what is masked is known now alone. */
 static void blend_ask(void *arm, const struct train__query *query, int32_t *list)
 {
     struct blend *blend = arm;
     (void)list;
+    repeats_note(blend, query);
     blend->query[blend->n++] = *query;
 }
 
+/* ---- rank fusion ---- */
+
 /* Merges the lists for query q into list (K). An item's index stands for its key. */
-static void blend_list(struct blend *blend, int q, int32_t *list)
+static int fuse(struct blend *blend, int q, int32_t *list)
 {
-    struct model_candidates arms[EVAL_ARMS];
+    struct model_candidates arms[ARM_COUNT] = {0};
     int K = blend->eval->K;
     for (int s = 0; s < blend->n_sources; s++) {
         const int32_t *from = blend->eval->list[blend->source[s]] + (size_t)q * (size_t)K;
@@ -55,12 +90,72 @@ static void blend_list(struct blend *blend, int q, int32_t *list)
         int n = 0;
         for (; n < blend->n_candidates && from[n] >= 0; n++)
             keys[n] = (uint64_t)from[n];
-        arms[s] = (struct model_candidates){keys, n};
+        arms[s].keys = keys;
+        arms[s].n = n;
     }
     int n = model_blend(arms, blend->weight, blend->n_sources, K, blend->out);
     for (int i = 0; i < n; i++)
         list[i] = (int32_t)blend->out[i].key;
-    if (n < K) list[n] = -1;
+    return n;
+}
+
+/* ---- the ranker ---- */
+
+static enum model_arm arm_of(int source)
+{
+    if (source == EVAL_ENCODER) return ARM_ENCODER;
+    return source == EVAL_NEIGHBOURS ? ARM_NEIGHBOURS : ARM_POPULAR;
+}
+
+/* Lists, scores and session of query q. session (MODEL_RANKER_SESSION) written. */
+static void ranking_make(struct blend *blend, int q, uint64_t *session,
+                         struct model_ranking *ranking)
+{
+    const struct train__eval *eval = blend->eval;
+    const struct train__query *query = &blend->query[q];
+    size_t row = (size_t)q * (size_t)eval->K;
+    *ranking = (struct model_ranking){.session = session, .follows = eval->follows + row};
+    for (int s = 0; s < blend->n_sources; s++) {
+        int source = blend->source[s], n = 0;
+        const int32_t *from = eval->list[source] + row;
+        uint64_t *keys = blend->keys + (size_t)s * (size_t)eval->K;
+        for (; n < MODEL_RANKER_DEPTH && from[n] >= 0; n++)
+            keys[n] = eval->items.key[from[n]];
+        bool has_scores = arm_of(source) != ARM_POPULAR;
+        ranking->arms[arm_of(source)] = (struct model_candidates){
+            .keys = keys, .n = n, .scores = has_scores ? eval->score[source] + row : NULL};
+    }
+    ranking->repeats.keys = blend->repeats[q];
+    ranking->repeats.n = blend->n_repeats[q];
+    for (size_t e = session_begin(query); e < query->event; e++)
+        session[ranking->n_session++] = eval->items.key[eval->data->events[e].item];
+}
+
+static int rank(struct blend *blend, const struct model_ranking *ranking, int32_t *list)
+{
+    int n = model_rank(blend->eval->model, ranking, blend->eval->K, blend->out);
+    for (int i = 0; i < n; i++)
+        list[i] = (int32_t)*map_u64_get(blend->item_of, blend->out[i].key);
+    return n;
+}
+
+static void blend_list(struct blend *blend, int q, int32_t *list)
+{
+    const struct train__eval *eval = blend->eval;
+    const struct eval_options *options = eval->options;
+    const struct train__query *query = &blend->query[q];
+    uint64_t session[MODEL_RANKER_SESSION];
+    struct model_ranking ranking;
+    int n;
+    if (eval->ranks) ranking_make(blend, q, session, &ranking);
+    if (options->listen)
+        options->listen(options->listener, &ranking,
+                        eval->items.key[eval->data->events[query->event].item], query->user);
+    if (eval->ranks && model_ranker(eval->model) && !options->fusion)
+        n = rank(blend, &ranking, list);
+    else
+        n = fuse(blend, q, list);
+    if (n < eval->K) list[n] = -1;
 }
 
 static void blend_end_batch(void *arm)
@@ -77,6 +172,7 @@ static void blend_stop(void *arm)
     struct blend *blend = arm;
     mem_free(blend->keys);
     mem_free(blend->out);
+    map_u64_free(blend->item_of);
     mem_free(blend);
 }
 

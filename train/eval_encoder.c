@@ -180,8 +180,11 @@ static void encoder_end_batch(void *arm)
                encoder->scores);
     for (int b = 0; b < B; b++) {
         const int32_t *row = encoder->list + (size_t)b * (size_t)K;
+        int32_t *list = encoder->slots[b].list;
         for (int i = 0; i < K; i++)
-            encoder->slots[b].list[i] = row[i] >= 0 ? encoder->eval->items.from_model[row[i]] : -1;
+            list[i] = row[i] >= 0 ? encoder->eval->items.from_model[row[i]] : -1;
+        memcpy(encoder->eval->score[EVAL_ENCODER] + (list - encoder->eval->list[EVAL_ENCODER]),
+               encoder->scores + (size_t)b * (size_t)K, (size_t)K * sizeof(float));
     }
     encoder->n = 0;
 }

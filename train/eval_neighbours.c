@@ -121,8 +121,12 @@ static void neighbours_ask(void *context, const struct train__query *query, int3
     n = model_neighbours_query(arm->index,
                                session_of(arm, eval->data, query->user, query->event - 1), keys, n,
                                eval->K, is_masked, arm, arm->found);
-    for (int i = 0; i < n; i++)
+    size_t at = (size_t)(list - eval->list[EVAL_NEIGHBOURS]);
+    for (int i = 0; i < n; i++) {
         list[i] = item_of(arm, arm->found[i].key);
+        eval->score[EVAL_NEIGHBOURS][at + (size_t)i] = (float)arm->found[i].score;
+        eval->follows[at + (size_t)i] = arm->found[i].follows;
+    }
     if (n < eval->K) list[n] = -1;
 }
 

@@ -282,11 +282,15 @@ struct eval_options {
     bool
         neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
     float blend[EVAL_ARMS]; /* weights of the arms in the blend; all 0: no such arm */
-    uint32_t arms;          /* bit a: arm a is asked; 0: all that the protocol has use for */
-    int resamples;          /* of users, for the intervals; 0: none */
-    uint64_t seed;          /* of the resamples */
-    size_t state_bytes;     /* of all encoder states at a time; 0: 1 GiB */
-    int against;            /* arm that the others' differences are measured from; -1: none */
+    bool fusion; /* the blend is rank fusion with these weights even where the model has a ranker */
+    /* Called for each target with what a ranker would see; NULL: nobody listens. key: the target's. */
+    void (*listen)(void *listener, const struct model_ranking *ranking, uint64_t key, int user);
+    void *listener;
+    uint32_t arms;      /* bit a: arm a is asked; 0: all that the protocol has use for */
+    int resamples;      /* of users, for the intervals; 0: none */
+    uint64_t seed;      /* of the resamples */
+    size_t state_bytes; /* of all encoder states at a time; 0: 1 GiB */
+    int against;        /* arm that the others' differences are measured from; -1: none */
     /* Called now and then with the share done; may be NULL. */
     void (*progress)(void *context, double share);
     void *context;
@@ -366,5 +370,35 @@ struct eval_result {
 MUST_USE bool eval_run(const struct model *model, const struct train_data *data,
                        const struct train_data *history, const struct eval_options *options,
                        struct eval_result *result, struct err *err);
+
+/* ---- the ranker ---- */
+
+struct train_ranker_options {
+    const struct train_options
+        *train; /* how the model was trained, with its split, mask and seed */
+    const struct model_neighbours_options *neighbours; /* as in eval_options */
+    int64_t session_gap_ms;                            /* likewise */
+    int window;                                        /* likewise */
+    int64_t half_life_ms;                              /* likewise */
+};
+
+struct train_ranker_result {
+    bool is_learnt;
+    const char *why; /* it was not; static text */
+    uint64_t asked;  /* held-out events */
+    int lists;       /* of these, those whose item an arm proposes: learnt from */
+    int epochs;
+    double fusion,
+        ranked; /* NDCG@20 of rank fusion and of the ranker on lists of a fifth of the users, who were not learnt from */
+};
+
+/* Learns a ranker (model.h) for a model that train_model made of data and gives it to the model; without enough held-out
+ * events, or when it is no better than rank fusion, the model has none afterwards. Unless the split is leave-one-out this trains a second
+ * encoder, on the older nine tenths (ranker_lists.c says why); progress is of that, and its checkpoint is the model's with .past behind.
+ * Errors: those of train_model. */
+MUST_USE bool train_ranker(struct model *model, const struct train_data *data,
+                           const struct train_ranker_options *options,
+                           bool (*progress)(void *context, const struct train_progress *progress),
+                           void *context, struct train_ranker_result *result, struct err *err);
 
 #endif

@@ -204,7 +204,7 @@ class Models(World):
 
     def train(self, out, dim, seed):
         self.verb_plain("train", "--input", os.path.join(self.work, "shop.tsv"), "--format", "sessions", "--out", out,
-                        "--epochs", "1", "--dim", str(dim), "--seed", str(seed), "--quiet")
+                        "--epochs", "1", "--dim", str(dim), "--seed", str(seed), "--quiet", "--ranker=false")
 
     def prepare(self):
         self.bootstrap = os.environ.get("FRESHET_TEST_BOOTSTRAP") or self.start_broker("broker")
