@@ -165,7 +165,7 @@ static bool lists_learn(struct model *model, const struct model *past,
     return ok;
 }
 
-/* The encoder of the part before the cut; NULL in *past when there is too little to learn from. */
+/* The encoder of the part before the cut. */
 static bool past_learn(const struct train_data *part, struct train_split split,
                        const struct train_ranker_options *options,
                        bool (*progress)(void *context, const struct train_progress *progress),
@@ -207,6 +207,11 @@ bool train_ranker(struct model *model, const struct train_data *data,
     } else {
         ok = past_learn(&part, split, options, progress, context, &past, err) &&
              lists_learn(model, past, &part, split, options, result, err);
+    }
+    if (!ok && err->class == ERR_FATAL && err->exit_code == ERR_EXIT_USAGE) {
+        err->class = ERR_NONE; /* the log was good enough for a model, not for a ranker */
+        result->why = "the older events teach nothing, or the newest ask nothing";
+        ok = true;
     }
     model_free(past);
     mem_free(part.user_start);
