@@ -9,7 +9,7 @@
 #include "train/loss.h"
 #include "train/worker.h"
 
-enum { P = 7, D = 16, C_MAX = 1300, K = 5 };
+enum { P = 7, D = 16, C_MAX = 1100, K = 5 };
 
 /* A case and its result. Everything that a loss reads lies in one array, so that one loop can move each number. */
 struct sample {
@@ -111,7 +111,7 @@ static double got_softmax(const struct sample *s, size_t memory, float *grad)
 static void check_gradient(const struct sample *s, const float *grad,
                            double (*reference)(const struct sample *, const double *))
 {
-    size_t n = count_of(s), stride = n / 45 | 1;
+    size_t n = count_of(s), stride = n / 25 | 1;
     double *all = mem_alloc(n * sizeof(double)), largest = 0;
     for (size_t i = 0; i < n; i++)
         all[i] = (double)s->all[i];
@@ -175,7 +175,7 @@ static void softmax_of_large_logits(void)
     double max = -1e30;
     for (int c = 0; c < C_MAX; c++)
         max = fmax(max, logit(s, all, 0, c));
-    CHECK(max > 900);
+    CHECK(max > 750);
     double want = 0;
     for (int p = 0; p < P; p++) {
         double top = -1e30, sum = 0;
@@ -275,7 +275,7 @@ static void gbce_gradients(void)
 
 /* ---- the sampled softmax against the full one ---- */
 
-enum { ITEMS = 500, USERS = 3000, BATCH = 64, DRAWS = 600 };
+enum { ITEMS = 250, USERS = 1500, BATCH = 32, DRAWS = 500 };
 
 /* Users of two events, so of one position each: items of few are frequent. */
 static struct train_data *pairs_of_items(struct rng *rng)
@@ -358,7 +358,7 @@ static void sampled_becomes_full(void)
         mean_gradient(&plan, &options, &config, params, full);
         options.loss = TRAIN_SAMPLED;
         double apart[4] = {0};
-        static const int negatives[4] = {20, 100, 500, 10000};
+        static const int negatives[4] = {10, 50, 250, 5000};
         for (int i = smooth ? 2 : 0; i < 4; i++) {
             options.negatives = negatives[i];
             mean_gradient(&plan, &options, &config, params, sampled);
@@ -366,9 +366,9 @@ static void sampled_becomes_full(void)
             printf("  %4d negatives of %d items, smoothing %.1f: apart %.5f\n", negatives[i],
                    plan.N, options.label_smoothing, apart[i]);
         }
-        CHECK(apart[0] < 0.13); /* .10; without correction .51 */
-        CHECK(apart[1] < 0.08); /* .06; .24 */
-        CHECK(apart[2] < 0.03); /* .024; .05 */
+        CHECK(apart[0] < 0.15); /* .11; without correction .5 */
+        CHECK(apart[1] < 0.09); /* .06; .25 */
+        CHECK(apart[2] < 0.04); /* .028; .05 */
         CHECK(apart[3] < 1e-3);
     }
     mem_free(full);
