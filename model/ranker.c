@@ -13,7 +13,7 @@
 
 enum { BLOCK = 64, RANK_OFFSET = 60, FOLLOW_PRIOR = 3 };
 
-#define SHARE_LEAST -5.0f
+#define SHARE_LEAST (-5.0f)
 
 const char *const model_feature_names[FEATURE_COUNT] = {
     [FEATURE_LISTED + ARM_ENCODER] = "encoder.listed",

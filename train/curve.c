@@ -125,8 +125,10 @@ static void draw_upright(FILE *out, const struct axis *axis, bool is_left, const
 
 static void draw_epochs(FILE *out, const struct axis *axis, int n)
 {
-    for (double epoch = axis->step > 1 ? 0 : 1; epoch <= axis->high; epoch += axis->step) {
-        double value = epoch < 1 ? 1 : epoch, x = place(axis, value);
+    double first = axis->step > 1 ? 0 : 1;
+    for (int i = 0; first + i * axis->step <= axis->high; i++) {
+        double epoch = first + i * axis->step, value = epoch < 1 ? 1 : epoch,
+               x = place(axis, value);
         (void)fprintf(out,
                       "<path d=\"M%.1f %dv5\" stroke=\"#444\"/>"
                       "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n",

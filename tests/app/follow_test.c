@@ -200,6 +200,7 @@ static void lists_make(struct follow *follow, const char *name, const char *mode
     set(options, "errors.deadletterqueue.topic.name", "dlq");
     set(options, "state.dir", follow->folder);
     set(options, "model.dir", model);
+    if (!model[0]) set(options, "neighbours.enabled", "false");
     for (int i = 0; i < PRESENT; i++)
         follow->seen[i].n = 0;
     CHECK_OK(settings_init(&settings, options, &err), err);

@@ -51,7 +51,8 @@ static void case_gradient(void)
     train__lists_init(&lists, model, 10);
     lists_fill(&lists, &rng, 3);
     train__ranker_start(&ranker, 5);
-    float *weight = ranker.linear;
+    float *weight = (float *)&ranker;
+    const float *slope = (const float *)&grads;
     for (size_t i = 0; i < sizeof ranker / sizeof(float); i++)
         weight[i] += (float)(0.2 * (rng_unit(&rng) - 0.5));
     /* Units far from the kink of the relu, on either side. */
@@ -74,7 +75,7 @@ static void case_gradient(void)
         for (int l = 0; l < 3; l++)
             low += train__ranker_loss(&ranker, &lists, l, NULL);
         weight[i] = old;
-        CHECK_NEAR(grads.linear[i], (high - low) / (2 * (double)step), 2e-3);
+        CHECK_NEAR(slope[i], (high - low) / (2 * (double)step), 2e-3);
         checked++;
     }
     CHECK_INT(checked, FEATURE_COUNT * (1 + MODEL_RANKER_HIDDEN) + 2 * MODEL_RANKER_HIDDEN);
