@@ -15,6 +15,7 @@
 
 /* A bound that the caller's own limit on state_pending_bytes makes unreachable; RocksDB's is 4 GiB. */
 #define EPOCH_BYTES_MAX ((size_t)2 << 30)
+#define EPOCH_BYTES_FIRST ((size_t)1 << 20) /* most epochs fit: no growth while events come */
 
 /* ---- shards ---- */
 
@@ -107,6 +108,7 @@ static struct state_epoch *epoch_take(struct state_shard *shard)
     if (!epoch) {
         epoch = mem_zalloc(sizeof *epoch);
         buf_init(&epoch->bytes, EPOCH_BYTES_MAX);
+        (void)buf_reserve(&epoch->bytes, EPOCH_BYTES_FIRST);
         return epoch;
     }
     shard->spare = epoch->next;
