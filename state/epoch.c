@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 /* A bound that the caller's own limit on state_pending_bytes makes unreachable; RocksDB's is 4 GiB. */
-#define EPOCH_BYTES_MAX ((size_t)2 << 30)
+#define EPOCH_BYTES_MAX   ((size_t)2 << 30)
 #define EPOCH_BYTES_FIRST ((size_t)1 << 20) /* most epochs fit: no growth while events come */
 
 /* ---- shards ---- */
