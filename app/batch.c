@@ -18,8 +18,10 @@ enum {
     ARENA_BLOCK = 1 << 20,
     SLICE_STEPS = 2048,
     ROWS_FIRST = 2 * SLICE_STEPS,
-    SLICE_FLOATS = 16 << 20
+    SLICE_FLOATS = 16 << 20,
+    DEPTH_MAX = USER_LIST_MAX
 };
+_Static_assert((int)MODEL_RANKER_DEPTH <= (int)DEPTH_MAX, "arms fit");
 
 /* What depends on the model: its numbers, and working memory of its shape. */
 static void model_use(struct batch *batch, const struct model *model)
@@ -27,6 +29,7 @@ static void model_use(struct batch *batch, const struct model *model)
     int max = batch->env.settings->batch_max;
     batch->env.model = model;
     batch->info = model_info(model);
+    batch->depth = model_ranker(model) ? MODEL_RANKER_DEPTH : batch->env.settings->list_size;
     size_t row = (size_t)batch->info.D * sizeof(float);
     bool is_large = batch->info.S > SLICE_FLOATS / max;
     batch->slice_max = is_large ? 1 + SLICE_FLOATS / batch->info.S : max;
@@ -38,8 +41,9 @@ static void model_use(struct batch *batch, const struct model *model)
 struct batch *batch_new(const struct batch_env *env)
 {
     struct batch *batch = mem_zalloc(sizeof *batch);
-    int max = env->settings->batch_max, n = env->settings->list_size;
+    int max = env->settings->batch_max;
     batch->env = *env;
+    batch->depth = env->settings->list_size;
     batch->work = mem_zalloc((size_t)max * sizeof *batch->work);
     batch->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
     buf_init(&batch->bytes, 1 << 20);
@@ -48,8 +52,8 @@ struct batch *batch_new(const struct batch_env *env)
     batch->rows = mem_alloc((size_t)batch->rows_cap * sizeof *batch->rows);
     if (env->model) {
         model_use(batch, env->model);
-        batch->top_item = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_item);
-        batch->top_score = mem_alloc((size_t)max * (size_t)n * sizeof *batch->top_score);
+        batch->top_item = mem_alloc((size_t)max * DEPTH_MAX * sizeof *batch->top_item);
+        batch->top_score = mem_alloc((size_t)max * DEPTH_MAX * sizeof *batch->top_score);
     }
     batch->ranked = mem_zalloc((size_t)max * sizeof *batch->ranked);
     batch->vector_of = mem_zalloc((size_t)max * sizeof *batch->vector_of);
@@ -176,16 +180,16 @@ static void popular_ranks_note(struct batch *batch, struct work *work)
     }
 }
 
-/* A candidate of the neighbours must also have an id: popularity may have forgotten it. */
-struct neighbour_skip {
+/* A candidate of the neighbours and a repeat must also have an id: popularity may have forgotten it. */
+struct id_skip {
     struct skip skip;
     struct batch *batch;
     const struct work *work;
 };
 
-static bool is_neighbour_skipped(void *context, uint64_t key)
+static bool is_skipped_or_lost(void *context, uint64_t key)
 {
-    struct neighbour_skip *skip = context;
+    struct id_skip *skip = context;
     return is_skipped(&skip->skip, key) || batch__item_id(skip->batch, skip->work, key).len == 0;
 }
 
@@ -202,16 +206,35 @@ static void session_note(struct batch *batch, struct work *work, struct str user
     batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
 }
 
-static void neighbours_note(struct batch *batch, struct work *work, const struct skip *skip)
+static void neighbours_note(struct batch *batch, struct work *work, struct id_skip *skip)
 {
-    struct neighbour_skip context = {.skip = *skip, .batch = batch, .work = work};
-    int n = batch->env.settings->list_size;
+    struct model_neighbour found[DEPTH_MAX];
     uint64_t since = clock_mono_ns();
-    work->neighbours = arena_alloc(batch->arena, (size_t)n * sizeof *work->neighbours);
-    work->n_neighbours =
-        neighbours_top(batch->env.neighbours, work->record->partition, &work->session, n,
-                       is_neighbour_skipped, &context, work->neighbours);
+    int n = neighbours_top(batch->env.neighbours, work->record->partition, &work->session,
+                           batch->depth, is_skipped_or_lost, skip, found);
+    work->neighbours = arena_alloc(batch->arena, (size_t)n * sizeof *work->neighbours + 1);
+    work->neighbour_scores =
+        arena_alloc(batch->arena, (size_t)n * sizeof *work->neighbour_scores + 1);
+    work->follows = arena_alloc(batch->arena, (size_t)n * sizeof *work->follows + 1);
+    for (int i = 0; i < n; i++) {
+        work->neighbours[i] = found[i].key;
+        work->neighbour_scores[i] = (float)found[i].score;
+        work->follows[i] = found[i].follows;
+    }
+    work->n_neighbours = n;
     batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
+}
+
+/* The end of the window, as the ranker looks at it. */
+static void session_end_note(struct batch *batch, struct work *work, struct id_skip *skip)
+{
+    const struct user *user = work->user;
+    uint64_t keys[MODEL_RANKER_SESSION];
+    int n = user->n_window < MODEL_RANKER_SESSION ? user->n_window : MODEL_RANKER_SESSION;
+    for (int i = 0; i < n; i++)
+        keys[i] = user->window[user->n_window - n + i].item;
+    work->noted = arena_alloc(batch->arena, sizeof *work->noted);
+    model_session_note(work->noted, keys, n, is_skipped_or_lost, skip);
 }
 
 /* Everything the list needs that later records may change: exclusions and the other arms as they are now. */
@@ -219,14 +242,16 @@ static void list_note(struct batch *batch, struct work *work)
 {
     const struct ingest_record *record = work->record;
     struct skip skip = {.user = work->user, .trigger = work->keys, .n_trigger = work->n_keys};
-    int n = batch->env.settings->list_size;
+    struct id_skip with_id = {.skip = skip, .batch = batch, .work = work};
+    int n = batch->depth;
     work->has_list = true;
     work->popular = arena_alloc(batch->arena, (size_t)n * sizeof *work->popular);
     work->n_popular =
         state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
                              work->popular, is_skipped, &skip);
-    if (batch->env.neighbours) neighbours_note(batch, work, &skip);
+    if (batch->env.neighbours) neighbours_note(batch, work, &with_id);
     if (!batch->env.model) return;
+    if (model_ranker(batch->env.model)) session_end_note(batch, work, &with_id);
     work->has_vector = has_known_item(batch, work->user);
     work->row = work->user->batch_row;
     if (work->has_vector && work->row <= batch->rows_first) batch__vector_take(batch, work, NULL);
@@ -299,7 +324,7 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
 
 static void rank(struct batch *batch)
 {
-    int n = 0, K = batch->env.settings->list_size;
+    int n = 0, K = batch->depth;
     for (int i = 0; i < batch->n_work; i++) {
         if (!batch->work[i].has_vector) continue;
         batch->vector_of[n] = batch->vectors + (size_t)i * (size_t)batch->info.D;
@@ -312,8 +337,11 @@ static void rank(struct batch *batch)
                    batch->exclusions + at, K, batch->top_item + (size_t)at * (size_t)K,
                    batch->top_score + (size_t)at * (size_t)K);
     }
-    for (int r = 0; r < n; r++)
-        batch->work[batch->ranked[r]].top = batch->top_item + (size_t)r * (size_t)K;
+    for (int r = 0; r < n; r++) {
+        struct work *work = &batch->work[batch->ranked[r]];
+        work->top = batch->top_item + (size_t)r * (size_t)K;
+        work->top_score = batch->top_score + (size_t)r * (size_t)K;
+    }
 }
 
 /* ---- the whole ---- */

@@ -27,9 +27,13 @@ struct work {
     int n_popular;
     struct neighbours_session session; /* the user's, while the record is folded */
     uint64_t *neighbours;              /* (n_neighbours) the arm of session neighbours */
+    float *neighbour_scores;           /* (n_neighbours) */
+    uint32_t *follows;                 /* (n_neighbours) as in model_neighbour */
     int n_neighbours;
+    struct model_session *noted; /* what the ranker looks at of the window; NULL without one */
     struct model_exclusions exclusions;
-    const int32_t *top; /* (list_size) the encoder arm, -1 behind its end; NULL: empty */
+    const int32_t *top;     /* (depth) the encoder arm, -1 behind its end; NULL: empty */
+    const float *top_score; /* (depth) */
 };
 
 /* Share of dead letters among the last records: counted over POISON_WINDOW records, then anew. */
@@ -42,6 +46,7 @@ struct batch {
     struct batch_env env;
     struct poison_window recent; /* what poison.max.share looks at */
     struct model_info info;      /* zeros without a model */
+    int depth; /* candidates of each arm: what the model's ranker is learnt on, list_size without one */
     struct model_scratch *scratch;
     struct arena *arena;
     struct buf bytes;  /* the record being encoded */
@@ -56,8 +61,8 @@ struct batch {
     const float **vector_of;             /* (batch_max) the same, without gaps */
     struct model_exclusions *exclusions; /* (batch_max) */
     int *ranked;                         /* (batch_max) record of each top-k row */
-    int32_t *top_item;                   /* (batch_max,list_size) */
-    float *top_score;                    /* (batch_max,list_size) */
+    int32_t *top_item; /* (batch_max,depth), with room for the depth of any model */
+    float *top_score;  /* likewise */
 };
 
 /* ---- encode.c ---- */

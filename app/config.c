@@ -114,7 +114,8 @@ const struct option_spec app_config_specs[] = {
 
     {"list.size", OPTION_INT, "20", 1, 64, "items", NULL, "Items in a list.", group_lists},
     {"blend.encoder.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
-     "Weight of the model's list when the lists are merged by rank.", group_lists},
+     "Weight of the model's list when the lists are merged by rank. A model's ranker takes no weights; an arm of weight 0 "
+     "proposes nothing to it.", group_lists},
     {"blend.neighbours.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
      "Weight of the items of similar sessions when the lists are merged by rank.", group_lists},
     {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,

@@ -236,17 +236,14 @@ void neighbours_add(struct neighbours *neighbours, int32_t partition, uint64_t s
 
 int neighbours_top(struct neighbours *neighbours, int32_t partition,
                    const struct neighbours_session *session, int K,
-                   bool (*skip)(void *context, uint64_t key), void *context, uint64_t *keys)
+                   bool (*skip)(void *context, uint64_t key), void *context,
+                   struct model_neighbour *found)
 {
     struct model_neighbours *index = neighbours->parts[partition].index;
-    struct model_neighbour found[USER_LIST_MAX];
     uint64_t items[MODEL_NEIGHBOURS_LAST_MAX];
     int n = session->n < MODEL_NEIGHBOURS_LAST_MAX ? session->n : MODEL_NEIGHBOURS_LAST_MAX;
-    assert(index && K <= USER_LIST_MAX);
+    assert(index);
     for (int i = 0; i < n; i++)
         items[i] = session->items[session->n - n + i].item;
-    int count = model_neighbours_query(index, session->id, items, n, K, skip, context, found);
-    for (int i = 0; i < count; i++)
-        keys[i] = found[i].key;
-    return count;
+    return model_neighbours_query(index, session->id, items, n, K, skip, context, found);
 }

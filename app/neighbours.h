@@ -44,9 +44,10 @@ struct neighbours_session neighbours_session(const struct neighbours *neighbours
 /* The session clicked these items (n). */
 void neighbours_add(struct neighbours *neighbours, int32_t partition, uint64_t session,
                     const uint64_t *items, int n, int64_t time_ms);
-/* The K best items for the session that skip does not refuse, best first; returns how many. K at most USER_LIST_MAX. */
+/* The K best items for the session that skip does not refuse, best first; returns how many. found (K) written. */
 int neighbours_top(struct neighbours *neighbours, int32_t partition,
                    const struct neighbours_session *session, int K,
-                   bool (*skip)(void *context, uint64_t key), void *context, uint64_t *keys);
+                   bool (*skip)(void *context, uint64_t key), void *context,
+                   struct model_neighbour *found);
 
 #endif

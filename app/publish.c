@@ -102,19 +102,25 @@ static void quality_count(struct batch *batch, const struct work *work)
 
 /* ---- lists ---- */
 
-static int blend(struct batch *batch, const struct work *work, struct model_blended *out)
+/* The model's ranker, or rank fusion when it has none. To a ranker an arm of weight 0 proposes nothing, as in freshet eval. */
+static int blend(const struct batch *batch, const struct work *work, struct model_blended *out)
 {
     const struct settings *settings = batch->env.settings;
     uint64_t encoder[USER_LIST_MAX];
     int n = 0, K = settings->list_size;
-    for (int k = 0; work->top && k < K && work->top[k] >= 0; k++)
+    for (int k = 0; work->top && k < batch->depth && work->top[k] >= 0; k++)
         encoder[n++] = model_item_key(batch->env.model, work->top[k]);
-    struct model_candidates arms[ARM_COUNT] = {
-        [ARM_ENCODER] = {.keys = encoder, .n = n},
-        [ARM_NEIGHBOURS] = {.keys = work->neighbours, .n = work->n_neighbours},
-        [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular},
+    struct model_ranking ranking = {
+        .arms = {[ARM_ENCODER] = {encoder, n, work->top_score},
+                 [ARM_NEIGHBOURS] = {work->neighbours, work->n_neighbours, work->neighbour_scores},
+                 [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular}},
+        .follows = work->follows,
     };
-    return model_blend(arms, settings->blend_weights, ARM_COUNT, K, out);
+    if (!work->noted) return model_blend(ranking.arms, settings->blend_weights, ARM_COUNT, K, out);
+    model_ranking_session(&ranking, work->noted);
+    for (int arm = 0; arm < ARM_COUNT; arm++)
+        if (settings->blend_weights[arm] <= 0) ranking.arms[arm].n = 0;
+    return model_rank(batch->env.model, &ranking, K, out);
 }
 
 struct str batch__item_id(struct batch *batch, const struct work *work, uint64_t key)
@@ -139,6 +145,7 @@ static struct list_item list_item_make(struct batch *batch, const struct work *w
                              .score = blended->score};
     for (int arm = 0; arm < ARM_COUNT; arm++)
         if (blended->arms & (1u << arm)) item.reasons[item.n_reasons++].kind = arm_reasons[arm];
+    if (blended->arms == 0) item.reasons[item.n_reasons++].kind = REASON_REPEAT;
     return item;
 }
 

@@ -123,7 +123,7 @@ static bool is_item(void *context, uint64_t key)
 
 static void click(struct bench *b, int64_t i)
 {
-    uint64_t keys[USER_LIST_MAX];
+    struct model_neighbour found[USER_LIST_MAX];
     struct visit *visit = visit_next(b);
     uint64_t item = ((uint64_t)visit->last + 1) * 0xd6e8feb86659fd93u;
     int64_t time_ms = 1700000000000 + i * CLICK_MS;
@@ -134,7 +134,7 @@ static void click(struct bench *b, int64_t i)
     if (i % b->every != 0) return;
     uint64_t added = cpu_ns();
     b->candidates += (size_t)neighbours_top(b->neighbours, 0, &session, b->settings.list_size,
-                                            is_item, &item, keys);
+                                            is_item, &item, found);
     b->update_ns[b->n_queries] = added - since;
     b->both_ns[b->n_queries++] = cpu_ns() - since;
 }

@@ -454,6 +454,19 @@ struct model_ranker {
     float out_weight[MODEL_RANKER_HIDDEN];
 };
 
+/* What a ranking looks at of the user's newest items; made by model_session_note alone. */
+struct model_session {
+    uint64_t keys[MODEL_RANKER_SESSION]; /* (n) newest last */
+    int n;
+    uint64_t repeats
+        [MODEL_RANKER_SESSION]; /* (n_repeats) what a list may hold again, each once, newest first */
+    int n_repeats;
+};
+/* Notes the newest MODEL_RANKER_SESSION of keys (n, newest last); those that skip does not refuse (NULL refuses none) are repeats.
+ * Pipeline and evaluation note through it alike. Thread: any. */
+void model_session_note(struct model_session *session, const uint64_t *keys, int n,
+                        bool (*skip)(void *context, uint64_t key), void *context);
+
 /* What there is to rank: arms that propose nothing have n = 0. */
 struct model_ranking {
     struct model_candidates arms[ARM_COUNT];
@@ -461,8 +474,10 @@ struct model_ranking {
     const uint64_t *session; /* (n_session) the user's newest items, newest last */
     int n_session;           /* more than MODEL_RANKER_SESSION are cut */
     struct model_candidates
-        repeats; /* items of the session that may be listed again, each once, newest first; no arm, no reason */
+        repeats; /* items of the session that may be listed again, each once, newest first; of no arm */
 };
+/* Sets session and repeats, which live as long as the session. */
+void model_ranking_session(struct model_ranking *ranking, const struct model_session *session);
 
 /* NULL when none was learnt. Lives until model_set_ranker or model_free. */
 const struct model_ranker *model_ranker(const struct model *model);

@@ -38,6 +38,36 @@ const char *const model_feature_names[FEATURE_COUNT] = {
 };
 _Static_assert((int)FEATURE_COUNT <= (int)MODEL_FEATURES, "a row has a place for each feature");
 
+/* ---- the session ---- */
+
+static bool is_key_in(const uint64_t *keys, int n, uint64_t key)
+{
+    for (int i = 0; i < n; i++)
+        if (keys[i] == key) return true;
+    return false;
+}
+
+void model_session_note(struct model_session *session, const uint64_t *keys, int n,
+                        bool (*skip)(void *context, uint64_t key), void *context)
+{
+    session->n = n < MODEL_RANKER_SESSION ? n : MODEL_RANKER_SESSION;
+    session->n_repeats = 0;
+    for (int i = 0; i < session->n; i++)
+        session->keys[i] = keys[n - session->n + i];
+    for (int i = session->n - 1; i >= 0; i--) {
+        uint64_t key = session->keys[i];
+        if (is_key_in(session->repeats, session->n_repeats, key)) continue;
+        if (!skip || !skip(context, key)) session->repeats[session->n_repeats++] = key;
+    }
+}
+
+void model_ranking_session(struct model_ranking *ranking, const struct model_session *session)
+{
+    ranking->session = session->keys;
+    ranking->n_session = session->n;
+    ranking->repeats = (struct model_candidates){.keys = session->repeats, .n = session->n_repeats};
+}
+
 /* ---- features ---- */
 
 /* ln(x) for positive, normal x: x = m 2^e, m within sqrt(2) of 1, t = (m - 1) / (m + 1), ln(m) = 2 (t + t^3/3 + t^5/5 + ...).

@@ -15,8 +15,7 @@ struct blend {
     struct model_blended *out; /* (K) */
     struct map_u64 *item_of;   /* item key to item; NULL unless the evaluation ranks */
     struct train__query query[TRAIN__QUERIES];
-    uint64_t repeats[TRAIN__QUERIES][MODEL_RANKER_SESSION]; /* by query, as in model_ranking */
-    int n_repeats[TRAIN__QUERIES];
+    struct model_session session[TRAIN__QUERIES]; /* by query; only when the evaluation ranks */
     int n;
 };
 
@@ -46,26 +45,24 @@ static void *blend_start(struct train__eval *eval)
     return blend;
 }
 
-static size_t session_begin(const struct train__query *query)
+/* What may not be listed now. */
+static bool is_masked(void *context, uint64_t key)
 {
-    size_t most = MODEL_RANKER_SESSION;
-    return query->event - query->window > most ? query->event - most : query->window;
+    const struct blend *blend = context;
+    return train__eval_is_masked(blend->eval, (int32_t)*map_u64_get(blend->item_of, key));
 }
 
-/* What of the session may be listed, newest first. */
-static void repeats_note(struct blend *blend, const struct train__query *query)
+/* The newest items of the window. */
+static void session_note(struct blend *blend, const struct train__query *query)
 {
     const struct train__eval *eval = blend->eval;
-    uint64_t *keys = blend->repeats[blend->n];
+    uint64_t keys[MODEL_RANKER_SESSION];
+    size_t begin = query->window, most = MODEL_RANKER_SESSION;
     int n = 0;
-    for (size_t e = query->event; e > session_begin(query); e--) {
-        int32_t item = eval->data->events[e - 1].item;
-        bool is_met = train__eval_is_masked(eval, item);
-        for (int i = 0; i < n && !is_met; i++)
-            is_met = keys[i] == eval->items.key[item];
-        if (!is_met) keys[n++] = eval->items.key[item];
-    }
-    blend->n_repeats[blend->n] = n;
+    if (query->event - begin > most) begin = query->event - most;
+    for (size_t e = begin; e < query->event; e++)
+        keys[n++] = eval->items.key[eval->data->events[e].item];
+    model_session_note(&blend->session[blend->n], keys, n, is_masked, blend);
 }
 
 /* The lists of the other arms are there when the batch ends; what is masked is known now alone. */
@@ -73,7 +70,7 @@ static void blend_ask(void *arm, const struct train__query *query, int32_t *list
 {
     struct blend *blend = arm;
     (void)list;
-    repeats_note(blend, query);
+    if (blend->eval->ranks) session_note(blend, query);
     blend->query[blend->n++] = *query;
 }
 
@@ -107,14 +104,13 @@ static enum model_arm arm_of(int source)
     return source == EVAL_NEIGHBOURS ? ARM_NEIGHBOURS : ARM_POPULAR;
 }
 
-/* Lists, scores and session of query q. session (MODEL_RANKER_SESSION) written. */
-static void ranking_make(struct blend *blend, int q, uint64_t *session,
-                         struct model_ranking *ranking)
+/* Lists, scores and session of query q. */
+static void ranking_make(struct blend *blend, int q, struct model_ranking *ranking)
 {
     const struct train__eval *eval = blend->eval;
-    const struct train__query *query = &blend->query[q];
     size_t row = (size_t)q * (size_t)eval->K;
-    *ranking = (struct model_ranking){.session = session, .follows = eval->follows + row};
+    *ranking = (struct model_ranking){.follows = eval->follows + row};
+    model_ranking_session(ranking, &blend->session[q]);
     for (int s = 0; s < blend->n_sources; s++) {
         int source = blend->source[s], n = 0;
         const int32_t *from = eval->list[source] + row;
@@ -125,10 +121,6 @@ static void ranking_make(struct blend *blend, int q, uint64_t *session,
         ranking->arms[arm_of(source)] = (struct model_candidates){
             .keys = keys, .n = n, .scores = has_scores ? eval->score[source] + row : NULL};
     }
-    ranking->repeats.keys = blend->repeats[q];
-    ranking->repeats.n = blend->n_repeats[q];
-    for (size_t e = session_begin(query); e < query->event; e++)
-        session[ranking->n_session++] = eval->items.key[eval->data->events[e].item];
 }
 
 static int rank(struct blend *blend, const struct model_ranking *ranking, int32_t *list)
@@ -144,10 +136,9 @@ static void blend_list(struct blend *blend, int q, int32_t *list)
     const struct train__eval *eval = blend->eval;
     const struct eval_options *options = eval->options;
     const struct train__query *query = &blend->query[q];
-    uint64_t session[MODEL_RANKER_SESSION];
     struct model_ranking ranking;
     int n;
-    if (eval->ranks) ranking_make(blend, q, session, &ranking);
+    if (eval->ranks) ranking_make(blend, q, &ranking);
     if (options->listen)
         options->listen(options->listener, &ranking,
                         eval->items.key[eval->data->events[query->event].item], query->user);

@@ -17,7 +17,22 @@ struct live_shop live_shop;
 
 /* ---- the setting ---- */
 
-void live_model_put(const char *name, const struct model_config *config, uint64_t seed)
+static struct model_ranker ranker_draw(uint64_t seed)
+{
+    struct model_ranker ranker = {0};
+    struct rng rng;
+    rng_init(&rng, seed);
+    for (int f = 0; f < FEATURE_COUNT; f++) {
+        ranker.linear[f] = (float)(rng_unit(&rng) - 0.5);
+        for (int j = 0; j < MODEL_RANKER_HIDDEN; j++)
+            ranker.in_weight[f * MODEL_RANKER_HIDDEN + j] = (float)(rng_unit(&rng) - 0.5);
+    }
+    for (int j = 0; j < MODEL_RANKER_HIDDEN; j++)
+        ranker.out_weight[j] = (float)(rng_unit(&rng) - 0.5);
+    return ranker;
+}
+
+void live_model_put(const char *name, const struct model_config *config, uint64_t seed, bool ranks)
 {
     struct err err = ERR_INIT;
     char path[96], version[24];
@@ -31,17 +46,20 @@ void live_model_put(const char *name, const struct model_config *config, uint64_
                                 .item_ids = ids,
                                 .tenant = "",
                                 .version = version};
+    struct model_ranker ranker = ranker_draw(seed);
     CHECK_OK(model_from_params(&model, &parts, &err), err);
+    if (ranks) model_set_ranker(model, &ranker);
     (void)snprintf(path, sizeof path, "%s/%s", live_shop.folder, name);
     CHECK_OK(model_save(model, path, &err), err);
     model_free(model);
     model_free(random);
 }
 
-void live_lru_put(const char *name, int D, int H, int L, uint64_t seed)
+void live_lru_put(const char *name, int D, int H, int L, uint64_t seed, bool ranks)
 {
-    live_model_put(
-        name, &(struct model_config){.N = LIVE_ITEMS, .D = D, .H = H, .L = L, .F = 4 * D}, seed);
+    live_model_put(name,
+                   &(struct model_config){.N = LIVE_ITEMS, .D = D, .H = H, .L = L, .F = 4 * D},
+                   seed, ranks);
 }
 
 void live_open(void)
@@ -50,16 +68,20 @@ void live_open(void)
     struct schemas_options none = {0};
     struct kafka_topic_spec topics[] = {
         {.name = "freshet.events", .partitions = LIVE_PARTITIONS, .replication = 1},
+        {.name = "solo.events", .partitions = 1, .replication = 1},
         {.name = "lists-a", .partitions = 1, .replication = 1},
         {.name = "lists-b", .partitions = 1, .replication = 1},
         {.name = "lists-c", .partitions = 1, .replication = 1},
         {.name = "lists-d", .partitions = 1, .replication = 1},
         {.name = "lists-e", .partitions = 1, .replication = 1},
+        {.name = "lists-f", .partitions = 1, .replication = 1},
+        {.name = "lists-g", .partitions = 1, .replication = 1},
+        {.name = "lists-h", .partitions = 1, .replication = 1},
         {.name = "test-dlq", .partitions = 1, .replication = 1}};
     (void)snprintf(live_shop.folder, sizeof live_shop.folder, "/tmp/freshet-pipeline-XXXXXX");
     CHECK(mkdtemp(live_shop.folder) != NULL);
     (void)snprintf(live_shop.model, sizeof live_shop.model, "%s/model", live_shop.folder);
-    live_lru_put("model", 32, 32, 2, 7);
+    live_lru_put("model", 32, 32, 2, 7, false);
     CHECK_OK(
         kafka_embedded_start(&live_shop.broker, topics, sizeof topics / sizeof topics[0], &err),
         err);

@@ -19,12 +19,12 @@ struct live_shop {
 
 extern struct live_shop live_shop;
 
-/* Starts broker and topics (freshet.events, lists-a to lists-e), puts the first model. */
+/* Starts broker and topics (freshet.events, solo.events of one partition, lists-a to lists-h), puts the first model. */
 void live_open(void);
 void live_close(void);
-/* Writes a random model to <folder>/<name>; its version is its seed. */
-void live_model_put(const char *name, const struct model_config *config, uint64_t seed);
-void live_lru_put(const char *name, int D, int H, int L, uint64_t seed);
+/* Writes a random model to <folder>/<name>, with a random ranker when it ranks; its version is its seed. */
+void live_model_put(const char *name, const struct model_config *config, uint64_t seed, bool ranks);
+void live_lru_put(const char *name, int D, int H, int L, uint64_t seed, bool ranks);
 /* n views, carts and orders of random items by random users. */
 void live_events_send(int n, uint64_t seed);
 

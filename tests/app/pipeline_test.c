@@ -12,6 +12,19 @@ static void lists_do_not_depend_on_batches(void)
     live_lists_compare("lists-a", "lists-b");
 }
 
+/* The same with a ranker in the place of rank fusion. */
+static void ranked_lists_do_not_depend_on_batches(void)
+{
+    live_lru_put("ranked", 32, 32, 2, 7, true);
+    for (int one = 0; one < 2; one++) {
+        struct options *options = live_options(one ? "ranked-of-1" : "ranked-of-256",
+                                               one ? "lists-e" : "lists-d", one ? "1" : "256");
+        live_model_set(options, "ranked");
+        (void)live_run(options, live_shop.sent);
+    }
+    live_lists_compare("lists-d", "lists-e");
+}
+
 /* Two lives, events arriving between them: the same lists as in one, none twice. */
 static void restart_goes_on(uint64_t seed)
 {
@@ -21,19 +34,20 @@ static void restart_goes_on(uint64_t seed)
     live_plain("restarted", "lists-c", "16", 1000);
 }
 
-static void no_allocation_per_event(void)
+static void no_allocation_per_event(const char *name, const char *lists, const char *model)
 {
     struct err err = ERR_INIT;
     struct settings settings;
     struct pipeline *pipeline;
-    struct options *options = live_options("batches-of-256", "lists-a", "256");
+    struct options *options = live_options(name, lists, "256");
     uint64_t records = 0;
+    live_model_set(options, model);
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(pipeline_open(&pipeline, &settings, NULL, &err), err);
-    /* Warm: every user is in the cache, every table and buffer has its size. */
+    /* Warm: every user is in the cache, every table and buffer has its size, those of an epoch for more than comes below. */
     for (int round = 0; round < 3; round++) {
-        live_events_send(2000, 100 + (uint64_t)round);
-        (void)live_until(pipeline, records += 2000);
+        live_events_send(4000, 100 + (uint64_t)round);
+        (void)live_until(pipeline, records += 4000);
     }
     sync_sleep_ms(200);
     struct stats before = live_until(pipeline, records);
@@ -47,13 +61,25 @@ static void no_allocation_per_event(void)
     options_free(options);
 }
 
+static void no_allocation_with_rank_fusion(void)
+{
+    no_allocation_per_event("batches-of-256", "lists-a", "model");
+}
+
+static void no_allocation_with_a_ranker(void)
+{
+    no_allocation_per_event("ranked-of-256", "lists-d", "ranked");
+}
+
 int main(void)
 {
     live_open();
     restart_goes_on(TEST_SEED());
     CASE(lists_do_not_depend_on_batches);
     live_lists_compare("lists-a", "lists-c");
-    CASE(no_allocation_per_event);
+    CASE(ranked_lists_do_not_depend_on_batches);
+    CASE(no_allocation_with_rank_fusion);
+    CASE(no_allocation_with_a_ranker);
     live_close();
     return 0;
 }

@@ -20,7 +20,7 @@ static void lists_do_not_depend_on_memory(void)
                                                   .heads = 2,
                                                   .positions = 16,
                                                   .window = 16};
-    live_model_put("large", &attention, 9);
+    live_model_put("large", &attention, 9, false);
     uint64_t prefills[2];
     for (int scarce = 0; scarce < 2; scarce++) {
         struct options *options =
@@ -120,51 +120,66 @@ static int versions_compare(const char *swapped, const char *first, const char *
 
 /* A model of another size comes while the pipeline runs: the lists before are those of a pipeline that has the first model, the
  * lists after are those of one that had the second all along, none is missing and none is there twice; users with events
- * since then have states of the second. */
-static void another_model_while_running(void)
+ * since then have states of the second. One of the two has a ranker. */
+static void another_model_while_running(bool first_ranks, const char *const *names,
+                                        const char *const *lists)
 {
     struct err err = ERR_INIT;
     struct settings settings;
     struct pipeline *pipeline;
     struct stats stats;
     int64_t lag;
-    live_lru_put("swapped", 32, 32, 2, 7); /* the same as "model" */
-    live_lru_put("second", 48, 16, 1, 8);
-    struct options *options = live_options("swap", "lists-a", "64");
+    live_lru_put("model", 32, 32, 2, 7, first_ranks);
+    live_lru_put("swapped", 32, 32, 2, 7, first_ranks); /* the same */
+    live_lru_put("second", 48, 16, 1, 8, !first_ranks);
+    struct options *options = live_options(names[0], lists[0], "64");
     live_model_set(options, "swapped");
     live_set(options, "model.check.interval.ms", "20");
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(pipeline_open(&pipeline, &settings, NULL, &err), err);
     (void)live_until(pipeline, live_shop.sent);
-    live_lru_put("swapped", 48, 16, 1, 8);
+    live_lru_put("swapped", 48, 16, 1, 8, !first_ranks);
     do {
         sync_sleep_ms(10);
         pipeline_stats(pipeline, &stats, &lag);
     } while (stats.models_loaded == 0);
     sync_sleep_ms(300); /* idle shards look every 50 ms */
     uint64_t before = live_shop.sent;
-    live_events_send(30, 300); /* so that some users have none */
+    live_events_send(30, first_ranks ? 301 : 300); /* so that some users have none */
     stats = live_until(pipeline, before + 30);
     CHECK_OK(pipeline_finish(pipeline, &err), err);
     CHECK_INT(stats.models_refused, 0);
     pipeline_close(pipeline);
     settings_fini(&settings);
     options_free(options);
-    states_check("swap");
-    live_plain("first", "lists-b", "64", live_shop.sent);
-    options = live_options("second", "lists-c", "64");
+    states_check(names[0]);
+    live_plain(names[1], lists[1], "64", live_shop.sent);
+    options = live_options(names[2], lists[2], "64");
     live_model_set(options, "second");
     (void)live_run(options, live_shop.sent);
-    int n = versions_compare("lists-a", "lists-b", "lists-c");
+    int n = versions_compare(lists[0], lists[1], lists[2]);
     printf("  %d lists of the second model\n", n);
     CHECK(n > 20 && n <= 30);
+}
+
+static void a_model_brings_a_ranker(void)
+{
+    another_model_while_running(false, (const char *const[]){"brings", "first", "second"},
+                                (const char *const[]){"lists-a", "lists-b", "lists-c"});
+}
+
+static void a_model_drops_the_ranker(void)
+{
+    another_model_while_running(true, (const char *const[]){"drops", "first-ranks", "second-fuses"},
+                                (const char *const[]){"lists-f", "lists-g", "lists-h"});
 }
 
 int main(void)
 {
     live_open();
     live_events_send(2000, TEST_SEED());
-    CASE(another_model_while_running);
+    CASE(a_model_brings_a_ranker);
+    CASE(a_model_drops_the_ranker);
     CASE(lists_do_not_depend_on_memory);
     live_close();
     return 0;

@@ -70,6 +70,14 @@ void reference_free(struct reference *r)
     mem_free(r);
 }
 
+/* What an arm proposes, best first. */
+struct reference_arm {
+    uint64_t keys[64];
+    float scores[64];     /* not of the popular */
+    uint32_t follows[64]; /* of the neighbours */
+    int n;
+};
+
 static void *grow(void *list, int n, int *cap, size_t size)
 {
     if (n < *cap) return list;
@@ -274,12 +282,17 @@ void reference_encode(const struct reference *r, const struct reference_user *us
     mem_free(inputs);
 }
 
-static int encoder_top(struct reference *r, const struct reference_user *user,
-                       const uint64_t *excluded, int n_excluded, uint64_t *keys)
+/* How many candidates each arm gives. */
+static int depth_of(const struct reference *r)
 {
-    int K = r->options.list_size, n = 0;
+    return model_ranker(r->model) ? 50 : r->options.list_size;
+}
+
+static void encoder_top(struct reference *r, const struct reference_user *user,
+                        const uint64_t *excluded, int n_excluded, struct reference_arm *arm)
+{
+    int K = depth_of(r);
     int32_t top[64], without[512];
-    float scores[64];
     float *state = mem_aligned(64, (size_t)r->info.S * sizeof *state);
     struct model_input *inputs = mem_alloc((size_t)user->n_window * sizeof *inputs + 1);
     bool any = known_inputs(r, user, inputs) > 0;
@@ -289,12 +302,11 @@ static int encoder_top(struct reference *r, const struct reference_user *user,
     for (int32_t i = 0; i < r->info.N; i++)
         if (is_in(excluded, n_excluded, model_item_key(r->model, i))) without[n_without++] = i;
     struct model_exclusions exclusions = {without, n_without};
-    if (any) model_topk_naive(r->model, 1, &vector, &exclusions, K, top, scores);
+    if (any) model_topk_naive(r->model, 1, &vector, &exclusions, K, top, arm->scores);
     for (int i = 0; any && i < K && top[i] >= 0; i++)
-        keys[n++] = model_item_key(r->model, top[i]);
+        arm->keys[arm->n++] = model_item_key(r->model, top[i]);
     mem_free(inputs);
     mem_free(state);
-    return n;
 }
 
 /* ---- rule 12 ---- */
@@ -343,23 +355,26 @@ static void session_click(struct reference *r, const struct reference_user *user
 
 static struct str id_of(struct reference *r, int32_t partition, struct str tenant, uint64_t key);
 
-static int neighbours_top(struct reference *r, const struct reference_user *user, int32_t partition,
-                          struct str tenant, const uint64_t *excluded, int n_excluded,
-                          uint64_t *keys)
+static void neighbours_top(struct reference *r, const struct reference_user *user,
+                           int32_t partition, struct str tenant, const uint64_t *excluded,
+                           int n_excluded, struct reference_arm *arm)
 {
-    uint64_t id, found[REFERENCE_CANDIDATES_MAX];
-    int n = 0;
-    if (!r->options.has_neighbours || user->n_window == 0) return 0;
+    struct reference_neighbour found[REFERENCE_CANDIDATES_MAX];
+    uint64_t id;
+    if (!r->options.has_neighbours || user->n_window == 0) return;
     int first = session_of(r, user, &id), n_items = user->n_window - first;
     uint64_t *items = mem_alloc((size_t)n_items * sizeof *items);
     for (int i = 0; i < n_items; i++)
         items[i] = user->window[first + i].item;
     int count = reference_index_query(index_get(r, partition), id, items, n_items, found);
-    for (int i = 0; i < count && n < r->options.list_size; i++)
-        if (!is_in(excluded, n_excluded, found[i]) && id_of(r, partition, tenant, found[i]).len > 0)
-            keys[n++] = found[i];
+    for (int i = 0; i < count && arm->n < depth_of(r); i++) {
+        if (is_in(excluded, n_excluded, found[i].key)) continue;
+        if (id_of(r, partition, tenant, found[i].key).len == 0) continue;
+        arm->keys[arm->n] = found[i].key;
+        arm->scores[arm->n] = (float)found[i].score;
+        arm->follows[arm->n++] = found[i].follows;
+    }
     mem_free(items);
-    return n;
 }
 
 struct fused {
@@ -368,15 +383,15 @@ struct fused {
     unsigned arms;
 };
 
-static int fuse(struct reference *r, uint64_t (*arms)[64], const int *n_arms, struct fused *out)
+static int fuse(struct reference *r, const struct reference_arm *arms, struct fused *out)
 {
     int n = 0;
     for (int arm = 0; arm < ARM_COUNT; arm++) {
-        for (int rank = 1; rank <= n_arms[arm]; rank++) {
+        for (int rank = 1; rank <= arms[arm].n; rank++) {
             int at = 0;
-            while (at < n && out[at].key != arms[arm][rank - 1])
+            while (at < n && out[at].key != arms[arm].keys[rank - 1])
                 at++;
-            if (at == n) out[n++] = (struct fused){.key = arms[arm][rank - 1]};
+            if (at == n) out[n++] = (struct fused){.key = arms[arm].keys[rank - 1]};
             out[at].score += r->options.blend[arm] / (60.0F + (float)rank);
             out[at].arms |= 1u << arm;
         }
@@ -389,6 +404,38 @@ static int fuse(struct reference *r, uint64_t (*arms)[64], const int *n_arms, st
             out[j - 1] = swap;
         }
     return n < r->options.list_size ? n : r->options.list_size;
+}
+
+/* The model's ranker has its arithmetic from model/, and what it looks at from here. */
+static int rank(struct reference *r, const struct reference_user *user, int32_t partition,
+                struct str tenant, const uint64_t *excluded, int n_excluded,
+                const struct reference_arm *arms, struct fused *out)
+{
+    uint64_t session[20], repeats[20];
+    struct model_blended best[64];
+    int n_session = 0, n_repeats = 0;
+    for (int i = 0; i < user->n_window; i++)
+        if (user->n_window - i <= 20) session[n_session++] = user->window[i].item;
+    for (int i = n_session - 1; i >= 0; i--) {
+        bool fits = !is_in(excluded, n_excluded, session[i]) &&
+                    !is_in(repeats, n_repeats, session[i]) &&
+                    id_of(r, partition, tenant, session[i]).len > 0;
+        if (fits) repeats[n_repeats++] = session[i];
+    }
+    struct model_ranking ranking = {.follows = arms[ARM_NEIGHBOURS].follows,
+                                    .session = session,
+                                    .n_session = n_session,
+                                    .repeats = {.keys = repeats, .n = n_repeats}};
+    for (int arm = 0; arm < ARM_COUNT; arm++) {
+        if (r->options.blend[arm] <= 0) continue;
+        ranking.arms[arm].keys = arms[arm].keys;
+        ranking.arms[arm].n = arms[arm].n;
+        ranking.arms[arm].scores = arm == ARM_POPULAR ? NULL : arms[arm].scores;
+    }
+    int n = model_rank(r->model, &ranking, r->options.list_size, best);
+    for (int i = 0; i < n; i++)
+        out[i] = (struct fused){best[i].key, best[i].score, best[i].arms};
+    return n;
 }
 
 static struct str id_of(struct reference *r, int32_t partition, struct str tenant, uint64_t key)
@@ -405,8 +452,9 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
     static const enum reason_kind reasons[ARM_COUNT] = {[ARM_ENCODER] = REASON_ENCODER,
                                                         [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
                                                         [ARM_POPULAR] = REASON_POPULAR};
-    uint64_t excluded[1300], arms[ARM_COUNT][64];
-    int n_excluded = 0, n_arms[ARM_COUNT];
+    uint64_t excluded[1300];
+    int n_excluded = 0;
+    struct reference_arm arms[ARM_COUNT] = {0};
     struct fused fused[ARM_COUNT * 64];
     struct list_item items[64] = {0};
     char id[33], key[600];
@@ -416,18 +464,20 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
         excluded[n_excluded++] = user->bought[i];
     for (int i = 0; i < user->n_disliked; i++)
         excluded[n_excluded++] = user->disliked[i];
-    n_arms[ARM_ENCODER] = encoder_top(r, user, excluded, n_excluded, arms[ARM_ENCODER]);
-    n_arms[ARM_NEIGHBOURS] = neighbours_top(r, user, partition, event->tenant, excluded, n_excluded,
-                                            arms[ARM_NEIGHBOURS]);
-    n_arms[ARM_POPULAR] = popular_top(r, partition, event->tenant, excluded, n_excluded,
-                                      r->options.list_size, arms[ARM_POPULAR]);
-    int n = fuse(r, arms, n_arms, fused);
+    encoder_top(r, user, excluded, n_excluded, &arms[ARM_ENCODER]);
+    neighbours_top(r, user, partition, event->tenant, excluded, n_excluded, &arms[ARM_NEIGHBOURS]);
+    arms[ARM_POPULAR].n = popular_top(r, partition, event->tenant, excluded, n_excluded,
+                                      depth_of(r), arms[ARM_POPULAR].keys);
+    int n = model_ranker(r->model)
+                ? rank(r, user, partition, event->tenant, excluded, n_excluded, arms, fused)
+                : fuse(r, arms, fused);
     for (int i = 0; i < n; i++) {
         items[i].item_id = id_of(r, partition, event->tenant, fused[i].key);
         items[i].score = fused[i].score;
         for (int arm = 0; arm < ARM_COUNT; arm++)
             if (fused[i].arms & (1u << arm))
                 items[i].reasons[items[i].n_reasons++].kind = reasons[arm];
+        if (fused[i].arms == 0) items[i].reasons[items[i].n_reasons++].kind = REASON_REPEAT;
         user->last_list[i] = fused[i].key;
     }
     user->n_last_list = n;

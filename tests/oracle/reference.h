@@ -82,10 +82,15 @@ struct reference_index *reference_index_new(const struct model_neighbours_option
 void reference_index_free(struct reference_index *index);
 void reference_index_add(struct reference_index *index, uint64_t session, uint64_t item,
                          int64_t time_ms);
-/* All items that the neighbours of session `own` with these items (n, newest last) give, best first; keys
+struct reference_neighbour {
+    uint64_t key;
+    double score;
+    uint32_t follows;
+};
+/* All items that the neighbours of session `own` with these items (n, newest last) give, best first; found
  * (REFERENCE_CANDIDATES_MAX) written. Returns how many. */
 int reference_index_query(const struct reference_index *index, uint64_t own, const uint64_t *items,
-                          int n, uint64_t *keys);
+                          int n, struct reference_neighbour *found);
 
 /* ---- the fold ---- */
 

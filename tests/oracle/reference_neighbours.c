@@ -146,27 +146,22 @@ static void mark(struct sampled *samples, int n, int k)
     }
 }
 
-struct sum {
-    uint64_t item;
-    double sum;
-};
-
 struct sums {
-    struct sum *all;
+    struct reference_neighbour *all;
     int n, cap;
 };
 
-static void sum_add(struct sums *sums, uint64_t item, double given)
+static struct reference_neighbour *sum_of(struct sums *sums, uint64_t item)
 {
     int at = 0;
-    while (at < sums->n && sums->all[at].item != item)
+    while (at < sums->n && sums->all[at].key != item)
         at++;
     if (at == sums->cap) {
         sums->cap = sums->cap ? 2 * sums->cap : 64;
         sums->all = mem_realloc(sums->all, (size_t)sums->cap * sizeof *sums->all);
     }
-    if (at == sums->n) sums->all[sums->n++] = (struct sum){.item = item};
-    sums->all[at].sum += given;
+    if (at == sums->n) sums->all[sums->n++] = (struct reference_neighbour){.key = item};
+    return &sums->all[at];
 }
 
 static void neighbour_give(const struct reference_index *x, const struct sampled *from,
@@ -177,7 +172,10 @@ static void neighbour_give(const struct reference_index *x, const struct sampled
         int d = abs(i - from->match);
         double near = x->options.reach > 0 ? exp(-d / x->options.reach) : 1.0;
         if (x->options.reach > 0 && d >= 64) near = 0;
-        if (weight * near > 0) sum_add(sums, from->session->items[i], weight * near);
+        if (weight * near <= 0) continue;
+        struct reference_neighbour *to = sum_of(sums, from->session->items[i]);
+        to->score += weight * near;
+        if (from->steps == 1 && i == from->match + 1) to->follows++;
     }
 }
 
@@ -193,13 +191,13 @@ static double idf_of(const struct reference_index *x, uint64_t item)
 
 static int by_sum(const void *a, const void *b)
 {
-    const struct sum *x = a, *y = b;
-    if (x->sum != y->sum) return x->sum > y->sum ? -1 : 1;
-    return (x->item > y->item) - (x->item < y->item);
+    const struct reference_neighbour *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return (x->key > y->key) - (x->key < y->key);
 }
 
 int reference_index_query(const struct reference_index *x, uint64_t own, const uint64_t *items,
-                          int n, uint64_t *keys)
+                          int n, struct reference_neighbour *out)
 {
     struct sampled *samples = mem_alloc((size_t)x->options.m * sizeof *samples);
     struct sums sums = {0};
@@ -215,11 +213,11 @@ int reference_index_query(const struct reference_index *x, uint64_t own, const u
     for (int i = 0; i < found; i++)
         if (samples[i].is_neighbour) neighbour_give(x, &samples[i], &sums);
     for (int i = 0; i < sums.n; i++)
-        sums.all[i].sum *= idf_of(x, sums.all[i].item);
+        sums.all[i].score *= idf_of(x, sums.all[i].key);
     if (sums.n > 0) qsort(sums.all, (size_t)sums.n, sizeof *sums.all, by_sum);
     int count = sums.n < REFERENCE_CANDIDATES_MAX ? sums.n : REFERENCE_CANDIDATES_MAX;
     for (int i = 0; i < count; i++)
-        keys[i] = sums.all[i].item;
+        out[i] = sums.all[i];
     mem_free(sums.all);
     mem_free(samples);
     return count;
