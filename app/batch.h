@@ -17,7 +17,7 @@
  *   1 fold      each record in order: clean -> user -> sets, window, popularity; what the encoder has to do is noted
  *   2 encode    all steps of all users together, a user's steps in order
  *   3 rank      exact top-k of all users that get a list, together
- *   4 publish   in record order: live quality, blend, Avro, producer
+ *   4 publish   in record order: live quality, the ranker or rank fusion, Avro, producer
  *
  * What comes out does not depend on how records are cut into batches. Thread: the shard's. */
 struct batch;

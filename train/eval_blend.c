@@ -1,5 +1,5 @@
 /* The blend: the lists of the other arms merged by the functions that the pipeline merges its lists with: the model's ranker,
- * or rank fusion when it has none. Each arm gives as many candidates as in app/publish.c. */
+ * or rank fusion when it has none. Each arm gives as many candidates as in app/batch.c. */
 #include "base/map.h"
 #include "base/mem.h"
 #include "train/eval.h"

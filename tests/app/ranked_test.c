@@ -172,7 +172,7 @@ static int lists_check(const struct log *log, const char *topic)
     CHECK_INT(n, EVENTS);
     for (int i = 0; i < n; i++) {
         struct recommendations list;
-        size_t e = (size_t)atoll(strrchr(lists[i].source, '/') + 1);
+        size_t e = (size_t)strtoull(strrchr(lists[i].source, '/') + 1, NULL, 10);
         if ((e + 1) % CLICKS == 0) continue; /* the user's last */
         arena_reset(arena);
         CHECK_OK(schemas_recommendations_decode(
