@@ -114,6 +114,38 @@ static void case_known_features(void)
     model_free(model);
 }
 
+static bool is_odd(void *context, uint64_t key)
+{
+    (void)context;
+    return key % 2 == 1;
+}
+
+/* The newest of a long history; repeats without those that are skipped, newest first, each once. */
+static void case_session(void)
+{
+    uint64_t history[30];
+    struct model_session session;
+    struct model_ranking ranking = {0};
+    for (int i = 0; i < 30; i++)
+        history[i] =
+            i < 25 ? 100 + (uint64_t)i : 120 + (uint64_t)(i % 3); /* ends 121 122 120 121 122 */
+    model_session_note(&session, history, 30, is_odd, NULL);
+    model_ranking_session(&ranking, &session);
+    CHECK_INT(ranking.n_session, MODEL_RANKER_SESSION);
+    CHECK_HEX(ranking.session[0], 110);
+    CHECK_HEX(ranking.session[MODEL_RANKER_SESSION - 1], history[29]);
+    const uint64_t repeats[] = {122, 120, 124, 118, 116, 114, 112, 110};
+    CHECK_INT(ranking.repeats.n, 8);
+    for (int i = 0; i < 8; i++)
+        CHECK_HEX(ranking.repeats.keys[i], repeats[i]);
+    model_session_note(&session, history, 3, NULL, NULL);
+    CHECK_INT(session.n, 3);
+    CHECK_INT(session.n_repeats, 3);
+    CHECK_HEX(session.repeats[0], 102);
+    model_session_note(&session, history, 0, NULL, NULL);
+    CHECK_INT(session.n + session.n_repeats, 0);
+}
+
 /* Lists against all candidates scored one by one in double precision, and sorted. */
 static void case_scores_by_definition(void)
 {
@@ -264,6 +296,7 @@ static void folder_remove(void)
 int main(void)
 {
     CASE(case_known_features);
+    CASE(case_session);
     CASE(case_scores_by_definition);
     CASE(case_ties_and_nothing);
     CASE(case_file);
