@@ -14,7 +14,7 @@
 #include "tests/app/live.h"
 #include "train/train.h"
 
-enum { USERS = 40, CLICKS = 36, EVENTS = USERS * CLICKS, NAMES = LIVE_ITEMS + 30, K = 20 };
+enum { USERS = 60, CLICKS = 26, EVENTS = USERS * CLICKS, NAMES = LIVE_ITEMS + 30, K = 20 };
 #define START_MS INT64_C(1700000000000)
 
 /* The log, and what the evaluation's blend lists before each event. */
@@ -31,7 +31,7 @@ struct log {
     int repeats;  /* items of the lists that no arm proposes */
 };
 
-/* Longer than the window. Users look at one corner of the catalogue, often again; some pause midway; a tenth of the items the model does not know. */
+/* More clicks than a ranker looks at, fewer than a window (a session that outgrows it goes on as another one). Users look at one corner of the catalogue, often again; some pause midway; a tenth of the items the model does not know. */
 static void log_draw(struct log *log, uint64_t seed)
 {
     struct rng rng;
