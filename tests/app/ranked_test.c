@@ -31,7 +31,8 @@ struct log {
     int repeats;  /* items of the lists that no arm proposes */
 };
 
-/* More clicks than a ranker looks at, fewer than a window (a session that outgrows it goes on as another one). Users look at one corner of the catalogue, often again; some pause midway; a tenth of the items the model does not know. */
+/* More clicks than a ranker looks at, fewer than a window (a session that outgrows it goes on as another one). Users look at one
+ * corner of the catalogue, often again; some pause midway; a tenth of the items the model does not know. */
 static void log_draw(struct log *log, uint64_t seed)
 {
     struct rng rng;
