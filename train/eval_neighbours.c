@@ -1,8 +1,9 @@
 /* The arm of session neighbours: the index that the pipeline keeps (model.h), asked with the newest events of the window.
  *
- * A session is what the log has of a user without a pause longer than session_gap_ms (app/neighbours.c). Static (neighbours_live false, as the published protocols): the index holds the training
- * part, in the order of time, and no more. Live: each event of the log is added once it was predicted, as in the
- * pipeline; the training part then comes by itself, being earlier. */
+ * A session is what the log has of a user without a pause longer than session_gap_ms (app/neighbours.c). Static (neighbours_live
+ * false, as the published protocols): the index holds the training part, in the order of time, and no more. Live: each event of
+ * the log is added once it was predicted, as in the pipeline; the training part then comes by itself, being earlier. A live
+ * session goes on as another one when the window forgets its older half (docs/STATE.md, rule 12). */
 #include "base/map.h"
 #include "base/mem.h"
 #include "train/eval.h"
@@ -16,12 +17,14 @@ struct neighbours {
 
 /* ---- the index ---- */
 
-/* The first event of the session that event e of a user is in. */
+/* The first event of the session that event e of a user is in, whose window begins at event window. */
 static size_t session_begin(const struct neighbours *arm, const struct train_data *log, int user,
-                            size_t e)
+                            size_t window, size_t e)
 {
-    int64_t gap_ms = log->has_times ? arm->eval->options->session_gap_ms : 0;
-    size_t begin = log->user_start[user];
+    const struct eval_options *options = arm->eval->options;
+    int64_t gap_ms = log->has_times ? options->session_gap_ms : 0;
+    bool forgets = options->neighbours_live && options->split.protocol != TRAIN_LEAVE_ONE_OUT;
+    size_t begin = forgets ? window : log->user_start[user];
     if (gap_ms == 0) return begin;
     while (e > begin && log->events[e].time_ms - log->events[e - 1].time_ms <= gap_ms)
         e--;
@@ -30,10 +33,10 @@ static size_t session_begin(const struct neighbours *arm, const struct train_dat
 
 /* Session ids: first events of data from 1, those of another history behind. */
 static uint64_t session_of(const struct neighbours *arm, const struct train_data *log, int user,
-                           size_t e)
+                           size_t window, size_t e)
 {
     size_t others = log == arm->eval->data ? 0 : arm->eval->data->n_events;
-    return 1 + session_begin(arm, log, user, e) + others;
+    return 1 + session_begin(arm, log, user, window, e) + others;
 }
 
 static void add_training(struct neighbours *arm)
@@ -42,18 +45,24 @@ static void add_training(struct neighbours *arm)
     const struct train_data *history = eval->history;
     struct train__moment *moments = train__eval_moments(history);
     size_t *end = mem_alloc((size_t)history->n_users * sizeof *end);
-    for (int u = 0; u < history->n_users; u++)
+    size_t *window = mem_alloc((size_t)history->n_users * sizeof *window);
+    for (int u = 0; u < history->n_users; u++) {
         end[u] = train_split_end(history, eval->options->split, u);
+        window[u] = history->user_start[u];
+    }
     for (size_t i = 0; i < history->n_events; i++) {
         int user = moments[i].user;
-        const struct train_event *event = &history->events[moments[i].event];
-        if (moments[i].event >= end[user]) continue;
-        model_neighbours_add(arm->index, session_of(arm, history, user, moments[i].event),
+        size_t e = moments[i].event;
+        const struct train_event *event = &history->events[e];
+        if (e >= end[user]) continue;
+        window[user] = train__eval_window(eval->options, window[user], e);
+        model_neighbours_add(arm->index, session_of(arm, history, user, window[user], e),
                              eval->items.key[eval->items.from_history[event->item]],
                              event->time_ms);
     }
     mem_free(moments);
     mem_free(end);
+    mem_free(window);
 }
 
 static int at_most(int wanted, size_t most)
@@ -111,16 +120,16 @@ static void neighbours_ask(void *context, const struct train__query *query, int3
     struct neighbours *arm = context;
     const struct train__eval *eval = arm->eval;
     uint64_t keys[MODEL_NEIGHBOURS_LAST_MAX];
-    size_t begin = session_begin(arm, eval->data, query->user, query->event - 1);
+    size_t begin = session_begin(arm, eval->data, query->user, query->window, query->event - 1);
     int n = 0;
     if (begin < query->window) begin = query->window;
     if (query->event - begin > MODEL_NEIGHBOURS_LAST_MAX)
         begin = query->event - MODEL_NEIGHBOURS_LAST_MAX;
     for (size_t e = begin; e < query->event; e++)
         keys[n++] = eval->items.key[eval->data->events[e].item];
-    n = model_neighbours_query(arm->index,
-                               session_of(arm, eval->data, query->user, query->event - 1), keys, n,
-                               eval->K, is_masked, arm, arm->found);
+    n = model_neighbours_query(
+        arm->index, session_of(arm, eval->data, query->user, query->window, query->event - 1), keys,
+        n, eval->K, is_masked, arm, arm->found);
     size_t at = (size_t)(list - eval->list[EVAL_NEIGHBOURS]);
     for (int i = 0; i < n; i++) {
         list[i] = item_of(arm, arm->found[i].key);
@@ -136,7 +145,8 @@ static void neighbours_learn(void *context, const struct train__query *query)
     const struct train__eval *eval = arm->eval;
     const struct train_event *event = &eval->data->events[query->event];
     if (!eval->options->neighbours_live) return;
-    model_neighbours_add(arm->index, session_of(arm, eval->data, query->user, query->event),
+    size_t window = train__eval_window(eval->options, query->window, query->event);
+    model_neighbours_add(arm->index, session_of(arm, eval->data, query->user, window, query->event),
                          eval->items.key[event->item], event->time_ms);
 }
 

@@ -31,8 +31,8 @@ struct log {
     int repeats;  /* items of the lists that no arm proposes */
 };
 
-/* More clicks than a ranker looks at, fewer than a window (a session that outgrows it goes on as another one). Users look at one
- * corner of the catalogue, often again; some pause midway; a tenth of the items the model does not know. */
+/* More clicks than a ranker looks at. Users look at one corner of the catalogue, often again; some pause midway; a tenth of the
+ * items the model does not know. */
 static void log_draw(struct log *log, uint64_t seed)
 {
     struct rng rng;
@@ -187,32 +187,33 @@ static int lists_check(const struct log *log, const char *topic)
     return hits;
 }
 
-static void lists_are_those_of_the_evaluation(void)
+static void lists_compare(const char *name, const char *window, bool is_first)
 {
     struct err err = ERR_INIT;
     struct settings settings;
     struct model *model;
-    char path[96];
+    char path[96], lists[32];
     struct log *log = mem_zalloc(sizeof *log);
     log_draw(log, TEST_SEED());
-    live_lru_put("ranked", 32, 32, 2, 7, true);
     (void)snprintf(path, sizeof path, "%s/ranked", live_shop.folder);
     CHECK_OK(model_load(&model, path, &err), err);
     CHECK(model_ranker(model) != NULL);
     log->model = model;
 
-    struct options *options = live_options("ranked", "lists-a", "64");
+    (void)snprintf(lists, sizeof lists, "lists-%s", name);
+    struct options *options = live_options(name, lists, "64");
     live_model_set(options, "ranked");
     live_set(options, "events.topics", "solo.events");
+    live_set(options, "session.window", window);
     CHECK_OK(settings_init(&settings, options, &err), err);
     struct eval_result *result = evaluate(log, &settings);
     settings_fini(&settings);
-    events_send(log);
+    if (is_first) events_send(log);
     (void)live_run(options, EVENTS);
-    int hits = lists_check(log, "lists-a");
+    int hits = lists_check(log, lists);
 
-    printf("  %d of %d lists hold the next item, %d items of no arm\n", hits, EVENTS - USERS,
-           log->repeats);
+    printf("  window %s: %d of %d lists hold the next item, %d items of no arm\n", window, hits,
+           EVENTS - USERS, log->repeats);
     CHECK(log->repeats > 0);
     CHECK_NEAR(result->arms[EVAL_BLEND].hr[0], (double)hits / (EVENTS - USERS), 1e-12);
     mem_free(result);
@@ -220,10 +221,23 @@ static void lists_are_those_of_the_evaluation(void)
     mem_free(log);
 }
 
+static void lists_are_those_of_the_evaluation(void)
+{
+    lists_compare("a", "200", true);
+}
+
+/* Windows that forget their older half, and with it the beginning of a session: it goes on as another one. */
+static void windows_forget_as_those_of_the_evaluation(void)
+{
+    lists_compare("b", "12", false);
+}
+
 int main(void)
 {
     live_open();
+    live_lru_put("ranked", 32, 32, 2, 7, true);
     CASE(lists_are_those_of_the_evaluation);
+    CASE(windows_forget_as_those_of_the_evaluation);
     live_close();
     return 0;
 }

@@ -193,15 +193,18 @@ static bool is_indexed(const struct train_data *data, const struct eval_options 
     return event->time_ms < train_split_ms(data, options->split);
 }
 
-/* The first event of the session that event e is in: a pause ends one. */
+/* The first event of the session that event e is in: a pause ends one, and so does a live window that forgets its older half. */
 static size_t first_of_session(const struct train_data *data, const struct eval_options *options,
                                size_t begin, size_t e)
 {
-    size_t first = begin;
-    for (size_t i = begin + 1; i <= e && options->session_gap_ms > 0; i++)
-        if (data->events[i].time_ms - data->events[i - 1].time_ms > options->session_gap_ms)
-            first = i;
-    return first;
+    bool forgets = options->neighbours_live && options->split.protocol != TRAIN_LEAVE_ONE_OUT;
+    size_t first = begin, window = begin, size = (size_t)options->window;
+    for (size_t i = begin + 1; i <= e; i++) {
+        int64_t pause_ms = data->events[i].time_ms - data->events[i - 1].time_ms;
+        if (options->session_gap_ms > 0 && pause_ms > options->session_gap_ms) first = i;
+        if (i - window == size) window = i - size / 2;
+    }
+    return forgets && window > first ? window : first;
 }
 
 struct refusal {
