@@ -131,10 +131,11 @@ static bool read_options(const struct options *flags, struct train_options *o, s
 static void print_result(const struct train_result *r, const struct model *model, const char *out)
 {
     printf(
-        "{\"model\":\"%s\",\"model_id\":\"%016llx\",\"items\":%d,\"sequences\":%d,"
+        "{\"model\":\"%s\",\"model_id\":\"%016llx\",\"items\":%d,\"content_features\":%d,"
+        "\"sequences\":%d,"
         "\"positions\":%llu,\"validation_events\":%d,\"epochs\":%d,\"best_epoch\":%d,\"loss\":%.5f,"
         "\"hr@10\":%.5f,\"ndcg@10\":%.5f,\"mrr@20\":%.5f}\n",
-        out, (unsigned long long)model_info(model).id, r->n_items, r->n_sequences,
+        out, (unsigned long long)model_info(model).id, r->n_items, r->n_content, r->n_sequences,
         (unsigned long long)r->n_positions, r->n_validation, r->epochs, r->best_epoch, r->loss,
         r->hr10, r->ndcg10, r->mrr20);
 }
@@ -192,11 +193,35 @@ static bool learn_ranker(const struct options *flags, const struct train_data *d
     return true;
 }
 
-static bool learn(struct app *app, const struct train_options *options, struct model **model,
+/* items, items-map: what is known of the items; *catalogue stays NULL without the flag. */
+static bool read_catalogue(const struct options *flags, struct train_catalogue **catalogue,
+                           struct err *err)
+{
+    const char *path = options_text(flags, "items"), *map = options_text(flags, "items-map");
+    if (path[0] == '\0' && map[0] != '\0')
+        return err_fatal(err, ERR_EXIT_USAGE, "--items-map says what the columns of --items are");
+    if (path[0] == '\0') return true;
+    if (!train_catalogue_read(catalogue, path, map, options_text(flags, "tenant"), err))
+        return false;
+    const struct train_catalogue *c = *catalogue;
+    if (!options_bool(flags, "quiet"))
+        (void)fprintf(stderr, "items %llu rows: %d items, %d features%s%s\n",
+                      (unsigned long long)c->rows, c->n_items, c->n_names,
+                      c->bad ? "; bad rows, the first: " : "", c->first_bad);
+    return true;
+}
+
+static bool learn(struct app *app, struct train_options *options, struct model **model,
                   struct train_result *result, struct err *err)
 {
     struct train_data *data;
-    if (!train_input_read(app->flags, "input", &data, err)) return false;
+    struct train_catalogue *catalogue = NULL;
+    if (!read_catalogue(app->flags, &catalogue, err)) return false;
+    options->catalogue = catalogue;
+    if (!train_input_read(app->flags, "input", &data, err)) {
+        train_catalogue_free(catalogue);
+        return false;
+    }
     struct training training = {.quiet = options_bool(app->flags, "quiet"),
                                 .out = options_text(app->flags, "out"),
                                 .watch = options->watch};
@@ -206,6 +231,8 @@ static bool learn(struct app *app, const struct train_options *options, struct m
     if (ok && options_bool(app->flags, "ranker"))
         ok = learn_ranker(app->flags, data, options, &training, *model, err);
     train_data_free(data);
+    train_catalogue_free(catalogue);
+    options->catalogue = NULL;
     return ok;
 }
 
@@ -235,6 +262,12 @@ static const struct option_spec flags[] = {
      "Give `freshet eval` the same.", group_log},
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "Learn from this first share of the time the log spans (implies --protocol next-item).", group_log},
+    {"items", OPTION_TEXT, "", 0, 0, "", NULL,
+     "The catalogue, plain or gzip: JSON lines of item records, or CSV with a header. Items then share what is learnt of their "
+     "categories, brand, price step and title words.", group_log},
+    {"items-map", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Columns of a CSV in --items: item=movieId,title=title,categories=genres,brand=maker,price=price. Categories are separated "
+     "by |. Of several rows of an item the last counts.", group_log},
     {"out", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder, made when it is not there.", group_log},
     {"resume", OPTION_BOOL, "false", 0, 0, "", NULL,
      "Go on from the checkpoint that an interrupted run left in --out, to the same model as without the interruption. The log and "
@@ -308,7 +341,8 @@ const struct verb verb_train = {
     .help =
         "Learns an encoder that predicts each user's next item, and writes it as "
         "a folder of model.json, "
-        "model.safetensors and items.json. Each epoch ends with a look at held-out users; the "
+        "model.safetensors and items.json, with --items also content.json. Each epoch ends with a "
+        "look at held-out users; the "
         "best epoch is kept. The last "
         "line of stdout is one JSON object. A run that was killed goes on with --resume. While it "
         "runs, the folder gets training.jsonl (a line an epoch) and learning_curve.svg.\n"
@@ -316,6 +350,7 @@ const struct verb verb_train = {
         "  freshet train --input clicks.tsv.gz --format sessions --out model\n"
         "  freshet train --input events.csv --map "
         "user=visitorid,item=itemid,type=event,time=timestamp --out model\n"
+        "  freshet train --input events.csv --items catalogue.jsonl --out model\n"
         "  freshet train --input log.csv --split-time 0.7 --out model && freshet eval --model "
         "model --input log.csv "
         "--split-time 0.7\n",

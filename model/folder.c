@@ -1,12 +1,13 @@
-/* A model on disk: a folder of three files, and one more when it has a ranker.
+/* A model on disk: a folder of three files, and one more when it has content features, one when it has a ranker.
  *
  *   model.json         {"format":1, "encoder":"lru", "D":64, "H":128, "L":2, "F":256, "N":50000,
- *                       "n_types":0, "n_gaps":0, and of attention "heads", "positions",
- *                       "window", "rotary" (0 or 1); "tenant":"", "model_version":"...",
+ *                       "n_types":0, "n_gaps":0, "n_content" when it is not 0, and of attention "heads",
+ *                       "positions", "window", "rotary" (0 or 1); "tenant":"", "model_version":"...",
  *                       "id":"16 hex digits"}; id may be missing (models made elsewhere), else it must
  *                       be that of the other two files, so that files of different models do not mix
  *   model.safetensors  the tensors of the parameter table, float32, no others (safetensors.c)
  *   items.json         ["item id", ...] in the order of item.embedding's rows
+ *   content.json       ["feature name", ...] in the order of content.embedding's rows; only with n_content
  *   ranker.json        the learned ranker (ranker_file.c); missing: none
  *
  * Each file is written beside its place and renamed; model.json goes last, and its id refuses whatever a
@@ -28,7 +29,7 @@
 enum { FORMAT = 1, PATH_BYTES = 4096, META_MAX = 1 << 20 };
 
 static const char META[] = "model.json", TENSORS[] = "model.safetensors", ITEMS[] = "items.json",
-                  RANKER[] = "ranker.json";
+                  CONTENT[] = "content.json", RANKER[] = "ranker.json";
 
 /* ---- reading ---- */
 
@@ -143,6 +144,7 @@ static bool meta_shape(const json_t *meta, struct model_config *c, struct err *e
         !meta_int(meta, "F", -1, &c->F, err) || !meta_int(meta, "N", -1, &c->N, err) ||
         !meta_int(meta, "n_types", 0, &c->n_types, err) ||
         !meta_int(meta, "n_gaps", 0, &c->n_gaps, err) ||
+        !meta_int(meta, "n_content", 0, &c->n_content, err) ||
         !meta_int(meta, "heads", 0, &c->heads, err) ||
         !meta_int(meta, "positions", 0, &c->positions, err) ||
         !meta_int(meta, "window", 0, &c->window, err) || !meta_int(meta, "rotary", 0, &rotary, err))
@@ -206,11 +208,12 @@ static float *load_params(const char *folder, const struct model_config *config,
     struct str bytes;
     uint64_t max = MODEL__SAFETENSORS_MAX_HEADER + 8 + (uint64_t)floats * sizeof(float);
     if (!read_file(folder, TENSORS, max, &bytes, err)) return NULL;
-    /* The file is refused before memory is asked for: N in model.json may be forged. */
+    /* The file is refused before memory is asked for: N and n_content in model.json may be forged. */
     float *params = NULL;
-    if (bytes.len < (uint64_t)config->N * (uint64_t)config->D * sizeof(float))
-        err_fatal(err, ERR_EXIT_MODEL, "%s has %zu bytes, too few for %d items", TENSORS, bytes.len,
-                  config->N);
+    uint64_t rows = (uint64_t)config->N + (uint64_t)config->n_content;
+    if (bytes.len < rows * (uint64_t)config->D * sizeof(float))
+        err_fatal(err, ERR_EXIT_MODEL, "%s has %zu bytes, too few for %d items and %d features",
+                  TENSORS, bytes.len, config->N, config->n_content);
     else
         params = mem_aligned(64, floats * sizeof *params);
     if (params != NULL && !place_tensors(config, bytes, params, err)) {
@@ -221,25 +224,35 @@ static float *load_params(const char *folder, const struct model_config *config,
     return params;
 }
 
-/* The ids (N), borrowed from json; the array to be freed by mem_free; NULL with err. */
-static struct str *item_ids(const json_t *json, const struct model_config *config, struct err *err)
+/* The n texts of a file, borrowed from json; the array to be freed by mem_free; NULL with err. */
+static struct str *texts_of(const json_t *json, const char *file, int n, struct err *err)
 {
-    if (!json_is_array(json) || json_array_size(json) != (size_t)config->N) {
-        err_fatal(err, ERR_EXIT_MODEL, "%s: an array of %d ids is expected, has %zu", ITEMS,
-                  config->N, json_array_size(json));
+    if (!json_is_array(json) || json_array_size(json) != (size_t)n) {
+        err_fatal(err, ERR_EXIT_MODEL, "%s: an array of %d texts is expected, has %zu", file, n,
+                  json_array_size(json));
         return NULL;
     }
-    struct str *ids = mem_alloc((size_t)config->N * sizeof *ids);
-    for (size_t i = 0; i < (size_t)config->N; i++) {
-        const json_t *id = json_array_get(json, i);
-        if (!json_is_string(id)) {
-            err_fatal(err, ERR_EXIT_MODEL, "%s: element %zu is no text", ITEMS, i);
-            mem_free(ids);
+    struct str *texts = mem_alloc((size_t)n * sizeof *texts);
+    for (size_t i = 0; i < (size_t)n; i++) {
+        const json_t *text = json_array_get(json, i);
+        if (!json_is_string(text)) {
+            err_fatal(err, ERR_EXIT_MODEL, "%s: element %zu is no text", file, i);
+            mem_free(texts);
             return NULL;
         }
-        ids[i] = (struct str){json_string_value(id), json_string_length(id)};
+        texts[i] = (struct str){json_string_value(text), json_string_length(text)};
     }
-    return ids;
+    return texts;
+}
+
+/* *json and *names stay NULL when the model has no content features; they are the caller's otherwise. */
+static bool read_content(const char *folder, const struct model_config *config, json_t **json,
+                         struct str **names, struct err *err)
+{
+    if (config->n_content == 0) return true;
+    if (!read_json(folder, CONTENT, UINT64_C(1) << 33, json, err)) return false;
+    *names = texts_of(*json, CONTENT, config->n_content, err);
+    return *names != NULL;
 }
 
 static bool check_id(const json_t *meta, const struct model *model, struct err *err)
@@ -248,9 +261,10 @@ static bool check_id(const json_t *meta, const struct model *model, struct err *
     char own[17];
     (void)snprintf(own, sizeof own, "%016" PRIx64, model->id);
     if (id == NULL || (json_is_string(id) && strcmp(json_string_value(id), own) == 0)) return true;
-    return err_fatal(err, ERR_EXIT_MODEL,
-                     "id in %s is not that of %s and %s: the files are damaged or of two models",
-                     META, TENSORS, ITEMS);
+    return err_fatal(
+        err, ERR_EXIT_MODEL,
+        "id in %s is not that of %s, %s and %s: the files are damaged or of two models", META,
+        TENSORS, ITEMS, CONTENT);
 }
 
 static bool load_parts(struct model **model, const char *folder, const json_t *meta,
@@ -258,13 +272,19 @@ static bool load_parts(struct model **model, const char *folder, const json_t *m
 {
     struct model_parts parts = {.tenant = ""};
     if (!read_meta(meta, &parts, err)) return false;
-    struct str *ids = item_ids(items, &parts.config, err);
-    if (ids == NULL) return false;
-    float *params = load_params(folder, &parts.config, err);
+    json_t *content = NULL;
+    struct str *names = NULL;
+    float *params = NULL;
+    struct str *ids = texts_of(items, ITEMS, parts.config.N, err);
+    bool ok = ids != NULL && read_content(folder, &parts.config, &content, &names, err);
+    if (ok) params = load_params(folder, &parts.config, err);
     parts.params = params;
     parts.item_ids = ids;
-    bool ok = params != NULL && model_from_params(model, &parts, err);
+    parts.content = names;
+    ok = params != NULL && model_from_params(model, &parts, err);
+    json_decref(content);
     mem_free(params);
+    mem_free(names);
     mem_free(ids);
     if (ok && !check_id(meta, *model, err)) {
         model_free(*model);
@@ -359,19 +379,37 @@ static bool save_tensors(const struct model *model, const char *folder, struct e
     return writer_finish(&writer, err);
 }
 
-static bool save_items(const struct model *model, const char *folder, struct err *err)
+/* n texts, the i-th of which is text_of(model, i). */
+static bool save_texts(const struct model *model, const char *folder, const char *file, int n,
+                       struct str (*text_of)(const struct model *model, int i), struct err *err)
 {
     struct writer writer;
-    if (!writer_open(&writer, folder, ITEMS, err)) return false;
-    for (int32_t i = 0; i < model->config.N; i++) {
-        struct str id = model_item_id(model, i);
-        json_t *text = json_stringn(id.ptr, id.len);
+    if (!writer_open(&writer, folder, file, err)) return false;
+    for (int i = 0; i < n; i++) {
+        struct str bytes = text_of(model, i);
+        json_t *text = json_stringn(bytes.ptr, bytes.len);
         (void)fputs(i == 0 ? "[" : ",\n", writer.stream);
         (void)json_dumpf(text, writer.stream, JSON_ENCODE_ANY);
         json_decref(text);
     }
     (void)fputs("]\n", writer.stream);
     return writer_finish(&writer, err);
+}
+
+static bool remove_file(const char *folder, const char *file, struct err *err)
+{
+    char path[PATH_BYTES];
+    if (!make_path(folder, file, "", path, err)) return false;
+    if (unlink(path) == 0 || errno == ENOENT) return true;
+    return err_fatal(err, ERR_EXIT_MODEL, "cannot remove %s: %s", path, strerror(errno));
+}
+
+/* Takes away the names of a model that was here before when this one has none. */
+static bool save_content(const struct model *model, const char *folder, struct err *err)
+{
+    int n = model->config.n_content;
+    if (n == 0) return remove_file(folder, CONTENT, err);
+    return save_texts(model, folder, CONTENT, n, model_content_name, err);
 }
 
 /* NULL when a text is not UTF-8. */
@@ -384,6 +422,8 @@ static json_t *make_meta(const struct model *model)
                              model_encoder_names[c->encoder], "D", c->D, "H", c->H, "L", c->L, "F",
                              c->F, "N", c->N, "n_types", c->n_types, "n_gaps", c->n_gaps, "tenant",
                              model->tenant, "model_version", model->version, "id", id);
+    if (meta != NULL && c->n_content > 0)
+        (void)json_object_set_new(meta, "n_content", json_integer(c->n_content));
     if (meta == NULL || c->encoder != ENCODER_ATTENTION) return meta;
     json_t *more = json_pack("{si si si si}", "heads", c->heads, "positions", c->positions,
                              "window", c->window, "rotary", (int)c->rotary);
@@ -412,12 +452,7 @@ static bool save_meta(const struct model *model, const char *folder, struct err 
 static bool save_ranker(const struct model *model, const char *folder, struct err *err)
 {
     struct writer writer;
-    char path[PATH_BYTES];
-    if (!model_ranker(model)) {
-        if (!make_path(folder, RANKER, "", path, err)) return false;
-        if (unlink(path) == 0 || errno == ENOENT) return true;
-        return err_fatal(err, ERR_EXIT_MODEL, "cannot remove %s: %s", path, strerror(errno));
-    }
+    if (!model_ranker(model)) return remove_file(folder, RANKER, err);
     if (!writer_open(&writer, folder, RANKER, err)) return false;
     json_t *json = model__ranker_write(model);
     (void)json_dumpf(json, writer.stream, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
@@ -430,6 +465,8 @@ bool model_save(const struct model *model, const char *folder, struct err *err)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return err_fatal(err, ERR_EXIT_MODEL, "cannot create %s: %s", folder, strerror(errno));
-    return save_tensors(model, folder, err) && save_items(model, folder, err) &&
-           save_ranker(model, folder, err) && save_meta(model, folder, err);
+    return save_tensors(model, folder, err) &&
+           save_texts(model, folder, ITEMS, model->config.N, model_item_id, err) &&
+           save_content(model, folder, err) && save_ranker(model, folder, err) &&
+           save_meta(model, folder, err);
 }

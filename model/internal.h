@@ -164,7 +164,8 @@ struct model {
     uint32_t *id_ends;     /* (N) where each ends in id_bytes */
     struct map_u64 *index; /* item key -> index */
     struct model__catalog *catalog;
-    struct model__ranker *ranker; /* NULL: none */
+    struct model__ranker *ranker;   /* NULL: none */
+    struct model__content *content; /* NULL: none */
     const struct model__kernels *kernels;
 };
 
@@ -258,6 +259,16 @@ struct json_t;
 struct json_t *model__ranker_write(const struct model *model);
 /* Gives the model the ranker of the file's content. Errors: ERR_FATAL exit 6. */
 MUST_USE bool model__ranker_read(struct model *model, const struct json_t *json, struct err *err);
+
+/* ---- content.c ---- */
+
+/* Copies the names (n_content) of the features; nothing when the model has none. Errors: ERR_FATAL exit 6: malformed, or twice. */
+MUST_USE bool model__content_new(struct model *model, const struct str *names, struct err *err);
+void model__content_free(struct model__content *content);
+/* Of the names; 0 without. */
+uint64_t model__content_hash(const struct model *model);
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. (model.c) */
+bool model__is_utf8(struct str s);
 
 /* ---- scratch: encoder.c ---- */
 

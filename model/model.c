@@ -58,8 +58,7 @@ static void pack_weights(struct model *model)
 
 /* ---- items ---- */
 
-/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
-static bool is_utf8(struct str s)
+bool model__is_utf8(struct str s)
 {
     const uint8_t *p = (const uint8_t *)s.ptr, *end = p + s.len;
     while (p < end) {
@@ -81,7 +80,7 @@ static bool is_utf8(struct str s)
 
 static bool add_item(struct model *model, int32_t index, struct str id, struct err *err)
 {
-    if (id.len < 1 || id.len > SCHEMAS_ID_MAX || !is_utf8(id))
+    if (id.len < 1 || id.len > SCHEMAS_ID_MAX || !model__is_utf8(id))
         return err_fatal(err, ERR_EXIT_MODEL,
                          "item %d: the id must be 1 to %d bytes of UTF-8, has %zu bytes", index,
                          SCHEMAS_ID_MAX, id.len);
@@ -118,7 +117,7 @@ static bool copy_items(struct model *model, const struct str *ids, struct err *e
 /* One hash over shape, tenant, parameters and items. */
 static uint64_t identify(const struct model *model)
 {
-    uint64_t part[4];
+    uint64_t part[5];
     size_t floats = model_params_floats(&model->config);
     const struct model_config *c = &model->config;
     const int shape[] = {c->N,     c->D,         c->H,      c->L,
@@ -126,13 +125,15 @@ static uint64_t identify(const struct model *model)
                          c->heads, c->positions, c->window, c->rotary};
     enum { LRU_INTS = 7 }; /* the rest is 0 */
     size_t ints = c->encoder == ENCODER_LRU ? LRU_INTS : sizeof shape / sizeof *shape;
+    size_t parts = c->n_content > 0 ? 5 : 4;
     part[0] = schemas_id_hash((struct str){(const char *)shape, ints * sizeof *shape});
     part[1] = schemas_id_hash(str_of(model->tenant));
     part[2] =
         schemas_id_hash((struct str){(const char *)model->params, floats * sizeof *model->params});
     part[3] = schemas_id_hash(
         (struct str){(const char *)model->keys, (size_t)model->config.N * sizeof *model->keys});
-    return schemas_id_hash((struct str){(const char *)part, sizeof part});
+    part[4] = model__content_hash(model);
+    return schemas_id_hash((struct str){(const char *)part, parts * sizeof *part});
 }
 
 static bool derive(struct model *model, struct err *err)
@@ -165,7 +166,8 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     model->mix_out = model_param_rows(&parts->config, MODEL_MIX_OUT_WEIGHT);
     find_tensors(model);
     if (!copy_params(model, parts->params, err) || !derive(model, err) ||
-        !copy_items(model, parts->item_ids, err)) {
+        !copy_items(model, parts->item_ids, err) ||
+        !model__content_new(model, parts->content, err)) {
         model_free(model);
         return false;
     }
@@ -186,7 +188,7 @@ struct model *model_random(int N, int D, int H, int L, uint64_t seed)
 struct model *model_random_of(const struct model_config *config, uint64_t seed)
 {
     assert(model_config_check(config) == NULL);
-    int N = config->N;
+    int N = config->N > config->n_content ? config->N : config->n_content; /* texts */
     float *params = mem_aligned(64, model_params_floats(config) * sizeof *params);
     model_params_init(config, seed, params);
     enum { DIGITS = 12 };
@@ -196,8 +198,12 @@ struct model *model_random_of(const struct model_config *config, uint64_t seed)
         char *text = texts + (size_t)i * DIGITS;
         ids[i] = (struct str){text, (size_t)snprintf(text, DIGITS, "%d", i)};
     }
-    struct model_parts parts = {
-        .config = *config, .params = params, .item_ids = ids, .tenant = "", .version = "random"};
+    struct model_parts parts = {.config = *config,
+                                .params = params,
+                                .item_ids = ids,
+                                .content = ids,
+                                .tenant = "",
+                                .version = "random"};
     struct model *model = NULL;
     struct err err = ERR_INIT;
     bool ok = model_from_params(&model, &parts, &err);
@@ -216,6 +222,7 @@ void model_free(struct model *model)
     mem_free(model->packed);
     model__catalog_free(model->catalog);
     mem_free(model->ranker);
+    model__content_free(model->content);
     mem_free(model->derived);
     mem_free(model->version);
     mem_free(model->tenant);

@@ -12,7 +12,7 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), encoder_<kind>.c (what is a kind's own), topk.c and catalog.c (lists),
+ * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), topk.c and catalog.c (lists),
  * neighbours.c (the index), neighbours_query.c, blend.c, ranker.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
  *
@@ -61,6 +61,10 @@
  *     inputs, n at most window. (A session window loses its older half likewise: docs/STATE.md, rule 8.)
  *     A state holds keys and values of `window` positions, some 2 L H window floats; those not in use may be anything, so two
  *     states that mean the same need not be equal bytes. Their vectors are.
+ * Content features: a trained model may hold a vector G[f] for each category, brand, price step and title word that its items share.
+ * E[item] then is what was learnt of the item alone plus sum over its features of G[f] / sqrt(their number), added up when the
+ * model is made: nothing that runs looks at G, save for items that the model does not know (model_content_vector). Sums of
+ * feature vectors for items are LightFM's (Kula 2015); the root keeps items with many words as long as those with few.
  * Departures: items count from 0 and there is no padding item; C is kept as the real matrix that acts
  * on [Re h, Im h], and the imaginary half of its bias, which never reaches the output, is left out. */
 
@@ -76,10 +80,11 @@ struct model_config {
     int N; /* items, at least 1 */
     int D;
     int H;
-    int L;       /* 1..MODEL_MAX_BLOCKS */
-    int F;       /* 4 D by default */
-    int n_types; /* rows of the event type embedding; 0: the model has none */
-    int n_gaps;  /* rows of the time gap embedding; 0: the model has none */
+    int L;         /* 1..MODEL_MAX_BLOCKS */
+    int F;         /* 4 D by default */
+    int n_types;   /* rows of the event type embedding; 0: the model has none */
+    int n_gaps;    /* rows of the time gap embedding; 0: the model has none */
+    int n_content; /* rows of the content embedding; 0: the model has none */
     enum model_encoder_kind encoder;
     /* Of attention alone, else 0. */
     int heads;     /* H is 16 times a multiple of it */
@@ -104,6 +109,7 @@ enum model_tensor {
     MODEL_TYPE_EMBEDDING,     /* (n_types,D) type.embedding; absent when n_types is 0 */
     MODEL_GAP_EMBEDDING,      /* (n_gaps,D)  gap.embedding; absent when n_gaps is 0 */
     MODEL_POSITION_EMBEDDING, /* (positions,D) position.embedding; absent when positions is 0 */
+    MODEL_CONTENT_EMBEDDING,  /* (n_content,D) content.embedding: G; absent when n_content is 0 */
     MODEL_INPUT_NORM_WEIGHT,  /* (D)         input.norm.weight */
     MODEL_INPUT_NORM_BIAS,    /* (D)         input.norm.bias */
     MODEL_LRU_NU_LOG,    /* (H)         block.0.lru.nu_log, and so on for each block; lru alone */
@@ -183,8 +189,10 @@ struct model_parts {
     struct model_config config;
     const float *params;        /* (model_params_floats) one parameter block */
     const struct str *item_ids; /* (N) different UTF-8 texts of 1 to 256 bytes */
-    const char *tenant;         /* whose items */
-    const char *version;        /* text for model_version; "": encoder and half of the id */
+    const struct str
+        *content;        /* (n_content) different names of features; NULL when there are none */
+    const char *tenant;  /* whose items */
+    const char *version; /* text for model_version; "": encoder and half of the id */
 };
 /* Copies the parts. Errors: ERR_FATAL exit 6: shape, an id twice or malformed, a value that is
  * not finite or over 1e12 in size. */
@@ -206,6 +214,37 @@ void model_scratch_free(struct model_scratch *scratch);
 int32_t model_item_index(const struct model *model, uint64_t item_key);
 uint64_t model_item_key(const struct model *model, int32_t index);
 struct str model_item_id(const struct model *model, int32_t index);
+
+/* ---- content: items by what is known of them ---- */
+
+/* What a catalogue says of an item. */
+struct model_content {
+    struct str title, brand;
+    const struct str *categories; /* (n_categories) */
+    size_t n_categories;
+    double price; /* not over 0, or no number: not known */
+};
+
+enum { MODEL_CONTENT_MAX = 48, MODEL_CONTENT_NAME = 96 };
+
+/* The features of an item. */
+struct model_features {
+    int n;
+    struct str name[MODEL_CONTENT_MAX]; /* (n) different texts, in `bytes` */
+    char bytes[MODEL_CONTENT_MAX * MODEL_CONTENT_NAME];
+};
+
+/* "category:Comedy" for each category, "brand:Acme", "price:6" (the whole number below 2 log2 of the price: two steps for each
+ * doubling) and "word:comedy" for each word of the title, in this order. A word is a run of letters, digits and what is not ASCII, two
+ * bytes or more, with A-Z made small. Features with longer names than MODEL_CONTENT_NAME and those behind MODEL_CONTENT_MAX are
+ * left out. Thread: any. */
+void model_content_features(const struct model_content *content, struct model_features *features);
+/* An item from its content alone: vector (D) = sum of the known features' G / sqrt(their number). Returns how many are known; with
+ * 0 the vector is zeros. */
+int model_content_vector(const struct model *model, const struct model_content *content,
+                         float *vector);
+/* Of a model with content features: name of feature f, 0..n_content-1. Lives as long as the model. */
+struct str model_content_name(const struct model *model, int f);
 
 /* One interaction, as the encoder sees it. */
 struct model_input {

@@ -24,6 +24,7 @@ enum letter {
     LETTER_TYPES,
     LETTER_GAPS,
     LETTER_POSITIONS,
+    LETTER_CONTENT,
 };
 
 enum start {
@@ -47,6 +48,7 @@ static const struct shape frame[MODEL_TENSOR_COUNT] = {
     [MODEL_TYPE_EMBEDDING] = {"type.embedding", LETTER_TYPES, LETTER_D, START_NORMAL},
     [MODEL_GAP_EMBEDDING] = {"gap.embedding", LETTER_GAPS, LETTER_D, START_NORMAL},
     [MODEL_POSITION_EMBEDDING] = {"position.embedding", LETTER_POSITIONS, LETTER_D, START_NORMAL},
+    [MODEL_CONTENT_EMBEDDING] = {"content.embedding", LETTER_CONTENT, LETTER_D, START_ZERO},
     [MODEL_INPUT_NORM_WEIGHT] = {"input.norm.weight", LETTER_D, LETTER_NONE, START_ONE},
     [MODEL_INPUT_NORM_BIAS] = {"input.norm.bias", LETTER_D, LETTER_NONE, START_ZERO},
     [MODEL_FFN_IN_WEIGHT] = {"ffn.in.weight", LETTER_D, LETTER_F, START_NORMAL},
@@ -123,6 +125,8 @@ static int letter_size(const struct model_config *config, enum letter letter)
         return config->n_gaps;
     case LETTER_POSITIONS:
         return config->positions;
+    case LETTER_CONTENT:
+        return config->n_content;
     }
     return 0;
 }
@@ -181,6 +185,8 @@ const char *model_config_check(const struct model_config *config)
     if (config->L < 1 || config->L > MODEL_MAX_BLOCKS) return "L must be 1 to 8";
     if (config->n_types < 0 || config->n_types > 256) return "n_types must be 0 to 256";
     if (config->n_gaps < 0 || config->n_gaps > 64) return "n_gaps must be 0 to 64";
+    if (config->n_content < 0 || config->n_content > 10000000)
+        return "n_content must be 0 to 10000000";
     if (config->encoder == ENCODER_ATTENTION) return check_attention(config);
     bool is_plain =
         config->heads == 0 && config->positions == 0 && config->window == 0 && !config->rotary;

@@ -112,6 +112,8 @@ void train__settings(const struct train_options *options, const struct train__pl
         buf_push_format(settings, "%s %.17g\n", numbers[i].name, numbers[i].value);
     buf_push_format(settings, "data %016" PRIx64 " (%d items, %d sequences, %d held out)\n",
                     hash_plan(plan), plan->N, plan->n_sequences, plan->n_held_out);
+    buf_push_format(settings, "content %016" PRIx64 " (%d features)\n",
+                    train__content_hash(&plan->content, plan->N), plan->content.n);
 }
 
 /* The line that begins at *at, without its end; *at moves behind it. */

@@ -35,6 +35,39 @@ void train__records_close(struct train__records *records);
  * and tabs. Returns the number of fields, or -1 when there are more than TRAIN__FIELDS_MAX. */
 int train__split(char *text, size_t len, char delimiter, struct str fields[TRAIN__FIELDS_MAX]);
 
+/* ---- columns.c: which column of a CSV file with a header means what ---- */
+
+enum { TRAIN__TARGETS_MAX = 8, TRAIN__ALTERNATIVES_MAX = 8 };
+
+struct train__mapping {
+    struct str literal; /* "type==purchase": every row has this text; ptr NULL: none */
+    int columns[TRAIN__ALTERNATIVES_MAX];
+    int n; /* alternatives: the first that is not empty counts */
+};
+
+struct train__columns {
+    /* Set before reading. */
+    const char *flag;         /* "--map", for messages */
+    const char *const *names; /* (n) what a column can be mapped to */
+    int n, n_required;        /* the first n_required need a column */
+    const char *usual; /* the map when none is given; columns that the header lacks are skipped */
+    /* Read. */
+    char delimiter;
+    int n_columns;
+    char *map; /* what the literals point into */
+    struct train__mapping mappings[TRAIN__TARGETS_MAX];
+};
+
+/* Reads the header: delimiter (comma, tab or semicolon), columns, and what map ("user=A|B,type==purchase"; NULL or "": the usual
+ * one) makes of them. Errors: ERR_FATAL exit 2. */
+MUST_USE bool train__columns_read(struct train__columns *columns, struct train__records *records,
+                                  const char *map, struct err *err);
+/* The value of a target in a row of n_columns fields, without the spaces around it; len 0: empty or not mapped. Lives as long as the
+ * fields or the columns. */
+struct str train__columns_get(const struct train__columns *columns, int target,
+                              const struct str *fields);
+void train__columns_free(struct train__columns *columns);
+
 /* ---- timestamp.c ---- */
 
 /* Milliseconds since 1970 UTC from seconds ("1592337718.5"), milliseconds or microseconds (told by their size), or

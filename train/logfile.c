@@ -29,21 +29,12 @@ static const char default_map[] =
     "type=event_type|type|event,time=event_time|time|timestamp,order=order_id|transactionid,"
     "quantity=quantity,price=price";
 
-enum { ALTERNATIVES_MAX = 8, NUMBER_TEXT = 24 };
-
-struct mapping {
-    struct str literal; /* "type==purchase": every row has this text; ptr NULL: none */
-    int columns[ALTERNATIVES_MAX];
-    int n; /* alternatives: the first that is not empty counts */
-};
+enum { NUMBER_TEXT = 24 };
 
 struct log_reader {
     struct train__records *records;
     enum log_format_kind kind;
-    char delimiter;
-    char *map; /* what the literals point into */
-    struct mapping mappings[TARGET_COUNT];
-    int n_columns;                        /* events: of the header */
+    struct train__columns columns;        /* events */
     bool header_is_past;                  /* sessions: the first record was looked at */
     struct str tokens[TRAIN__FIELDS_MAX]; /* the record's fields */
     /* lines: what is left of the session under way */
@@ -64,135 +55,6 @@ bool log_format_parse(const char *name, enum log_format_kind *kind)
     return false;
 }
 
-/* ---- the map of the events format ---- */
-
-/* Takes the text up to `separator` (or the end) off the front. */
-static struct str take_until(struct str *text, char separator)
-{
-    size_t n = 0;
-    while (n < text->len && text->ptr[n] != separator)
-        n++;
-    struct str part = {text->ptr, n};
-    size_t used = n < text->len ? n + 1 : n;
-    text->ptr += used;
-    text->len -= used;
-    return part;
-}
-
-static int column_find(const struct log_reader *reader, struct str name)
-{
-    for (int i = 0; i < reader->n_columns; i++) {
-        if (str_equal(reader->tokens[i], name)) return i;
-    }
-    return -1;
-}
-
-/* "the header has: a, b, c" for messages; cut when long. */
-static void header_text(const struct log_reader *reader, char *out, size_t size)
-{
-    size_t at = 0;
-    out[0] = '\0';
-    for (int i = 0; i < reader->n_columns && at + 1 < size; i++) {
-        int n = snprintf(out + at, size - at, "%s%.*s", i ? ", " : "", STR_ARG(reader->tokens[i]));
-        if (n < 0) return;
-        at += (size_t)n;
-    }
-}
-
-/* "Name" or "Name|Other" of one target. strict: a name that the header lacks is an error. */
-static bool map_columns(struct log_reader *reader, enum target target, struct str names,
-                        bool strict, struct err *err)
-{
-    struct mapping *m = &reader->mappings[target];
-    while (names.len > 0) {
-        struct str name = take_until(&names, '|');
-        int column = column_find(reader, name);
-        if (column < 0 && strict) {
-            char header[240];
-            header_text(reader, header, sizeof header);
-            return err_fatal(
-                err, ERR_EXIT_USAGE, "%s:1: no column \"%.*s\" (--map %s=); the header has: %s",
-                train__records_path(reader->records), STR_ARG(name), map_names[target], header);
-        }
-        if (column < 0) continue;
-        if (m->n == ALTERNATIVES_MAX)
-            return err_fatal(err, ERR_EXIT_USAGE, "--map %s=: more than %d columns",
-                             map_names[target], ALTERNATIVES_MAX);
-        m->columns[m->n++] = column;
-    }
-    return true;
-}
-
-static bool map_entry(struct log_reader *reader, struct str entry, bool strict, struct err *err)
-{
-    struct str value = entry;
-    struct str name = take_until(&value, '=');
-    for (int i = 0; i < TARGET_COUNT; i++) {
-        if (!str_equal(name, str_of(map_names[i]))) continue;
-        if (value.len > 0 && value.ptr[0] == '=') {
-            reader->mappings[i].literal = (struct str){value.ptr + 1, value.len - 1};
-            return true;
-        }
-        return map_columns(reader, (enum target)i, value, strict, err);
-    }
-    return err_fatal(err, ERR_EXIT_USAGE,
-                     "--map: \"%.*s\" is no field; fields are user, item, type, time, order, "
-                     "quantity, price (user=column, user=column|other, type==literal)",
-                     STR_ARG(name));
-}
-
-static bool map_parse(struct log_reader *reader, const char *map, struct err *err)
-{
-    bool strict = map != NULL && map[0] != '\0';
-    reader->map = mem_strdup(strict ? map : default_map);
-    struct str rest = str_of(reader->map);
-    while (rest.len > 0) {
-        struct str entry = take_until(&rest, ',');
-        if (entry.len > 0 && !map_entry(reader, entry, strict, err)) return false;
-    }
-    const struct mapping *m = reader->mappings;
-    for (int i = TARGET_USER; i <= TARGET_ITEM; i++) {
-        if (m[i].n > 0 || m[i].literal.ptr) continue;
-        char header[240];
-        header_text(reader, header, sizeof header);
-        return err_fatal(err, ERR_EXIT_USAGE,
-                         "%s:1: which column is the %s? Say --map %s=COLUMN; the header has: %s",
-                         train__records_path(reader->records), map_names[i], map_names[i], header);
-    }
-    return true;
-}
-
-/* The header of an events file: finds the delimiter, the columns, and what they mean. */
-static bool header_read(struct log_reader *reader, const char *map, struct err *err)
-{
-    char *text;
-    size_t len;
-    if (!train__records_next(reader->records, &text, &len, err)) {
-        if (err->class == ERR_NONE)
-            return err_fatal(err, ERR_EXIT_USAGE,
-                             "%s: is empty; a header with column names is expected",
-                             train__records_path(reader->records));
-        err->class = ERR_FATAL;
-        err->exit_code = ERR_EXIT_USAGE;
-        return false;
-    }
-    static const char byte_order_mark[] = "\xEF\xBB\xBF";
-    if (len >= 3 && memcmp(text, byte_order_mark, 3) == 0) {
-        text += 3;
-        len -= 3;
-    }
-    reader->delimiter = memchr(text, ',', len)    ? ','
-                        : memchr(text, '\t', len) ? '\t'
-                        : memchr(text, ';', len)  ? ';'
-                                                  : ',';
-    train__records_delimiter(reader->records, reader->delimiter);
-    reader->n_columns = train__split(text, len, reader->delimiter, reader->tokens);
-    if (reader->n_columns < 0)
-        return err_fatal(err, ERR_EXIT_USAGE, "%s:1: more than %d columns",
-                         train__records_path(reader->records), TRAIN__FIELDS_MAX);
-    return map_parse(reader, map, err);
-}
-
 /* ---- opening ---- */
 
 bool log_reader_open(struct log_reader **reader, const char *path, enum log_format_kind kind,
@@ -200,13 +62,18 @@ bool log_reader_open(struct log_reader **reader, const char *path, enum log_form
 {
     struct log_reader *r = mem_zalloc(sizeof *r);
     r->kind = kind;
-    r->delimiter = ' ';
+    r->columns = (struct train__columns){.flag = "--map",
+                                         .names = map_names,
+                                         .n = TARGET_COUNT,
+                                         .n_required = TARGET_ITEM + 1,
+                                         .usual = default_map};
     if (kind != LOGFILE_EVENTS && map != NULL && map[0] != '\0') {
         (void)err_fatal(err, ERR_EXIT_USAGE, "--map belongs to --format events only");
         goto fail;
     }
     if (!train__records_open(&r->records, path, kind == LOGFILE_EVENTS, err)) goto fail;
-    if (kind == LOGFILE_EVENTS && !header_read(r, map, err)) goto fail;
+    if (kind == LOGFILE_EVENTS && !train__columns_read(&r->columns, r->records, map, err))
+        goto fail;
     *reader = r;
     return true;
 fail:
@@ -218,7 +85,7 @@ void log_reader_close(struct log_reader *reader)
 {
     if (!reader) return;
     train__records_close(reader->records);
-    mem_free(reader->map);
+    train__columns_free(&reader->columns);
     mem_free(reader);
 }
 
@@ -237,46 +104,28 @@ static bool bad_row(const struct log_reader *reader, struct err *err, const char
                    value.len > 80 ? 80 : (int)value.len, value.len ? value.ptr : "");
 }
 
-/* Without the spaces around it: exports pad their fields, ids are compared byte for byte. */
-static struct str trimmed(struct str text)
+static struct str mapped(const struct log_reader *reader, enum target target)
 {
-    while (text.len > 0 && (text.ptr[0] == ' ' || text.ptr[0] == '\t')) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len > 0 && strchr(" \t\r", text.ptr[text.len - 1]) && text.ptr[text.len - 1])
-        text.len--;
-    return text;
-}
-
-static struct str mapped(const struct log_reader *reader, enum target target, int n_fields)
-{
-    const struct mapping *m = &reader->mappings[target];
-    if (m->literal.ptr) return m->literal;
-    for (int i = 0; i < m->n; i++) {
-        int column = m->columns[i];
-        struct str value = column < n_fields ? trimmed(reader->tokens[column]) : (struct str){0};
-        if (value.len > 0) return value;
-    }
-    return (struct str){NULL, 0};
+    return train__columns_get(&reader->columns, target, reader->tokens);
 }
 
 static bool events_row(struct log_reader *reader, struct str text, char *bytes, struct log_row *row,
                        struct err *err)
 {
-    int n = train__split(bytes, text.len, reader->delimiter, reader->tokens);
-    if (n != reader->n_columns) {
+    int n = train__split(bytes, text.len, reader->columns.delimiter, reader->tokens);
+    if (n != reader->columns.n_columns) {
         char what[80];
-        (void)snprintf(what, sizeof what, "%d fields; the header has %d", n, reader->n_columns);
+        (void)snprintf(what, sizeof what, "%d fields; the header has %d", n,
+                       reader->columns.n_columns);
         return bad_row(reader, err, what, n > 0 ? reader->tokens[0] : text);
     }
-    row->user = mapped(reader, TARGET_USER, n);
-    row->item = mapped(reader, TARGET_ITEM, n);
-    row->type = mapped(reader, TARGET_TYPE, n);
-    row->order = mapped(reader, TARGET_ORDER, n);
-    struct str time = mapped(reader, TARGET_TIME, n);
-    struct str quantity = mapped(reader, TARGET_QUANTITY, n);
-    struct str price = mapped(reader, TARGET_PRICE, n);
+    row->user = mapped(reader, TARGET_USER);
+    row->item = mapped(reader, TARGET_ITEM);
+    row->type = mapped(reader, TARGET_TYPE);
+    row->order = mapped(reader, TARGET_ORDER);
+    struct str time = mapped(reader, TARGET_TIME);
+    struct str quantity = mapped(reader, TARGET_QUANTITY);
+    struct str price = mapped(reader, TARGET_PRICE);
     if (row->user.len == 0) return bad_row(reader, err, "the user is empty", row->item);
     if (row->item.len == 0) return bad_row(reader, err, "the item is empty", row->user);
     if (time.len > 0 && !train__time_parse(time, &row->time_ms))

@@ -133,6 +133,18 @@ static void count_targets(struct train__plan *plan)
         plan->share[i] /= (double)(plan->n_positions ? plan->n_positions : 1);
 }
 
+static bool add_content(struct train__plan *plan, const struct train_catalogue *catalogue,
+                        struct err *err)
+{
+    train__content_init(&plan->content, catalogue, plan->ids, plan->N);
+    if (catalogue == NULL || plan->content.n_known > 0) return true;
+    (void)err_fatal(err, ERR_EXIT_USAGE,
+                    "no item of the log is in the catalogue; the log has \"%.*s\"",
+                    STR_ARG(plan->ids[0]));
+    train__plan_free(plan);
+    return false;
+}
+
 bool train__plan_make(struct train__plan *plan, const struct train_data *data,
                       const struct train_options *options, struct err *err)
 {
@@ -167,7 +179,7 @@ bool train__plan_make(struct train__plan *plan, const struct train_data *data,
     mem_free(index_of);
     mem_free(users);
     mem_free(is_held_out);
-    if (plan->n_positions > 0) return true;
+    if (plan->n_positions > 0) return add_content(plan, options->catalogue, err);
     train__plan_free(plan);
     return err_fatal(err, ERR_EXIT_USAGE,
                      "nothing to learn from: no user has two events of known items in the training "
@@ -177,6 +189,7 @@ bool train__plan_make(struct train__plan *plan, const struct train_data *data,
 
 void train__plan_free(struct train__plan *plan)
 {
+    train__content_fini(&plan->content);
     mem_free(plan->ids);
     mem_free(plan->share);
     mem_free(plan->events);

@@ -1,6 +1,7 @@
 #ifndef TRAIN_PLAN_H
 #define TRAIN_PLAN_H
 
+#include "train/content.h"
 #include "train/train.h"
 
 /* What is learnt from and what is held out, cut from a data set. (plan.c) */
@@ -13,9 +14,10 @@ struct train__span {
 };
 
 struct train__plan {
-    int N;           /* items to learn, the most frequent first */
-    struct str *ids; /* (N) borrowed from the data set */
-    double *share;   /* (N) of an item among the targets */
+    int N;                         /* items to learn, the most frequent first */
+    struct str *ids;               /* (N) borrowed from the data set */
+    double *share;                 /* (N) of an item among the targets */
+    struct train__content content; /* of the N items */
     struct train_event
         *events; /* training part; item is an index below N, time_ms the gap to the one before it */
     struct train__span *sequences; /* (n_sequences) at most max_len inputs each */
@@ -27,7 +29,7 @@ struct train__plan {
     int n_held_targets; /* the sum of their tails */
 };
 
-/* Errors: ERR_FATAL exit 2 nothing to learn from. data outlives the plan. */
+/* Errors: ERR_FATAL exit 2 nothing to learn from; no item is in the catalogue. data and the catalogue outlive the plan. */
 MUST_USE bool train__plan_make(struct train__plan *plan, const struct train_data *data,
                                const struct train_options *options, struct err *err);
 void train__plan_free(struct train__plan *plan);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "model/model.h"
 
@@ -13,8 +14,8 @@
  *
  * Refuses: anything online (the pipeline never calls it), accelerators.
  *
- * Files, in reading order: timestamp.c, records.c, logfile.c (log files as rows); dataset.c (rows as users'
- * sequences), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
+ * Files, in reading order: timestamp.c, records.c, columns.c, logfile.c (log files as rows); dataset.c (rows as users'
+ * sequences), catalogue.c (what is known of items), content.c (features in a model's item vectors), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
@@ -108,6 +109,35 @@ MUST_USE bool train_data_read(struct train_data **data, const struct train_sourc
                               struct err *err);
 void train_data_free(struct train_data *data);
 
+/* ---- catalogues: what is known of items ---- */
+
+/* The content features (model.h) of items. */
+struct train_catalogue {
+    uint64_t rows; /* of the file */
+    uint64_t bad;  /* that could not be read, or have no item; the first is in first_bad */
+    char first_bad[ERR_TEXT_MAX];
+    struct map_str *items; /* id -> number + 1, as a pointer */
+    int n_items, items_cap;
+    size_t *start; /* (items_cap) of item i: features[start[i] .. start[i] + count[i]) */
+    int *count;    /* (items_cap) */
+    int32_t *
+        features; /* (n_entries) numbers of features; those of rows that newer ones replaced are among them */
+    size_t n_entries, entries_cap;
+    struct map_str *names; /* name -> number + 1, as a pointer */
+    struct str *name;      /* (n_names) in order of first appearance */
+    int *holders;          /* (n_names) items that have it */
+    int n_names, names_cap;
+};
+
+/* Reads a file, plain or gzip, of JSON lines (records of freshet.items: item_id, title, categories, brand, price) or CSV with a header
+ * (categories are separated by '|'). Of several rows of an item the last counts.
+ * map: for CSV, or NULL for the names that catalogues usually have: "item=item_id,title=title,categories=genres,brand=brand,
+ * price=price". tenant: records of others are left out, unless they name none.
+ * Errors: ERR_FATAL exit 2: unreadable, a bad map, more than half of the rows bad, no item. */
+MUST_USE bool train_catalogue_read(struct train_catalogue **catalogue, const char *path,
+                                   const char *map, const char *tenant, struct err *err);
+void train_catalogue_free(struct train_catalogue *catalogue);
+
 /* Which events a model may learn from. */
 enum train_protocol {
     TRAIN_ALL,           /* every event */
@@ -151,15 +181,16 @@ enum train_sequences { SEQUENCES_ALL, SEQUENCES_NEWEST };
 struct train_options {
     struct train_split split;
     enum model_encoder_kind encoder;
-    int heads;                      /* of attention */
-    enum train_positions positions; /* of attention; its window is max_len */
-    int dim;                        /* D */
-    int hidden;                     /* H */
-    int feed;                       /* F */
-    int blocks;                     /* L */
-    bool use_types;                 /* event type embedding */
-    bool use_gaps;                  /* time gap embedding */
-    int epochs;                     /* at most */
+    int heads;                               /* of attention */
+    enum train_positions positions;          /* of attention; its window is max_len */
+    int dim;                                 /* D */
+    int hidden;                              /* H */
+    int feed;                                /* F */
+    int blocks;                              /* L */
+    bool use_types;                          /* event type embedding */
+    bool use_gaps;                           /* time gap embedding */
+    const struct train_catalogue *catalogue; /* content features; NULL: none. Outlives the call */
+    int epochs;                              /* at most */
     int patience; /* epochs without a better validation before it stops, behind the first quarter */
     int batch;    /* positions in one step; sequences are kept whole */
     int batch_users; /* sequences in one step, however long; 0: batch counts */
@@ -219,6 +250,7 @@ struct train_progress {
 
 struct train_result {
     int n_items, n_sequences;
+    int n_content;        /* features that items share */
     uint64_t n_positions; /* an epoch */
     int n_validation;     /* events held out */
     int epochs, best_epoch;

@@ -23,7 +23,7 @@ enum { PARTS = 2, SETTINGS_MAX = 1 << 16 };
 enum { SMALL_MODEL = 1 << 16 };
 
 /* What the parts of a batch, and then of the parameters, go through. */
-enum work { WORK_LEARN, WORK_RANK, WORK_MERGE, WORK_STEP };
+enum work { WORK_LEARN, WORK_RANK, WORK_MERGE, WORK_STEP, WORK_MIX };
 
 struct part {
     struct train__worker worker;
@@ -61,7 +61,8 @@ struct trainer {
     struct part parts[PARTS];
     struct state state;
     float *params, *best;
-    int32_t *order;              /* (n_sequences) shuffled */
+    float *seen;    /* what encoder and losses see (content.h): params where no item has content */
+    int32_t *order; /* (n_sequences) shuffled */
     struct train__span *batch;   /* (n_sequences) room for the spans of one step */
     struct train_epoch *history; /* (epochs) */
     struct train_progress progress;
@@ -116,10 +117,10 @@ static void run_part(void *context)
     const struct train__adamw_share share = {part->index, PARTS};
     switch (part->work) {
     case WORK_LEARN:
-        train__worker_run(&part->worker, t->params, part->spans, part->n, part->scale, part->seed);
+        train__worker_run(&part->worker, t->seen, part->spans, part->n, part->scale, part->seed);
         break;
     case WORK_RANK:
-        (void)train__worker_ranks(&part->worker, t->params, part->spans, part->n, part->ranks);
+        (void)train__worker_ranks(&part->worker, t->seen, part->spans, part->n, part->ranks);
         break;
     case WORK_MERGE:
         part->squares =
@@ -127,6 +128,9 @@ static void run_part(void *context)
         break;
     case WORK_STEP:
         train__adamw_step(&t->adamw, t->params, first->grads, first->touched, share);
+        break;
+    case WORK_MIX:
+        train__content_mix(&t->plan.content, &t->config, t->params, t->seen, share);
         break;
     }
 }
@@ -202,6 +206,7 @@ static bool step(struct trainer *t, int n, struct err *err)
     train__adamw_begin(&t->adamw, t->parts[0].squares + t->parts[1].squares, rate_now(t),
                        t->options->weight_decay, t->options->clip);
     if (!run_parts(t, WORK_STEP, err)) return false;
+    if (t->seen != t->params && !run_parts(t, WORK_MIX, err)) return false;
     if (first->kind->is_sparse) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
@@ -421,7 +426,7 @@ static bool run_epochs(struct trainer *t, struct err *err)
 
 /* ---- the whole ---- */
 
-static struct model_config config_of(const struct train_options *options, int N)
+static struct model_config config_of(const struct train_options *options, int N, int n_content)
 {
     bool is_attention = options->encoder == ENCODER_ATTENTION;
     return (struct model_config){
@@ -432,6 +437,7 @@ static struct model_config config_of(const struct train_options *options, int N)
         .F = options->feed,
         .n_types = options->use_types ? EVENT_TYPE_COUNT : 0,
         .n_gaps = options->use_gaps ? 24 : 0,
+        .n_content = n_content,
         .encoder = options->encoder,
         .heads = is_attention ? options->heads : 0,
         .positions = is_attention && options->positions == POSITIONS_LEARNT ? options->max_len : 0,
@@ -449,6 +455,7 @@ static void trainer_init(struct trainer *t)
     train__adamw_init(&t->adamw, &t->config);
     t->params = mem_aligned(64, floats * sizeof(float));
     t->best = mem_aligned(64, floats * sizeof(float));
+    t->seen = t->config.n_content ? mem_aligned(64, floats * sizeof(float)) : t->params;
     model_params_init(&t->config, options->seed, t->params);
     for (int p = 0; p < PARTS; p++) {
         t->parts[p].trainer = t;
@@ -475,6 +482,7 @@ static void trainer_fini(struct trainer *t)
     for (int p = 0; p < PARTS; p++)
         train__worker_fini(&t->parts[p].worker);
     train__adamw_fini(&t->adamw);
+    if (t->seen != t->params) mem_free(t->seen);
     mem_free(t->params);
     mem_free(t->best);
     mem_free(t->order);
@@ -493,10 +501,29 @@ static void clear_padding(const struct train__adamw *adamw, float *params)
     }
 }
 
+/* Of the best epoch. */
+static bool make_model(struct trainer *t, struct model **model, struct err *err)
+{
+    const struct train__adamw_share whole = {0, 1};
+    clear_padding(&t->adamw, t->best);
+    struct model_parts parts = {.config = t->config,
+                                .params = t->best,
+                                .item_ids = t->plan.ids,
+                                .content = t->plan.content.names,
+                                .tenant = t->options->tenant,
+                                .version = t->options->version};
+    if (t->seen != t->params) {
+        train__content_mix(&t->plan.content, &t->config, t->best, t->seen, whole);
+        parts.params = t->seen;
+    }
+    return model_from_params(model, &parts, err);
+}
+
 static void tell_result(const struct trainer *t, struct train_result *result)
 {
     *result = (struct train_result){
         .n_items = t->plan.N,
+        .n_content = t->plan.content.n,
         .n_sequences = t->plan.n_sequences,
         .n_positions = t->plan.n_positions,
         .n_validation = t->plan.n_held_targets,
@@ -516,7 +543,7 @@ bool train_model(const struct train_data *data, const struct train_options *opti
                  void *context, struct model **model, struct train_result *result, struct err *err)
 {
     assert(options->epochs >= 1 && options->batch >= 1 && options->max_len >= 1);
-    struct model_config shape = config_of(options, 1);
+    struct model_config shape = config_of(options, 1, 0);
     const char *wrong = model_config_check(&shape);
     if (wrong) return err_fatal(err, ERR_EXIT_USAGE, "the shape of the model: %s", wrong);
     if (options->loss == TRAIN_GBCE && options->label_smoothing > 0)
@@ -525,19 +552,15 @@ bool train_model(const struct train_data *data, const struct train_options *opti
     struct trainer t = {.options = options, .report = progress, .context = context};
     if (!train__plan_make(&t.plan, data, options, err)) return false;
     openblas_set_num_threads(1);
-    t.config = config_of(options, t.plan.N);
+    t.config = config_of(options, t.plan.N, t.plan.content.n);
     trainer_init(&t);
-    bool ok = load_checkpoint(&t, err) && run_epochs(&t, err);
+    bool ok = load_checkpoint(&t, err);
+    if (ok && t.seen != t.params) ok = run_parts(&t, WORK_MIX, err);
+    ok = ok && run_epochs(&t, err);
     *result = (struct train_result){0};
     if (ok) {
         tell_result(&t, result);
-        clear_padding(&t.adamw, t.best);
-        struct model_parts parts = {.config = t.config,
-                                    .params = t.best,
-                                    .item_ids = t.plan.ids,
-                                    .tenant = options->tenant,
-                                    .version = options->version};
-        ok = model_from_params(model, &parts, err);
+        ok = make_model(&t, model, err);
     }
     trainer_fini(&t);
     train__plan_free(&t.plan);

@@ -97,6 +97,7 @@ void train__worker_run(struct train__worker *worker, const float *params,
             w->touched[w->batch.item[p]] = 1;
         train__encoder_backward(w->encoder, params, &w->batch, w->dx, w->grads);
     }
+    train__content_gather(&w->plan->content, w->config, w->touched, w->grads);
 }
 
 /* What the list after event `last` leaves out. begin: the user's first event; window: the first that is an input. */

@@ -14,7 +14,9 @@
 
 static char folder[] = "/tmp/freshet-model-XXXXXX";
 
-static const char *const files[] = {"model.json", "model.safetensors", "items.json"};
+static const char *const files[] = {"model.json", "model.safetensors", "items.json",
+                                    "content.json"};
+enum { FILES = 4 };
 
 static void path_of(const char *file, char *path)
 {
@@ -48,10 +50,17 @@ static char *slurp(const char *file, size_t *len)
     return bytes;
 }
 
-static struct model *small_model_of(enum model_encoder_kind kind)
+static struct model *small_model_with(enum model_encoder_kind kind, int n_content)
 {
-    struct model_config config = {
-        .N = 5, .D = 16, .H = 16, .L = 2, .F = 32, .n_types = 11, .n_gaps = 4, .encoder = kind};
+    struct model_config config = {.N = 5,
+                                  .D = 16,
+                                  .H = 16,
+                                  .L = 2,
+                                  .F = 32,
+                                  .n_types = 11,
+                                  .n_gaps = 4,
+                                  .n_content = n_content,
+                                  .encoder = kind};
     float *params = mem_zalloc(model_params_floats(&config) * sizeof *params);
     model_params_init(&config, 9, params);
     static const struct str ids[] = {{"plain", 5},
@@ -59,9 +68,13 @@ static struct model *small_model_of(enum model_encoder_kind kind)
                                      {"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x9B\x92", 9},
                                      {"with\0nul", 8},
                                      {" ", 1}};
+    static const struct str content[] = {{"category:a", 10}, {"word:\xC3\xA4\"\0", 9}};
+    for (int i = 0; i < n_content * config.D; i++)
+        params[model_param_offset(&config, MODEL_CONTENT_EMBEDDING, 0) + (size_t)i] = (float)i;
     struct model_parts parts = {.config = config,
                                 .params = params,
                                 .item_ids = ids,
+                                .content = content,
                                 .tenant = "t\xC3\xA9nant",
                                 .version = "2026-01-01 \"a\""};
     struct model *model;
@@ -71,9 +84,20 @@ static struct model *small_model_of(enum model_encoder_kind kind)
     return model;
 }
 
+static struct model *small_model_of(enum model_encoder_kind kind)
+{
+    return small_model_with(kind, 0);
+}
+
 static struct model *small_model(void)
 {
     return small_model_of(ENCODER_LRU);
+}
+
+/* With all of the files. */
+static struct model *full_model(void)
+{
+    return small_model_with(ENCODER_LRU, 2);
 }
 
 static void save(const struct model *model)
@@ -126,6 +150,28 @@ static void case_round_trip(void)
     check_round_trip(ENCODER_GRU, 2 * 16 + 16);
 }
 
+static void case_content(void)
+{
+    struct model *saved = full_model(), *plain = small_model(), *loaded;
+    struct err err = ERR_INIT;
+    char path[256];
+    save(saved);
+    CHECK_OK(model_load(&loaded, folder, &err), err);
+    CHECK_HEX(model_info(loaded).id, model_info(saved).id);
+    CHECK(model_info(loaded).id != model_info(plain).id);
+    CHECK_INT(model_shape(loaded).n_content, 2);
+    for (int f = 0; f < 2; f++) {
+        struct str a = model_content_name(loaded, f), b = model_content_name(saved, f);
+        CHECK_BYTES(a.ptr, a.len, b.ptr, b.len);
+    }
+    save(plain); /* takes the other's names away */
+    path_of("content.json", path);
+    CHECK(access(path, F_OK) != 0);
+    model_free(loaded);
+    model_free(plain);
+    model_free(saved);
+}
+
 /* A model without a version's text has one that tells it from others, the same after loading. */
 static void case_version(void)
 {
@@ -167,8 +213,8 @@ static void case_known_id(void)
 
 static void case_missing_files(void)
 {
-    struct model *model = small_model();
-    for (size_t f = 0; f < 3; f++) {
+    struct model *model = full_model();
+    for (size_t f = 0; f < FILES; f++) {
         char path[256];
         save(model);
         path_of(files[f], path);
@@ -182,12 +228,12 @@ static void case_missing_files(void)
 
 static void case_every_truncation_is_refused(void)
 {
-    struct model *model = small_model();
+    struct model *model = full_model();
     save(model);
-    for (size_t f = 0; f < 3; f++) {
+    for (size_t f = 0; f < FILES; f++) {
         size_t len;
         char *bytes = slurp(files[f], &len);
-        /* The line end of the two JSON files may go. */
+        /* The line end of the JSON files may go. */
         size_t step = len > 4000 ? 97 : 1;
         for (size_t cut = 1; cut + 1 < len; cut += step) {
             write_file(files[f], bytes, cut);
@@ -206,12 +252,12 @@ static void case_every_truncation_is_refused(void)
 /* A flipped bit of the numbers is found by the id, of the rest by its own check; none crashes. */
 static void case_flipped_bits(void)
 {
-    struct model *model = small_model();
+    struct model *model = full_model();
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     save(model);
     for (int i = 0; i < 400; i++) {
-        const char *file = files[rng_below(&rng, 3)];
+        const char *file = files[rng_below(&rng, FILES)];
         size_t len;
         char *bytes = slurp(file, &len), *good = slurp(file, &len);
         bytes[rng_below(&rng, len)] ^= (char)(1 << rng_below(&rng, 8));
@@ -296,6 +342,30 @@ static void case_forged_files(void)
     model_free(model);
 }
 
+static void case_forged_content(void)
+{
+    static const struct {
+        const char *file, *from, *to, *part;
+    } forged[] = {
+        {"model.json", "\"n_content\": 2", "\"n_content\": 1", "content.json"},
+        {"model.json", "\"n_content\": 2", "\"n_content\": 0", "3"},
+        {"model.json", "\"n_content\": 2", "\"n_content\": 99999999", "n_content must be"},
+        {"model.json", "\"n_content\": 2", "\"n_content\": 9999999", "content.json"},
+        {"content.json", "category:a", "category:b", "damaged"},
+        {"content.json", "\"category:a\"", "7", "no text"},
+        {"content.json", "category:a", "", "1 to 96 bytes"},
+        {"model.safetensors", "content.embedding", "contend.embedding", "content.embedding"},
+    };
+    struct model *model = full_model();
+    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
+        printf("  %s -> %s\n", forged[i].from, forged[i].to);
+        save(model);
+        replace(forged[i].file, forged[i].from, forged[i].to);
+        expect_refused(forged[i].part);
+    }
+    model_free(model);
+}
+
 static void case_bad_numbers(void)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY, 2e12f};
@@ -344,7 +414,7 @@ static void case_id_may_be_missing(void)
 static void remove_folder(void)
 {
     char path[256];
-    for (size_t f = 0; f < 3; f++) {
+    for (size_t f = 0; f < FILES; f++) {
         path_of(files[f], path);
         (void)unlink(path);
     }
@@ -356,12 +426,14 @@ int main(void)
     CHECK(mkdtemp(folder) != NULL);
     CHECK_INT(atexit(remove_folder), 0);
     CASE(case_round_trip);
+    CASE(case_content);
     CASE(case_version);
     CASE(case_known_id);
     CASE(case_missing_files);
     CASE(case_every_truncation_is_refused);
     CASE(case_flipped_bits);
     CASE(case_forged_files);
+    CASE(case_forged_content);
     CASE(case_bad_numbers);
     CASE(case_header_lengths);
     CASE(case_id_may_be_missing);

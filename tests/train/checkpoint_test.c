@@ -40,6 +40,16 @@ static struct train_data *ring(uint64_t seed)
     return data;
 }
 
+/* Of the ring's items: those with the same last digit are of one category. */
+static struct train_catalogue *ring_catalogue(void)
+{
+    char text[1024];
+    size_t at = (size_t)snprintf(text, sizeof text, "item,categories\n");
+    for (int i = 0; i < 30; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "item-%d,c%d\n", i, i % 10);
+    return support_catalogue(text, NULL);
+}
+
 /* What a run tells while it goes, and when it is to be killed. */
 struct run {
     int steps;
@@ -98,8 +108,10 @@ static void same_after_kills(void)
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     struct train_data *data = ring(rng_u64(&rng));
+    struct train_catalogue *catalogue = ring_catalogue();
     for (int loss = TRAIN_FULL; loss <= TRAIN_GBCE; loss++) {
         struct train_options options = small_options();
+        options.catalogue = loss == TRAIN_GBCE ? NULL : catalogue;
         options.loss = (enum train_loss)loss;
         options.negatives = 8;
         options.seed = rng_below(&rng, 1000);
@@ -136,6 +148,7 @@ static void same_after_kills(void)
         model_free(a);
         model_free(b);
     }
+    train_catalogue_free(catalogue);
     train_data_free(data);
 }
 

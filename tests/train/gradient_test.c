@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "train/content.h"
 #include "train/encoder.h"
 #include "train/kernels.h"
 #include "train/loss.h"
@@ -348,6 +349,93 @@ static void every_parameter(void)
     mem_free(exact);
 }
 
+/* Features of the items: i has i % 3 of them. */
+static void give_features(struct train__content *content)
+{
+    static size_t start[32];
+    static int32_t feature[64];
+    size_t at = 0;
+    for (int i = 0; i < config.N; i++) {
+        start[i] = at;
+        for (int j = 0; j < i % 3; j++)
+            feature[at++] = (i + 2 * j) % config.n_content;
+    }
+    start[config.N] = at;
+    *content = (struct train__content){.n = config.n_content, .start = start, .feature = feature};
+}
+
+/* E in O's place, in double. */
+static void ref_mix_content(const struct train__content *content, const double *params,
+                            double *mixed)
+{
+    memcpy(mixed, params, model_params_floats(&config) * sizeof *mixed);
+    for (int i = 0; i < config.N; i++) {
+        size_t n = content->start[i + 1] - content->start[i];
+        for (size_t e = content->start[i]; e < content->start[i + 1]; e++) {
+            const double *row =
+                part(params, MODEL_CONTENT_EMBEDDING, 0) + content->feature[e] * config.D;
+            for (int d = 0; d < config.D; d++)
+                mixed[offsets[0][MODEL_ITEM_EMBEDDING] + (size_t)(i * config.D + d)] +=
+                    row[d] / sqrt((double)n);
+        }
+    }
+}
+
+/* What items share and what is their own, through the mixture. */
+static void content_features(void)
+{
+    config.n_content = 5;
+    float *params = make_params(TEST_SEED());
+    size_t n = model_params_floats(&config);
+    float *mixed = mem_aligned(64, n * sizeof(float)), *grads = mem_aligned(64, n * sizeof(float));
+    double *exact = mem_alloc(n * sizeof(double)), *exact_mixed = mem_alloc(n * sizeof(double));
+    uint8_t touched[32];
+    struct train__content content;
+    memset(touched, 1, sizeof touched);
+    for (int t = 0; t < 2 * MODEL_TENSOR_COUNT; t++)
+        offsets[t % 2][t / 2] = model_param_offset(&config, (enum model_tensor)(t / 2), t % 2);
+    give_features(&content);
+    for (int s = 0; s < 2; s++)
+        train__content_mix(&content, &config, params, mixed, (struct train__adamw_share){s, 2});
+    for (size_t i = 0; i < n; i++)
+        exact[i] = (double)params[i];
+    ref_mix_content(&content, exact, exact_mixed);
+    for (size_t i = 0; i < n; i++)
+        CHECK_NEAR(mixed[i], exact_mixed[i], 1e-6);
+    struct train__encoder *encoder = train__encoder_new(&config);
+    struct train__loss *loss = train__loss_new(1 << 20);
+    CHECK_NEAR(loss_of(encoder, loss, mixed, NULL, 0, grads), ref_loss(exact_mixed, NULL, NULL),
+               1e-5);
+    train__content_gather(&content, &config, touched, grads);
+    size_t own = offsets[0][MODEL_ITEM_EMBEDDING], shared = offsets[0][MODEL_CONTENT_EMBEDDING];
+    double largest = 0;
+    for (int j = 0; j < 5 * config.D; j++) {
+        /* All of what is shared; of what is each item's own, as much. */
+        size_t places[] = {shared + (size_t)j, own + (size_t)(j * 4)};
+        for (int which = 0; which < 2; which++) {
+            double value = exact[places[which]], ends[2];
+            for (int side = 0; side < 2; side++) {
+                exact[places[which]] = value + (side ? -1e-5 : 1e-5);
+                ref_mix_content(&content, exact, exact_mixed);
+                ends[side] = ref_loss(exact_mixed, NULL, NULL);
+            }
+            exact[places[which]] = value;
+            double want = (ends[0] - ends[1]) / 2e-5;
+            CHECK_NEAR(grads[places[which]], want, 1e-5 + 1e-3 * fabs(want));
+            if (which == 0) largest = fmax(largest, fabs(want));
+        }
+    }
+    CHECK(largest > 1e-3);
+    train__encoder_free(encoder);
+    train__loss_free(loss);
+    mem_free(params);
+    mem_free(mixed);
+    mem_free(grads);
+    mem_free(exact);
+    mem_free(exact_mixed);
+    config.n_content = 0;
+}
+
 /* With dropout the choices depend on the seed only, so the loss is smooth in the parameters; differences along random
  * directions in float. */
 static void dropout_direction(void)
@@ -475,6 +563,8 @@ int main(void)
         CASE(every_parameter);
         CASE(dropout_direction);
     }
+    config = kinds[0].config;
+    CASE(content_features);
     CASE(ranks);
     CASE(kernels_agree);
     return 0;

@@ -7,14 +7,31 @@
 #include "base/rng.h"
 #include "tests/test.h"
 
-struct train_data *support_data(const char *text, enum log_format_kind kind,
-                                const struct train_source *source)
+/* A new file with this text; path is filled in. */
+static void write_text(char *path, const char *text)
 {
-    char path[] = "/tmp/freshet-train-XXXXXX";
     int fd = mkstemp(path);
     CHECK(fd >= 0);
     CHECK_INT(write(fd, text, strlen(text)), strlen(text));
     CHECK_INT(close(fd), 0);
+}
+
+struct train_catalogue *support_catalogue(const char *text, const char *map)
+{
+    char path[] = "/tmp/freshet-train-XXXXXX";
+    struct train_catalogue *catalogue = NULL;
+    struct err err = ERR_INIT;
+    write_text(path, text);
+    CHECK_OK(train_catalogue_read(&catalogue, path, map, "", &err), err);
+    CHECK_INT(unlink(path), 0);
+    return catalogue;
+}
+
+struct train_data *support_data(const char *text, enum log_format_kind kind,
+                                const struct train_source *source)
+{
+    char path[] = "/tmp/freshet-train-XXXXXX";
+    write_text(path, text);
     const char *paths[] = {path};
     struct train_source all = {0};
     if (source) all = *source;

@@ -8,6 +8,8 @@
 /* The data set of a log's text. source: NULL for `kind` without a map; else all but its paths. */
 struct train_data *support_data(const char *text, enum log_format_kind kind,
                                 const struct train_source *source);
+/* The catalogue of a file's text. */
+struct train_catalogue *support_catalogue(const char *text, const char *map);
 /* Users that walk along a ring of `items` items: each begins somewhere and takes `length` steps, to the next item or,
  * with `noise`, to any. pairs format. The caller frees it with mem_free. */
 char *support_ring(int users, int items, int length, double noise, uint64_t seed);
