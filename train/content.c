@@ -84,25 +84,40 @@ static float share_of(const struct train__content *c, int item)
     return n > 0 ? 1.0f / sqrtf((float)n) : 0.0f;
 }
 
-void train__content_mix(const struct train__content *content, const struct model_config *config,
-                        const float *params, float *mixed, struct train__adamw_share share)
+void train__content_mix_item(const struct train__content *content,
+                             const struct model_config *config, const float *params, int item,
+                             float *mixed)
 {
     const struct train__content *c = content;
     const struct train__kernels *k = train__kernels_best();
-    size_t D = (size_t)config->D, N = (size_t)config->N;
-    size_t index = (size_t)share.index, n = (size_t)share.n;
-    size_t own = model_param_offset(config, MODEL_ITEM_EMBEDDING, 0);
+    size_t D = (size_t)config->D;
+    size_t own = model_param_offset(config, MODEL_ITEM_EMBEDDING, 0) + (size_t)item * D;
     const float *shared = params + model_param_offset(config, MODEL_CONTENT_EMBEDDING, 0);
-    for (size_t i = N * index / n; i < N * (index + 1) / n; i++) {
-        float *row = mixed + own + i * D; /* E[i,:] */
-        float weight = share_of(c, (int)i);
-        memcpy(row, params + own + i * D, D * sizeof *row);
-        for (size_t e = c->start[i]; e < c->start[i + 1]; e++)
-            k->add_scaled(D, shared + (size_t)c->feature[e] * D, weight, row);
-    }
-    if (share.index > 0) return;
-    size_t rest = own + N * D; /* item.embedding stands first in the table */
-    memcpy(mixed + rest, params + rest, (model_params_floats(config) - rest) * sizeof *mixed);
+    float weight = share_of(c, item);
+    memcpy(mixed + own, params + own, D * sizeof *mixed);
+    for (size_t e = c->start[item]; e < c->start[item + 1]; e++)
+        k->add_scaled(D, shared + (size_t)c->feature[e] * D, weight, mixed + own);
+}
+
+void train__content_copy(const struct model_config *config, const float *params, float *mixed)
+{
+    struct model_param table[MODEL_MAX_PARAMS];
+    int n = model_params(config, table);
+    size_t shared = model_param_offset(config, MODEL_CONTENT_EMBEDDING, 0);
+    for (int p = 1; p < n; p++) /* item.embedding stands first in the table */
+        if (table[p].offset != shared)
+            memcpy(mixed + table[p].offset, params + table[p].offset,
+                   table[p].count * sizeof *mixed);
+}
+
+void train__content_mix(const struct train__content *content, const struct model_config *config,
+                        const float *params, float *mixed, struct train__adamw_share share)
+{
+    int64_t N = config->N;
+    int first = (int)(N * share.index / share.n), end = (int)(N * (share.index + 1) / share.n);
+    for (int i = first; i < end; i++)
+        train__content_mix_item(content, config, params, i, mixed);
+    if (share.index == 0) train__content_copy(config, params, mixed);
 }
 
 void train__content_gather(const struct train__content *content, const struct model_config *config,

@@ -46,6 +46,7 @@ double train__loss_gbce(const struct train__gbce *args, struct rng *rng)
     for (int p = 0; p < args->P; p++) {
         const float *x = args->x + (size_t)p * D;
         draw(args, args->target[p], rng);
+        if (args->before) args->before(args->context, args->candidate, n);
         args->kernels->gather_dots(n, args->D, args->candidate, args->weight, x, args->logit);
         total += turn(args, (float)beta);
         for (int j = 0; j < n; j++) {

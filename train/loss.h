@@ -74,8 +74,11 @@ struct train__gbce {
     float *dx;              /* (P,D) written */
     float *dweight, *dbias; /* (C,D), (C) added to */
     uint8_t *touched;       /* (C) set to 1 where dweight or dbias were added to */
-    int32_t *candidate;     /* (K + 1) scratch */
-    float *logit;           /* (K + 1) scratch */
+    /* Called with the candidates of each position before their weights are read; NULL: nobody asks. */
+    void (*before)(void *context, const int32_t *candidate, int n);
+    void *context;
+    int32_t *candidate; /* (K + 1) scratch */
+    float *logit;       /* (K + 1) scratch */
     const struct train__kernels *kernels;
 };
 

@@ -95,6 +95,7 @@ static void choose_candidates(struct train__worker *w, const float *params)
     }
     for (int i = 0; i < w->options->negatives; i++)
         add_candidate(w, (int32_t)rng_below(&w->rng, (uint64_t)w->plan->N));
+    train__worker_see(w, w->candidate, w->n_candidates);
     for (int c = 0; c < w->n_candidates; c++) {
         int32_t item = w->candidate[c];
         memcpy(w->weight + (size_t)c * D, embedding + (size_t)item * D, D * sizeof(float));
@@ -151,6 +152,11 @@ static void gbce_init(struct train__worker *w)
     w->logit = mem_alloc((size_t)w->candidates_max * sizeof(float));
 }
 
+static void see(void *worker, const int32_t *items, int n)
+{
+    train__worker_see(worker, items, n);
+}
+
 static double gbce_run(struct train__worker *w, const float *params, const float *x, float scale)
 {
     const struct train__gbce args = {
@@ -168,6 +174,8 @@ static double gbce_run(struct train__worker *w, const float *params, const float
         .dweight = w->grads + item_tensor(w, MODEL_ITEM_EMBEDDING),
         .dbias = w->grads + item_tensor(w, MODEL_ITEM_BIAS),
         .touched = w->touched,
+        .before = w->seen ? see : NULL,
+        .context = w,
         .candidate = w->candidate,
         .logit = w->logit,
         .kernels = train__kernels_best(),

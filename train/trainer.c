@@ -61,8 +61,10 @@ struct trainer {
     struct part parts[PARTS];
     struct state state;
     float *params, *best;
-    float *seen;    /* what encoder and losses see (content.h): params where no item has content */
-    int32_t *order; /* (n_sequences) shuffled */
+    /* What encoder and losses see (content.h): params where no item has content. With a sparse loss only when an epoch is judged:
+     * what is learnt from the workers mix themselves. */
+    float *seen;
+    int32_t *order;              /* (n_sequences) shuffled */
     struct train__span *batch;   /* (n_sequences) room for the spans of one step */
     struct train_epoch *history; /* (epochs) */
     struct train_progress progress;
@@ -117,7 +119,8 @@ static void run_part(void *context)
     const struct train__adamw_share share = {part->index, PARTS};
     switch (part->work) {
     case WORK_LEARN:
-        train__worker_run(&part->worker, t->seen, part->spans, part->n, part->scale, part->seed);
+        train__worker_run(&part->worker, part->worker.seen ? t->params : t->seen, part->spans,
+                          part->n, part->scale, part->seed);
         break;
     case WORK_RANK:
         (void)train__worker_ranks(&part->worker, t->seen, part->spans, part->n, part->ranks);
@@ -151,6 +154,12 @@ static bool run_parts(struct trainer *t, enum work work, struct err *err)
         run_part(&t->parts[1]);
     }
     return true;
+}
+
+/* Brings t->seen up to date. */
+static bool mix(struct trainer *t, struct err *err)
+{
+    return t->seen == t->params || run_parts(t, WORK_MIX, err);
 }
 
 /* Cuts spans into two parts of about as many positions; returns the positions of both. */
@@ -206,7 +215,7 @@ static bool step(struct trainer *t, int n, struct err *err)
     train__adamw_begin(&t->adamw, t->parts[0].squares + t->parts[1].squares, rate_now(t),
                        t->options->weight_decay, t->options->clip);
     if (!run_parts(t, WORK_STEP, err)) return false;
-    if (t->seen != t->params && !run_parts(t, WORK_MIX, err)) return false;
+    if (!first->seen && !mix(t, err)) return false;
     if (first->kind->is_sparse) {
         memset(first->touched, 0, (size_t)t->plan.N);
         memset(second->touched, 0, (size_t)t->plan.N);
@@ -224,6 +233,7 @@ static bool validate(struct trainer *t, struct train_epoch *epoch, struct err *e
 {
     int n = t->plan.n_held_targets;
     if (n == 0) return true;
+    if (!mix(t, err)) return false;
     int32_t *ranks = mem_alloc((size_t)n * sizeof *ranks);
     (void)share_out(t, t->plan.held_out, t->plan.n_held_out);
     t->parts[0].ranks = t->parts[1].ranks = ranks;
@@ -513,8 +523,10 @@ static bool make_model(struct trainer *t, struct model **model, struct err *err)
                                 .tenant = t->options->tenant,
                                 .version = t->options->version};
     if (t->seen != t->params) {
+        size_t items = model_param_offset(&t->config, MODEL_ITEM_EMBEDDING, 0);
         train__content_mix(&t->plan.content, &t->config, t->best, t->seen, whole);
-        parts.params = t->seen;
+        memcpy(t->best + items, t->seen + items,
+               (size_t)t->config.N * (size_t)t->config.D * sizeof(float));
     }
     return model_from_params(model, &parts, err);
 }
@@ -554,9 +566,7 @@ bool train_model(const struct train_data *data, const struct train_options *opti
     openblas_set_num_threads(1);
     t.config = config_of(options, t.plan.N, t.plan.content.n);
     trainer_init(&t);
-    bool ok = load_checkpoint(&t, err);
-    if (ok && t.seen != t.params) ok = run_parts(&t, WORK_MIX, err);
-    ok = ok && run_epochs(&t, err);
+    bool ok = load_checkpoint(&t, err) && mix(&t, err) && run_epochs(&t, err);
     *result = (struct train_result){0};
     if (ok) {
         tell_result(&t, result);

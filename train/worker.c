@@ -21,6 +21,10 @@ void train__worker_init(struct train__worker *worker, const struct model_config 
     if (!w->kind->is_sparse) memset(w->touched, 1, (size_t)plan->N);
     w->positions_max = w->kind->positions;
     if (w->positions_max < options->max_len) w->positions_max = options->max_len;
+    if (w->kind->is_sparse && plan->content.n > 0) {
+        w->seen = mem_aligned(64, model_params_floats(config) * sizeof(float));
+        w->seen_at = mem_zalloc((size_t)plan->N * sizeof *w->seen_at);
+    }
     size_t P = (size_t)w->positions_max;
     w->start = mem_alloc((P + 1) * sizeof(int));
     w->columns = mem_alloc(4 * P * sizeof(int32_t));
@@ -41,7 +45,7 @@ void train__worker_fini(struct train__worker *worker)
     train__loss_free(w->loss);
     void *const arrays[] = {w->grads,  w->touched, w->start,  w->columns, w->dx,   w->candidate,
                             w->target, w->place,   w->weight, w->dweight, w->bias, w->boost,
-                            w->dbias,  w->masked,  w->spread, w->logit};
+                            w->dbias,  w->masked,  w->spread, w->logit,   w->seen, w->seen_at};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         mem_free(arrays[i]);
 }
@@ -81,14 +85,36 @@ static void fill(struct train__worker *w, const struct train__span *spans, int n
 
 /* ---- public ---- */
 
+void train__worker_see(struct train__worker *worker, const int32_t *items, int n)
+{
+    struct train__worker *w = worker;
+    for (int i = 0; i < n && w->seen; i++) {
+        if (w->seen_at[items[i]] == w->batches) continue;
+        w->seen_at[items[i]] = w->batches;
+        train__content_mix_item(&w->plan->content, w->config, w->params, items[i], w->seen);
+    }
+}
+
+/* The block that encoder and loss see in a new batch. */
+static const float *see_nothing(struct train__worker *w, const float *params)
+{
+    if (!w->seen) return params;
+    w->params = params;
+    w->batches++;
+    train__content_copy(w->config, params, w->seen);
+    return w->seen;
+}
+
 void train__worker_run(struct train__worker *worker, const float *params,
                        const struct train__span *sequences, int n, float scale, uint64_t seed)
 {
     struct train__worker *w = worker;
     rng_init(&w->rng, seed);
     w->sum = 0;
+    params = see_nothing(w, params);
     for (int at = 0; at < n;) {
         fill(w, sequences, n, &at);
+        train__worker_see(w, w->batch.item, w->batch.P);
         uint32_t dropout_seed = (uint32_t)rng_u64(&w->rng);
         const float *x = train__encoder_forward(w->encoder, params, &w->batch,
                                                 (float)w->options->dropout, dropout_seed);

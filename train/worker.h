@@ -32,7 +32,12 @@ struct train__worker {
     uint8_t *
         touched; /* (N) rows of the item tensors whose gradient may not be zero; all 1 unless the loss is sparse */
     struct rng rng; /* of the negatives; seeded for each batch */
-    double sum;     /* loss of the batch, summed over positions */
+    /* A sparse loss and items with content: mixed (content.h) are the rows that are looked at, before they are. */
+    float *seen;         /* one parameter block; NULL: params hold the item vectors already */
+    uint32_t *seen_at;   /* (N) the batch for which a row was mixed */
+    uint32_t batches;    /* the one under way, from 1 */
+    const float *params; /* of it, not mixed */
+    double sum;          /* loss of the batch, summed over positions */
     /* The micro-batch. */
     int positions_max;
     int *start;       /* (positions_max + 1) */
@@ -56,7 +61,9 @@ void train__worker_fini(struct train__worker *worker);
 /* The full softmax's arguments for the worker's micro-batch, without smoothing. x (P,D). */
 struct train__softmax train__softmax_of_all(struct train__worker *worker, const float *params,
                                             const float *x, float scale);
-/* Adds the gradient of n sequences to worker->grads. scale: 1 / positions of the whole batch. seed: of dropout and negatives.
+/* Mixes the rows of item.embedding of these items for the batch under way; nothing without worker->seen. */
+void train__worker_see(struct train__worker *worker, const int32_t *items, int n);
+/* Adds the gradient of n sequences to worker->grads. params: not mixed if worker->seen is there. scale: 1 / positions of the whole batch. seed: of dropout and negatives.
  * Thread: one a worker. */
 void train__worker_run(struct train__worker *worker, const float *params,
                        const struct train__span *sequences, int n, float scale, uint64_t seed);
