@@ -105,6 +105,7 @@ static bool partition_assign(struct ingest *ingest, rd_kafka_topic_partition_lis
         find(list, ingest->topics[t], partition)->offset = ingest->next[t];
         slot->committed = -1;
         sync_int_set(&slot->commit, -1);
+        sync_int_set(&slot->passed, -1);
         sync_int_set(&slot->start, ingest->next[t]);
         sync_int_set_release(&slot->generation, ingest->generation);
         log_debug("ingest", "partition assigned", "topic=%s partition=%d shard=%d start=%" PRId64,
@@ -114,8 +115,7 @@ static bool partition_assign(struct ingest *ingest, rd_kafka_topic_partition_lis
     return true;
 }
 
-/* The partition's own queue feeds the shard's. Before the client starts to fetch, so that nothing goes elsewhere. */
-static void queue_forward(struct ingest *ingest, const rd_kafka_topic_partition_t *part)
+void ingest__queue_forward(struct ingest *ingest, const rd_kafka_topic_partition_t *part)
 {
     rd_kafka_queue_t *queue =
         rd_kafka_queue_get_partition(ingest->client, part->topic, part->partition);
@@ -142,8 +142,9 @@ static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
         if (ingest->owned[partition]) continue;
         if (!partition_assign(ingest, list, partition, err)) return false;
     }
+    /* Before the client starts to fetch, so that nothing goes elsewhere. */
     for (int i = 0; i < list->cnt; i++)
-        queue_forward(ingest, &list->elems[i]);
+        ingest__queue_forward(ingest, &list->elems[i]);
     rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
     if (!code)
         log_info("ingest", "partitions assigned", "count=%d of=%d",

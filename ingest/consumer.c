@@ -128,8 +128,10 @@ static void tables_make(struct ingest *ingest)
     for (size_t t = 0; t < n_topics; t++)
         ingest->handles[t] = rd_kafka_topic_new(ingest->client, ingest->topics[t], NULL);
     ingest->slots = mem_zalloc(n_topics * partitions * sizeof *ingest->slots);
-    for (size_t i = 0; i < n_topics * partitions; i++)
+    for (size_t i = 0; i < n_topics * partitions; i++) {
         sync_int_set(&ingest->slots[i].commit, -1);
+        sync_int_set(&ingest->slots[i].passed, -1);
+    }
     ingest->owned = mem_zalloc(partitions * sizeof *ingest->owned);
     ingest->next = mem_zalloc(n_topics * sizeof *ingest->next);
     ingest->shards = mem_zalloc((size_t)ingest->options.shards * sizeof *ingest->shards);
@@ -224,6 +226,7 @@ bool ingest_serve(struct ingest *ingest, int timeout_ms, struct err *err)
         rd_kafka_message_destroy(message);
         timeout_ms = 0;
     }
+    ingest__restart_serve(ingest);
     uint64_t now = clock_mono_ns();
     if (now >= ingest->commit_at_ns) {
         ingest->commit_at_ns = now + (uint64_t)COMMIT_EVERY_MS * 1000000;
@@ -250,6 +253,8 @@ int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t 
     rd_kafka_resp_err_t code = rd_kafka_get_watermark_offsets(ingest->client, ingest->topics[topic],
                                                               partition, &low, &high);
     if (code || high < 0) return -1;
+    int64_t passed = sync_int_get(&ingest__slot(ingest, topic, partition)->passed);
+    if (passed > next) next = passed; /* what a damaged batch held is not waited for */
     return high > next ? high - next : 0;
 }
 

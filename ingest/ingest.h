@@ -15,7 +15,8 @@
  * refuses to keep positions (the store does), to skip anything without a record, and to be a general consumer.
  *
  * Files, in reading order: ingest.h, clean.c (the rules of an event, pure), internal.h, consumer.c (open, serve, close),
- * assign.c (partitions come and go, where they begin), poll.c (from queue to batch).
+ * assign.c (partitions come and go, where they begin), poll.c (from queue to batch), passage.c (the way behind a damaged
+ * batch), restart.c (fetchers that stopped start again).
  *
  *     main thread   ingest_serve -> rebalance -> callbacks.assigned -> start offsets -> partition queues
  *                                                                                           | forwarded
@@ -157,7 +158,8 @@ void ingest_wake(struct ingest *ingest, int shard);
 
 /* D3: C_p for lag tools only; asynchronous, failures are logged and forgotten. */
 void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t next);
-/* Records waiting behind the position, for each partition we own: high watermark - next; -1 unknown. */
+/* Records waiting behind the position, for each partition we own: high watermark - next, less those of a damaged batch
+ * that was passed; -1 unknown. */
 int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
 
 /* Gives the partitions back (callbacks.revoked), leaves the group unless a static member, ends the client: at most some 10 s,

@@ -10,6 +10,15 @@ enum {
     INGEST__ARENA_MAX = 64 * 1024 * 1024, /* which one record of 64 KiB cannot reach on top */
 };
 
+/* The search for the end of a damaged batch that begins at the slot's expected offset. */
+struct ingest__passage {
+    int64_t low;     /* last offset known to be in it */
+    int64_t high;    /* first offset known to be outside */
+    int64_t probe;   /* where is looked now; 0 no search */
+    int64_t step;    /* from low to the next probe, while that is not over the middle */
+    bool has_passed; /* a batch before */
+};
+
 /* One partition of one topic. The main thread assigns and revokes it; its shard reads it. */
 struct ingest__slot {
     struct sync_int
@@ -19,7 +28,8 @@ struct ingest__slot {
     int64_t committed;      /* last one sent; main thread */
     int64_t seen;           /* generation that `expected` belongs to; shard thread */
     int64_t expected;       /* next offset (I3); shard thread */
-    int64_t passing; /* where the way behind a damaged batch is sought; 0: not; shard thread */
+    struct ingest__passage passage; /* of the generation seen; shard thread */
+    struct sync_int passed; /* end of the last damaged batch passed; -1 none. The shard writes */
 };
 
 /* What one shard thread reads. Partition p belongs to shard p % shards. */
@@ -34,6 +44,7 @@ struct ingest__shard {
     uint64_t held_until_ns;   /* then it is given up */
     uint64_t retry_at_ns;
     uint64_t retry_delay_ns;
+    int64_t parked_at; /* the halt that it has parked for (restart.c) */
     struct err
         failed; /* met behind the records of the last batch: the next poll's; ERR_NONE none */
 };
@@ -54,9 +65,12 @@ struct ingest {
     struct ingest__shard *shards;  /* (shards) */
     rd_kafka_queue_t *main_queue;
     int event_fd;
-    uint64_t commit_at_ns; /* earliest next commit; main thread */
-    bool has_failed;       /* main thread */
-    struct err failure;    /* the first one, when has_failed */
+    struct sync_int restart_asked; /* 1: some fetcher has stopped; shards write, main takes */
+    struct sync_int halt;          /* odd: shards take nothing; the main thread writes */
+    struct sync_int parked;        /* shards that have parked for this halt */
+    uint64_t commit_at_ns;         /* earliest next commit; main thread */
+    bool has_failed;               /* main thread */
+    struct err failure;            /* the first one, when has_failed */
 };
 
 static inline struct ingest__slot *ingest__slot(struct ingest *ingest, int topic, int32_t partition)
@@ -74,5 +88,25 @@ void ingest__on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                           rd_kafka_topic_partition_list_t *list, void *opaque);
 /* Sends the commits wished for; main thread. */
 void ingest__commit_send(struct ingest *ingest);
+/* The partition's own queue feeds its shard's. Main thread. */
+void ingest__queue_forward(struct ingest *ingest, const rd_kafka_topic_partition_t *part);
+
+/* passage.c; shard thread. */
+/* Where the partition is to be read: the probe of a search, else the next offset. */
+int64_t ingest__target(const struct ingest__slot *slot);
+/* An error in place of a record. true: it belongs to a damaged batch that is passed, and is dealt with. */
+bool ingest__passage_error(struct ingest *ingest, int topic, struct ingest__slot *slot,
+                           const rd_kafka_message_t *message);
+/* A record. true: it only told the search where the batch ends not, and comes again. */
+bool ingest__passage_record(struct ingest *ingest, int topic, struct ingest__slot *slot,
+                            const rd_kafka_message_t *message);
+
+/* restart.c */
+/* Some fetcher has stopped. Any thread. */
+void ingest__restart_ask(struct ingest *ingest);
+/* Whether the shard may take nothing now; it parks with this. Shard thread. */
+bool ingest__is_parked(struct ingest *ingest, struct ingest__shard *shard);
+/* Does what is asked for, as far as it can now. Main thread. */
+void ingest__restart_serve(struct ingest *ingest);
 
 #endif

@@ -20,6 +20,7 @@
 enum {
     RETRY_FIRST_MS = 50,
     RETRY_LAST_MS = 2000,
+    PARKED_MS = 1,
 };
 
 static const uint64_t MS = 1000000; /* ns */
@@ -40,36 +41,13 @@ static int topic_of(const struct ingest *ingest, const rd_kafka_message_t *messa
     return message->rkt ? ingest__topic_index(ingest, rd_kafka_topic_name(message->rkt)) : -1;
 }
 
-/* Behind a damaged batch, as on.offset.gap=accept says. Its end is in the batch itself, so the way out is sought one offset
- * after the other: until it is found, each fetch meets the same batch. What the client makes of the batch's remains (a version
- * or an offset that is none) only sends it back to where it was. */
-static enum taken damage_pass(struct ingest *ingest, int topic, struct ingest__slot *slot,
-                              const rd_kafka_message_t *message, bool damaged)
-{
-    if (slot->passing == 0) {
-        slot->passing = slot->expected;
-        log_warn("ingest", "a damaged batch is passed, as on.offset.gap=accept says",
-                 "topic=%s partition=%d offset=%" PRId64 " error=%s", ingest->topics[topic],
-                 (int)message->partition, slot->expected, rd_kafka_err2name(message->err));
-    }
-    if (damaged) slot->passing++;
-    (void)rd_kafka_seek(ingest->handles[topic], message->partition, slot->passing, 0);
-    return DROPPED;
-}
-
 /* An error in place of a record. A damaged batch is a gap (I3). */
 static enum taken error_take(struct ingest *ingest, int topic, struct ingest__slot *slot,
                              const rd_kafka_message_t *message, struct err *err)
 {
     const char *reason = rd_kafka_message_errstr(message);
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return DROPPED;
-    bool damaged = message->err == RD_KAFKA_RESP_ERR__BAD_MSG ||
-                   message->err == RD_KAFKA_RESP_ERR__BAD_COMPRESSION;
-    bool remains = slot->passing > 0 && (message->err == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED ||
-                                         message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-                                         message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE);
-    if ((damaged || remains) && ingest->options.on_gap == GAP_ACCEPT)
-        return damage_pass(ingest, topic, slot, message, damaged);
+    if (ingest__passage_error(ingest, topic, slot, message)) return DROPPED;
     (void)kafka_err_set(err, message->err, reason, "%s/%d at offset %" PRId64,
                         ingest->topics[topic], (int)message->partition, slot->expected);
     if (err->class != ERR_RETRY && err->exit_code != ERR_EXIT_UNREACHABLE) {
@@ -193,10 +171,11 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
     if (generation != slot->seen) {
         slot->seen = generation;
         slot->expected = sync_int_get(&slot->start);
-        slot->passing = 0;
+        slot->passage = (struct ingest__passage){0};
     }
     if (message == shard->held && generation != shard->held_generation) return DROPPED;
     if (message->err) return error_take(ingest, topic, slot, message, err);
+    if (ingest__passage_record(ingest, topic, slot, message)) return DROPPED;
     enum taken taken = gap_check(ingest, topic, slot, message, err);
     if (taken != TAKEN) return taken;
 
@@ -213,7 +192,6 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
         return hold(ingest, shard, message, err) ? HELD : FAILED;
     }
     slot->expected = message->offset + 1;
-    slot->passing = 0;
     shard->messages[shard->n++] = message;
     return TAKEN;
 }
@@ -250,6 +228,10 @@ bool ingest_poll(struct ingest *ingest, int shard_index, int timeout_ms, struct 
     }
     batch->records = shard->records;
     batch->arena = shard->arena;
+    if (ingest__is_parked(ingest, shard)) {
+        sync_sleep_ms(timeout_ms < PARKED_MS ? timeout_ms : PARKED_MS);
+        return true;
+    }
     while (shard->n < ingest->options.batch_max && arena_used(shard->arena) < INGEST__ARENA_SOFT &&
            (message = next_message(shard, until)) != NULL) {
         taken = take(ingest, shard, message, batch, &shard->failed);

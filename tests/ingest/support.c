@@ -181,7 +181,7 @@ void app_open(struct app *app, struct cluster *cluster, int partitions)
     CHECK_INT(app->assigned - before, partitions);
 }
 
-static int take_shard(struct app *app, int shard, struct err *err)
+int app_take_shard(struct app *app, int shard, struct err *err)
 {
     struct ingest_batch batch;
     if (!ingest_poll(app->ingest, shard, 5, &batch, err)) return -1;
@@ -206,7 +206,7 @@ int app_take(struct app *app, int n)
     while (got < n && clock_mono_ns() < until) {
         CHECK_OK(ingest_serve(app->ingest, 0, &err), err);
         for (int s = 0; s < app->options.shards; s++) {
-            int took = take_shard(app, s, &err);
+            int took = app_take_shard(app, s, &err);
             if (took < 0) test_fail(__FILE__, __LINE__, "poll failed: %s", err.text);
             got += took;
         }
@@ -220,7 +220,7 @@ void app_await_failure(struct app *app, struct err *err)
     while (clock_mono_ns() < until) {
         if (!ingest_serve(app->ingest, 10, err)) return;
         for (int s = 0; s < app->options.shards; s++)
-            if (take_shard(app, s, err) < 0) return;
+            if (app_take_shard(app, s, err) < 0) return;
     }
     test_fail(__FILE__, __LINE__, "no failure within 20 s");
 }

@@ -52,6 +52,8 @@ void app_name(struct app *app, int n_topics, int shards);
 MUST_USE bool app_try_open(struct app *app, struct cluster *cluster, struct err *err);
 /* Opens under `options.group_id`, waits until `partitions` partitions are assigned (30 s). */
 void app_open(struct app *app, struct cluster *cluster, int partitions);
+/* One poll of one shard, from the thread that has it; checks order, moves next. Returns what came, or -1 with err set. */
+int app_take_shard(struct app *app, int shard, struct err *err);
 /* Serves and polls all shards until n records came in or 10 s are over; checks order, moves next. Returns what came. */
 int app_take(struct app *app, int n);
 /* The same until ingest_serve or ingest_poll fails; 20 s. */

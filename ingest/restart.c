@@ -1,0 +1,93 @@
+/* All fetchers of the client started again, each where its partition stands; for one that has stopped (passage.c). The eager
+ * protocol has no way to start one alone.
+ *
+ * Nothing may be taken from the queues meanwhile, else a shard could not tell what came from where. So
+ *
+ *     shard asks -> main thread halts -> each shard, before it takes a record, parks -> main thread assigns -> they go on
+ *
+ * A shard parks by itself at its next poll and nobody waits for it: polls of a halted consumer return nothing. */
+#include "ingest/internal.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+
+static void main_thread_wake(struct ingest *ingest)
+{
+    static const uint64_t one = 1;
+    (void)!write(ingest->event_fd, &one, sizeof one);
+}
+
+/* ---- shard thread ---- */
+
+void ingest__restart_ask(struct ingest *ingest)
+{
+    sync_int_set_release(&ingest->restart_asked, 1);
+    main_thread_wake(ingest);
+}
+
+bool ingest__is_parked(struct ingest *ingest, struct ingest__shard *shard)
+{
+    int64_t halt = sync_int_get_acquire(&ingest->halt);
+    if (halt % 2 == 0) return false;
+    if (shard->parked_at == halt) return true;
+    shard->parked_at = halt;
+    (void)sync_int_add_acq_rel(&ingest->parked, 1);
+    main_thread_wake(ingest);
+    return true;
+}
+
+/* ---- main thread; reads what is the shards' while they are parked ---- */
+
+static int64_t target(struct ingest__slot *slot)
+{
+    return slot->seen == sync_int_get(&slot->generation) ? ingest__target(slot)
+                                                         : sync_int_get(&slot->start);
+}
+
+static rd_kafka_topic_partition_list_t *targets(struct ingest *ingest)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    for (int p = 0; p < ingest->partitions; p++)
+        for (int t = 0; ingest->owned[p] && t < ingest->options.n_topics; t++)
+            rd_kafka_topic_partition_list_add(list, ingest->topics[t], p)->offset =
+                target(ingest__slot(ingest, t, p));
+    return list;
+}
+
+/* Stopping a fetcher takes its queue out of the shard's. It is done before the client answers the question that follows the
+ * assignment, since the client's thread does what it is told in order; then the queue is put back. */
+static bool start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
+                        struct err *err)
+{
+    rd_kafka_topic_partition_list_t *answer = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
+    if (!code) code = rd_kafka_assignment(ingest->client, &answer);
+    if (code)
+        return kafka_err_set(err, code, NULL, "cannot start to read again for group '%s'",
+                             ingest->options.group_id);
+    rd_kafka_topic_partition_list_destroy(answer);
+    for (int i = 0; i < list->cnt; i++)
+        ingest__queue_forward(ingest, &list->elems[i]);
+    log_debug("ingest", "fetchers start again", "partitions=%d", list->cnt);
+    return true;
+}
+
+void ingest__restart_serve(struct ingest *ingest)
+{
+    struct err err = ERR_INIT;
+    int64_t halt = sync_int_get(&ingest->halt);
+    if (halt % 2 == 0) {
+        if (!sync_int_get_acquire(&ingest->restart_asked)) return;
+        sync_int_set(&ingest->restart_asked, 0);
+        sync_int_set(&ingest->parked, 0);
+        sync_int_set_release(&ingest->halt, ++halt);
+        for (int s = 0; s < ingest->options.shards; s++)
+            ingest_wake(ingest, s);
+    }
+    if (sync_int_get_acquire(&ingest->parked) < ingest->options.shards) return;
+    rd_kafka_topic_partition_list_t *list = targets(ingest);
+    if (list->cnt > 0 && !start_again(ingest, list, &err)) ingest__fail(ingest, &err);
+    rd_kafka_topic_partition_list_destroy(list);
+    sync_int_set_release(&ingest->halt, halt + 1);
+}
