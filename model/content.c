@@ -15,6 +15,8 @@ struct model__content {
     struct map_str *index; /* name -> feature + 1, as a pointer */
     char *bytes;           /* all names, one behind the other */
     size_t *ends;          /* (n_content) where each ends in bytes */
+    size_t *start;         /* (N + 1) into features; NULL: no item's are known */
+    int32_t *features;     /* of item i: [start[i], start[i + 1]) */
 };
 
 /* ---- names ---- */
@@ -87,8 +89,41 @@ static bool add_name(struct model *model, int f, struct str name, struct err *er
     return true;
 }
 
-bool model__content_new(struct model *model, const struct str *names, struct err *err)
+static bool is_twice(const int32_t *features, int n)
 {
+    for (int i = 1; i < n; i++)
+        for (int j = 0; j < i; j++)
+            if (features[i] == features[j]) return true;
+    return false;
+}
+
+static bool copy_features(struct model *model, const struct model_parts *parts, struct err *err)
+{
+    struct model__content *c = model->content;
+    size_t N = (size_t)model->config.N, total = 0;
+    for (size_t i = 0; i < N; i++) {
+        size_t n = parts->feature_start[i + 1] - parts->feature_start[i];
+        if (n > MODEL_CONTENT_MAX)
+            return err_fatal(err, ERR_EXIT_MODEL, "item %zu: over %d features", i,
+                             MODEL_CONTENT_MAX);
+        for (size_t j = total; j < total + n; j++)
+            if (parts->features[j] < 0 || parts->features[j] >= model->config.n_content)
+                return err_fatal(err, ERR_EXIT_MODEL, "item %zu: feature %d of %d", i,
+                                 (int)parts->features[j], model->config.n_content);
+        if (is_twice(parts->features + total, (int)n))
+            return err_fatal(err, ERR_EXIT_MODEL, "item %zu: a feature is there twice", i);
+        total += n;
+    }
+    c->start = mem_alloc((N + 1) * sizeof *c->start);
+    c->features = mem_alloc(total * sizeof *c->features + 1);
+    memcpy(c->start, parts->feature_start, (N + 1) * sizeof *c->start);
+    memcpy(c->features, parts->features, total * sizeof *c->features);
+    return true;
+}
+
+bool model__content_new(struct model *model, const struct model_parts *parts, struct err *err)
+{
+    const struct str *names = parts->content;
     size_t n = (size_t)model->config.n_content, bytes = 0;
     if (n == 0) return true;
     assert(names != NULL);
@@ -100,7 +135,7 @@ bool model__content_new(struct model *model, const struct str *names, struct err
     c->index = map_str_new(n, MAP_KEYS_BORROWED);
     for (size_t f = 0; f < n; f++)
         if (!add_name(model, (int)f, names[f], err)) return false;
-    return true;
+    return parts->feature_start == NULL || copy_features(model, parts, err);
 }
 
 void model__content_free(struct model__content *content)
@@ -109,6 +144,8 @@ void model__content_free(struct model__content *content)
     if (content->index != NULL) map_str_free(content->index);
     mem_free(content->bytes);
     mem_free(content->ends);
+    mem_free(content->start);
+    mem_free(content->features);
     mem_free(content);
 }
 
@@ -116,9 +153,30 @@ uint64_t model__content_hash(const struct model *model)
 {
     const struct model__content *c = model->content;
     if (c == NULL) return 0;
-    size_t n = (size_t)model->config.n_content;
-    return schemas_id_hash((struct str){c->bytes, c->ends[n - 1]}) ^
-           schemas_id_hash((struct str){(const char *)c->ends, n * sizeof *c->ends});
+    size_t n = (size_t)model->config.n_content, N = (size_t)model->config.N;
+    uint64_t hash = schemas_id_hash((struct str){c->bytes, c->ends[n - 1]}) ^
+                    schemas_id_hash((struct str){(const char *)c->ends, n * sizeof *c->ends});
+    if (c->start == NULL) return hash;
+    const uint64_t parts[] = {
+        hash, schemas_id_hash((struct str){(const char *)c->start, (N + 1) * sizeof *c->start}),
+        schemas_id_hash(
+            (struct str){(const char *)c->features, c->start[N] * sizeof *c->features})};
+    return schemas_id_hash((struct str){(const char *)parts, sizeof parts});
+}
+
+bool model__content_knows_items(const struct model *model)
+{
+    return model->content != NULL && model->content->start != NULL;
+}
+
+int model_item_features(const struct model *model, int32_t index, const int32_t **features)
+{
+    const struct model__content *c = model->content;
+    assert(index >= 0 && index < model->config.N);
+    *features = NULL;
+    if (!model__content_knows_items(model)) return 0;
+    *features = c->features + c->start[index];
+    return (int)(c->start[index + 1] - c->start[index]);
 }
 
 struct str model_content_name(const struct model *model, int f)

@@ -7,7 +7,7 @@
  *                       be that of the other two files, so that files of different models do not mix
  *   model.safetensors  the tensors of the parameter table, float32, no others (safetensors.c)
  *   items.json         ["item id", ...] in the order of item.embedding's rows
- *   content.json       ["feature name", ...] in the order of content.embedding's rows; only with n_content
+ *   content.json       content features and which items have them (content_file.c); only with n_content
  *   ranker.json        the learned ranker (ranker_file.c); missing: none
  *
  * Each file is written beside its place and renamed; model.json goes last, and its id refuses whatever a
@@ -224,35 +224,12 @@ static float *load_params(const char *folder, const struct model_config *config,
     return params;
 }
 
-/* The n texts of a file, borrowed from json; the array to be freed by mem_free; NULL with err. */
-static struct str *texts_of(const json_t *json, const char *file, int n, struct err *err)
-{
-    if (!json_is_array(json) || json_array_size(json) != (size_t)n) {
-        err_fatal(err, ERR_EXIT_MODEL, "%s: an array of %d texts is expected, has %zu", file, n,
-                  json_array_size(json));
-        return NULL;
-    }
-    struct str *texts = mem_alloc((size_t)n * sizeof *texts);
-    for (size_t i = 0; i < (size_t)n; i++) {
-        const json_t *text = json_array_get(json, i);
-        if (!json_is_string(text)) {
-            err_fatal(err, ERR_EXIT_MODEL, "%s: element %zu is no text", file, i);
-            mem_free(texts);
-            return NULL;
-        }
-        texts[i] = (struct str){json_string_value(text), json_string_length(text)};
-    }
-    return texts;
-}
-
-/* *json and *names stay NULL when the model has no content features; they are the caller's otherwise. */
 static bool read_content(const char *folder, const struct model_config *config, json_t **json,
-                         struct str **names, struct err *err)
+                         struct model__content_file *content, struct err *err)
 {
     if (config->n_content == 0) return true;
-    if (!read_json(folder, CONTENT, UINT64_C(1) << 33, json, err)) return false;
-    *names = texts_of(*json, CONTENT, config->n_content, err);
-    return *names != NULL;
+    return read_json(folder, CONTENT, UINT64_C(1) << 33, json, err) &&
+           (model__content_read(*json, config, content, err) || err_wrap(err, "%s", CONTENT));
 }
 
 static bool check_id(const json_t *meta, const struct model *model, struct err *err)
@@ -272,19 +249,21 @@ static bool load_parts(struct model **model, const char *folder, const json_t *m
 {
     struct model_parts parts = {.tenant = ""};
     if (!read_meta(meta, &parts, err)) return false;
-    json_t *content = NULL;
-    struct str *names = NULL;
+    json_t *content_json = NULL;
+    struct model__content_file content = {.names = NULL};
     float *params = NULL;
-    struct str *ids = texts_of(items, ITEMS, parts.config.N, err);
-    bool ok = ids != NULL && read_content(folder, &parts.config, &content, &names, err);
+    struct str *ids = model__texts_read(items, ITEMS, parts.config.N, err);
+    bool ok = ids != NULL && read_content(folder, &parts.config, &content_json, &content, err);
     if (ok) params = load_params(folder, &parts.config, err);
     parts.params = params;
     parts.item_ids = ids;
-    parts.content = names;
+    parts.content = content.names;
+    parts.feature_start = content.start;
+    parts.features = content.features;
     ok = params != NULL && model_from_params(model, &parts, err);
-    json_decref(content);
+    json_decref(content_json);
+    model__content_file_free(&content);
     mem_free(params);
-    mem_free(names);
     mem_free(ids);
     if (ok && !check_id(meta, *model, err)) {
         model_free(*model);
@@ -379,20 +358,12 @@ static bool save_tensors(const struct model *model, const char *folder, struct e
     return writer_finish(&writer, err);
 }
 
-/* n texts, the i-th of which is text_of(model, i). */
-static bool save_texts(const struct model *model, const char *folder, const char *file, int n,
-                       struct str (*text_of)(const struct model *model, int i), struct err *err)
+static bool save_items(const struct model *model, const char *folder, struct err *err)
 {
     struct writer writer;
-    if (!writer_open(&writer, folder, file, err)) return false;
-    for (int i = 0; i < n; i++) {
-        struct str bytes = text_of(model, i);
-        json_t *text = json_stringn(bytes.ptr, bytes.len);
-        (void)fputs(i == 0 ? "[" : ",\n", writer.stream);
-        (void)json_dumpf(text, writer.stream, JSON_ENCODE_ANY);
-        json_decref(text);
-    }
-    (void)fputs("]\n", writer.stream);
+    if (!writer_open(&writer, folder, ITEMS, err)) return false;
+    model__texts_write(model, model->config.N, model_item_id, writer.stream);
+    (void)fputs("\n", writer.stream);
     return writer_finish(&writer, err);
 }
 
@@ -404,12 +375,14 @@ static bool remove_file(const char *folder, const char *file, struct err *err)
     return err_fatal(err, ERR_EXIT_MODEL, "cannot remove %s: %s", path, strerror(errno));
 }
 
-/* Takes away the names of a model that was here before when this one has none. */
+/* Takes away the features of a model that was here before when this one has none. */
 static bool save_content(const struct model *model, const char *folder, struct err *err)
 {
-    int n = model->config.n_content;
-    if (n == 0) return remove_file(folder, CONTENT, err);
-    return save_texts(model, folder, CONTENT, n, model_content_name, err);
+    struct writer writer;
+    if (model->config.n_content == 0) return remove_file(folder, CONTENT, err);
+    if (!writer_open(&writer, folder, CONTENT, err)) return false;
+    model__content_write(model, writer.stream);
+    return writer_finish(&writer, err);
 }
 
 /* NULL when a text is not UTF-8. */
@@ -465,8 +438,7 @@ bool model_save(const struct model *model, const char *folder, struct err *err)
 {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return err_fatal(err, ERR_EXIT_MODEL, "cannot create %s: %s", folder, strerror(errno));
-    return save_tensors(model, folder, err) &&
-           save_texts(model, folder, ITEMS, model->config.N, model_item_id, err) &&
+    return save_tensors(model, folder, err) && save_items(model, folder, err) &&
            save_content(model, folder, err) && save_ranker(model, folder, err) &&
            save_meta(model, folder, err);
 }

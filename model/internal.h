@@ -1,6 +1,8 @@
 #ifndef MODEL_INTERNAL_H
 #define MODEL_INTERNAL_H
 
+#include <stdio.h>
+
 #include "base/buf.h"
 #include "base/map.h"
 #include "model/model.h"
@@ -166,6 +168,7 @@ struct model {
     struct model__catalog *catalog;
     struct model__ranker *ranker;   /* NULL: none */
     struct model__content *content; /* NULL: none */
+    struct model__facts *facts;     /* NULL: none */
     const struct model__kernels *kernels;
 };
 
@@ -262,11 +265,56 @@ MUST_USE bool model__ranker_read(struct model *model, const struct json_t *json,
 
 /* ---- content.c ---- */
 
-/* Copies the names (n_content) of the features; nothing when the model has none. Errors: ERR_FATAL exit 6: malformed, or twice. */
-MUST_USE bool model__content_new(struct model *model, const struct str *names, struct err *err);
+/* Copies the names of the features and the items' features; nothing when the model has none. Errors: ERR_FATAL exit 6: malformed,
+ * or twice. */
+MUST_USE bool model__content_new(struct model *model, const struct model_parts *parts,
+                                 struct err *err);
 void model__content_free(struct model__content *content);
-/* Of the names; 0 without. */
+bool model__content_knows_items(const struct model *model);
+/* Of names and items' features; 0 without. */
 uint64_t model__content_hash(const struct model *model);
+
+/* ---- content_file.c ---- */
+
+/* What content.json holds. */
+struct model__content_file {
+    struct str *names; /* (n_content) borrowed from the json */
+    size_t *start;     /* (N + 1); NULL: the file says nothing of items */
+    int32_t *features; /* of item i: [start[i], start[i + 1]) */
+};
+/* content holds zeros before, and is to be freed also with err. Errors: ERR_FATAL exit 6. */
+MUST_USE bool model__content_read(const struct json_t *json, const struct model_config *config,
+                                  struct model__content_file *content, struct err *err);
+void model__content_file_free(struct model__content_file *content);
+void model__content_write(const struct model *model, FILE *stream);
+/* The n texts of an array that is called `what`, borrowed from json; to be freed by mem_free; NULL with err. */
+struct str *model__texts_read(const struct json_t *json, const char *what, int n, struct err *err);
+/* An array of n texts, the i-th of which is text_of(model, i). */
+void model__texts_write(const struct model *model, int n,
+                        struct str (*text_of)(const struct model *model, int i), FILE *stream);
+
+/* ---- affinity.c: how near candidates are to a session, by what a catalogue says ---- */
+
+/* Categories and prices of the items, taken from their features. NULL when no item's features are known. */
+struct model__facts *model__facts_new(const struct model *model);
+void model__facts_free(struct model__facts *facts);
+
+enum { MODEL__AFFINITY_SLOTS = 2048 }; /* a power of two, over twice the categories of a session */
+struct model__affinity {
+    uint32_t slots
+        [MODEL__AFFINITY_SLOTS]; /* category + 1, 27 bits, and how many items have it, 5 bits */
+    int n;                       /* items of the session, at most MODEL_RANKER_SESSION */
+    float price;                 /* mean step; no number: not known */
+};
+/* Of a session's items by key (n). The model has facts. */
+void model__affinity_note(const struct model *model, const uint64_t *session, int n,
+                          struct model__affinity *affinity);
+/* For an item of the model; 0 what is not known. */
+float model__affinity_category(const struct model *model, const struct model__affinity *affinity,
+                               int32_t index);
+float model__affinity_price(const struct model *model, const struct model__affinity *affinity,
+                            int32_t index);
+
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. (model.c) */
 bool model__is_utf8(struct str s);
 

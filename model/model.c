@@ -166,12 +166,12 @@ bool model_from_params(struct model **out, const struct model_parts *parts, stru
     model->mix_out = model_param_rows(&parts->config, MODEL_MIX_OUT_WEIGHT);
     find_tensors(model);
     if (!copy_params(model, parts->params, err) || !derive(model, err) ||
-        !copy_items(model, parts->item_ids, err) ||
-        !model__content_new(model, parts->content, err)) {
+        !copy_items(model, parts->item_ids, err) || !model__content_new(model, parts, err)) {
         model_free(model);
         return false;
     }
     pack_weights(model);
+    model->facts = model__facts_new(model);
     model->catalog = model__catalog_new(model);
     model->id = identify(model);
     model->version = version_of(model, parts->version);
@@ -223,6 +223,7 @@ void model_free(struct model *model)
     model__catalog_free(model->catalog);
     mem_free(model->ranker);
     model__content_free(model->content);
+    model__facts_free(model->facts);
     mem_free(model->derived);
     mem_free(model->version);
     mem_free(model->tenant);

@@ -190,7 +190,10 @@ struct model_parts {
     const float *params;        /* (model_params_floats) one parameter block */
     const struct str *item_ids; /* (N) different UTF-8 texts of 1 to 256 bytes */
     const struct str
-        *content;        /* (n_content) different names of features; NULL when there are none */
+        *content; /* (n_content) different names of features; NULL when there are none */
+    const size_t *feature_start; /* (N + 1), from 0, rising; NULL: no item's features are known */
+    const int32_t *
+        features; /* of item i, each once: [feature_start[i], feature_start[i + 1]), at most MODEL_CONTENT_MAX */
     const char *tenant;  /* whose items */
     const char *version; /* text for model_version; "": encoder and half of the id */
 };
@@ -245,6 +248,8 @@ int model_content_vector(const struct model *model, const struct model_content *
                          float *vector);
 /* Of a model with content features: name of feature f, 0..n_content-1. Lives as long as the model. */
 struct str model_content_name(const struct model *model, int f);
+/* The features (returned count) of an item of the model, 0 when they are not known. They live as long as the model. */
+int model_item_features(const struct model *model, int32_t index, const int32_t **features);
 
 /* One interaction, as the encoder sees it. */
 struct model_input {
@@ -459,7 +464,9 @@ int model_blend(const struct model_candidates *arms, const float *weights, int n
  *   popularity     1 - ln(1 + i) / ln(1 + N), i its index in the model, whose items stand by falling count in the training part
  *   session.*      of the newest MODEL_RANKER_SESSION items: holds it; 1 / steps back to it, 1 for the newest; ln(how often);
  *                  it is the newest; length: ln(n) / 3
- *   price, category   affinity of the user; 0 while no catalogue is read */
+ *   category       of the item's categories the one that most of these items have: their number / n (affinity.c)
+ *   price          1 / (1 + |p - mean p of these items|), p the steps of model_content_features
+ *                  Both 0 where they are not known: for a model that learnt without a catalogue, for items it does not know */
 enum model_feature {
     FEATURE_LISTED,                           /* of arm a at FEATURE_LISTED + a */
     FEATURE_RANK = ARM_COUNT,                 /* likewise */

@@ -93,25 +93,30 @@ struct common {
     float score_sum; /* of the neighbours */
     float follow_sum;
     float length;
-    float per_ln_items; /* 1 / ln(1 + N) */
+    float per_ln_items;              /* 1 / ln(1 + N) */
+    struct model__affinity affinity; /* only of a model that has facts */
 };
 
-static struct common common_make(const struct model *model, const struct model_ranking *ranking)
+static void common_make(const struct model *model, const struct model_ranking *ranking,
+                        struct common *common)
 {
-    struct common common = {.ranking = ranking, .session = ranking->session};
     const struct model_candidates *neighbours = &ranking->arms[ARM_NEIGHBOURS];
-    common.n_session = ranking->n_session;
-    if (common.n_session > MODEL_RANKER_SESSION) {
-        common.session += common.n_session - MODEL_RANKER_SESSION;
-        common.n_session = MODEL_RANKER_SESSION;
+    common->ranking = ranking;
+    common->session = ranking->session;
+    common->n_session = ranking->n_session;
+    if (common->n_session > MODEL_RANKER_SESSION) {
+        common->session += common->n_session - MODEL_RANKER_SESSION;
+        common->n_session = MODEL_RANKER_SESSION;
     }
+    common->score_sum = common->follow_sum = 0.0f;
     for (int i = 0; i < neighbours->n; i++) {
-        if (neighbours->scores) common.score_sum += neighbours->scores[i];
-        if (ranking->follows) common.follow_sum += (float)ranking->follows[i];
+        if (neighbours->scores) common->score_sum += neighbours->scores[i];
+        if (ranking->follows) common->follow_sum += (float)ranking->follows[i];
     }
-    if (common.n_session > 0) common.length = ln_of((float)common.n_session) / 3.0f;
-    common.per_ln_items = 1.0f / ln_of(1.0f + (float)model->config.N);
-    return common;
+    common->length = common->n_session > 0 ? ln_of((float)common->n_session) / 3.0f : 0.0f;
+    common->per_ln_items = 1.0f / ln_of(1.0f + (float)model->config.N);
+    if (model->facts)
+        model__affinity_note(model, common->session, common->n_session, &common->affinity);
 }
 
 /* Of an arm, for the candidate at this rank in its list. */
@@ -162,6 +167,10 @@ static void features_write(const struct model *model, const struct common *commo
     int32_t index = model_item_index(model, met->key);
     if (index >= 0)
         x[FEATURE_POPULARITY] = 1.0f - ln_of(1.0f + (float)index) * common->per_ln_items;
+    if (index >= 0 && model->facts) {
+        x[FEATURE_PRICE] = model__affinity_price(model, &common->affinity, index);
+        x[FEATURE_CATEGORY] = model__affinity_category(model, &common->affinity, index);
+    }
     session_write(common, met->key, x);
 }
 
@@ -186,7 +195,8 @@ int model_rank_features(const struct model *model, const struct model_ranking *r
                         struct model_blended *met, float *features)
 {
     struct model__met all[MODEL_MAX_CANDIDATES];
-    struct common common = common_make(model, ranking);
+    struct common common;
+    common_make(model, ranking, &common);
     int n = meet(ranking, all);
     for (int i = 0; i < n; i++) {
         met[i] = (struct model_blended){.key = all[i].key, .arms = arms_of(&all[i])};
@@ -217,7 +227,8 @@ int model_rank(const struct model *model, const struct model_ranking *ranking, i
                struct model_blended *out)
 {
     struct model__met met[MODEL_MAX_CANDIDATES];
-    struct common common = common_make(model, ranking);
+    struct common common;
+    common_make(model, ranking, &common);
     int n = meet(ranking, met), kept = 0;
     assert(model->ranker != NULL);
     for (int at = 0; at < n; at += BLOCK) {

@@ -520,6 +520,8 @@ static bool make_model(struct trainer *t, struct model **model, struct err *err)
                                 .params = t->best,
                                 .item_ids = t->plan.ids,
                                 .content = t->plan.content.names,
+                                .feature_start = t->plan.content.start,
+                                .features = t->plan.content.feature,
                                 .tenant = t->options->tenant,
                                 .version = t->options->version};
     if (t->seen != t->params) {

@@ -69,12 +69,16 @@ static struct model *small_model_with(enum model_encoder_kind kind, int n_conten
                                      {"with\0nul", 8},
                                      {" ", 1}};
     static const struct str content[] = {{"category:a", 10}, {"word:\xC3\xA4\"\0", 9}};
+    static const size_t start[] = {0, 2, 2, 3, 3, 3};
+    static const int32_t features[] = {1, 0, 1};
     for (int i = 0; i < n_content * config.D; i++)
         params[model_param_offset(&config, MODEL_CONTENT_EMBEDDING, 0) + (size_t)i] = (float)i;
     struct model_parts parts = {.config = config,
                                 .params = params,
                                 .item_ids = ids,
                                 .content = content,
+                                .feature_start = start,
+                                .features = features,
                                 .tenant = "t\xC3\xA9nant",
                                 .version = "2026-01-01 \"a\""};
     struct model *model;
@@ -163,6 +167,13 @@ static void case_content(void)
     for (int f = 0; f < 2; f++) {
         struct str a = model_content_name(loaded, f), b = model_content_name(saved, f);
         CHECK_BYTES(a.ptr, a.len, b.ptr, b.len);
+    }
+    for (int32_t i = 0; i < 5; i++) {
+        const int32_t *a, *b;
+        size_t n = (size_t)model_item_features(saved, i, &a);
+        CHECK_INT(n, i == 0 ? 2 : i == 2 ? 1 : 0);
+        CHECK_INT(model_item_features(loaded, i, &b), n);
+        CHECK_BYTES(a, n * sizeof *a, b, n * sizeof *b);
     }
     save(plain); /* takes the other's names away */
     path_of("content.json", path);
@@ -354,6 +365,14 @@ static void case_forged_content(void)
         {"content.json", "category:a", "category:b", "damaged"},
         {"content.json", "\"category:a\"", "7", "no text"},
         {"content.json", "category:a", "", "1 to 96 bytes"},
+        {"content.json", "[1,0]", "[1,2]", "feature 2 of 2"},
+        {"content.json", "[1,0]", "[1,-1]", "feature -1 of 2"},
+        {"content.json", "[1,0]", "[1,1.5]", "feature -1 of 2"},
+        {"content.json", "[1,0]", "[1,4294967296]", "feature -1 of 2"},
+        {"content.json", "[1,0]", "[1,1]", "twice"},
+        {"content.json", "[1,0]", "[0]", "damaged"},
+        {"content.json", "[1,0],", "", "5 arrays"},
+        {"content.json", "\"items\"", "\"i\"", "damaged"},
         {"model.safetensors", "content.embedding", "contend.embedding", "content.embedding"},
     };
     struct model *model = full_model();
