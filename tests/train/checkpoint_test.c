@@ -192,6 +192,11 @@ static void of_another_run(void)
     refuse(data, &options, "\"dim 16\"");
     options = mine;
     refuse(other, &options, "\"data ");
+    struct train_catalogue *catalogue = ring_catalogue();
+    options.catalogue = catalogue;
+    refuse(data, &options, "\"content ");
+    options = mine;
+    train_catalogue_free(catalogue);
     /* What is no part of the result may differ. */
     options.threads = 1;
     options.version = "another name";
