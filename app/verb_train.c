@@ -267,7 +267,7 @@ static const struct option_spec flags[] = {
      "categories, brand, price step and title words.", group_log},
     {"items-map", OPTION_TEXT, "", 0, 0, "", NULL,
      "Columns of a CSV in --items: item=movieId,title=title,categories=genres,brand=maker,price=price. Categories are separated "
-     "by |. Of several rows of an item the last counts.", group_log},
+     "by |. Of several rows of an item the last that says anything counts.", group_log},
     {"out", OPTION_TEXT, NULL, 0, 0, "", NULL, "The model folder, made when it is not there.", group_log},
     {"resume", OPTION_BOOL, "false", 0, 0, "", NULL,
      "Go on from the checkpoint that an interrupted run left in --out, to the same model as without the interruption. The log and "

@@ -63,13 +63,15 @@ static int item_number(struct train_catalogue *c, struct str id)
     return c->n_items++;
 }
 
-/* Gives the item these features; a newer row of an item takes the older one's place if it is not longer. */
+/* Gives the item these features, instead of those of an older row, unless the newer one says nothing: logs that serve as a catalogue have
+ * rows of stock corrections without a title. */
 static void take_item(struct reader *r, struct str id, const struct model_content *content)
 {
     struct train_catalogue *c = r->catalogue;
     int item = item_number(c, id);
     model_content_features(content, &r->features);
     size_t n = (size_t)r->features.n;
+    if (n == 0) return;
     if (r->features.n > c->count[item]) {
         if (c->n_entries + n > c->entries_cap) {
             c->entries_cap = 2 * (c->n_entries + n) + 1024;

@@ -130,7 +130,7 @@ struct train_catalogue {
 };
 
 /* Reads a file, plain or gzip, of JSON lines (records of freshet.items: item_id, title, categories, brand, price) or CSV with a header
- * (categories are separated by '|'). Of several rows of an item the last counts.
+ * (categories are separated by '|'). Of several rows of an item the last that says anything counts.
  * map: for CSV, or NULL for the names that catalogues usually have: "item=item_id,title=title,categories=genres,brand=brand,
  * price=price". tenant: records of others are left out, unless they name none.
  * Errors: ERR_FATAL exit 2: unreadable, a bad map, more than half of the rows bad, no item. */

@@ -35,9 +35,10 @@ static void csv(void)
                                                   "1,Heat (1995),Crime||Action|Noir|Slow\n"
                                                   ",None,Crime\n"
                                                   "2,too,many,fields\n"
-                                                  "3,Up up,Crime\n",
+                                                  "3,Up up,Crime\n"
+                                                  "3,,\n",
                                                   NULL);
-    CHECK_INT(c->rows, 6);
+    CHECK_INT(c->rows, 7);
     CHECK_INT(c->bad, 2);
     CHECK_CONTAINS(c->first_bad, ":5: no item id");
     CHECK_INT(c->n_items, 3);
