@@ -17,7 +17,9 @@
  * feed.c (the plain producer).
  *
  * Invariants
- * - Idempotent, acks=all: retries neither repeat nor reorder. Keys go to the partitions that Java's producers choose.
+ * - Idempotent, acks=all: retries neither repeat nor reorder. Keys go to the partitions that Java's producers choose. But a
+ *   broker that restarts forgets a producer whose last record in a partition has a timestamp older than a day
+ *   (producer.id.expiration.ms), and a batch in flight may then come twice: so lists carry the time of publishing.
  * - An epoch is EMIT_ACKED only when each record sent in it is acknowledged; a failed record never counts.
  * - The first failure stays: from then on every epoch that is not yet settled is EMIT_FAILED.
  * - Memory of what waits is bounded by queue_bytes; a full queue makes the sender wait, for a bounded time.

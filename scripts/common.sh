@@ -40,17 +40,21 @@ pid_wait_gone() {
     done
 }
 
-# server_stop DIR SECONDS: SIGTERM, then SIGKILL when it is still there after SECONDS.
+# server_stop DIR SECONDS: SIGTERM, then SIGKILL when it is still there after SECONDS: said, and status STOP_FORCED, since data may
+# be as after a crash.
+STOP_FORCED=3
 server_stop() {
-    local pid
+    local pid status=0
     pid=$(server_pid "$1") || { rm -f "$1/pid"; return 0; }
     kill -TERM "$pid" 2>/dev/null
     if ! pid_wait_gone "$pid" "$2"; then
         say "pid $pid did not stop within $2 s: killing it"
         kill -KILL "$pid" 2>/dev/null
         pid_wait_gone "$pid" 5 || die "pid $pid survives SIGKILL"
+        status=$STOP_FORCED
     fi
     rm -f "$1/pid"
+    return "$status"
 }
 
 # server_kill DIR: SIGKILL at once, as a crash; the data stay.

@@ -159,7 +159,7 @@ def main():
                 print(f"FAILED {how}: {error}; its folder is {work}", flush=True)
         came_to_end = True
     finally:
-        broker.call("stop")
+        broker.end()
         if came_to_end and not failed:
             shutil.rmtree(work, ignore_errors=True)
     print(f"{len(CASES) - failed} passed, {failed} failed")

@@ -30,6 +30,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KAFKA = os.path.join(ROOT, "scripts/kafka")
 PARTITIONS = 4
 ITEMS = 500
 # Crash points of the default mode (docs/ARCHITECTURE.md has the table): name in the program, chance at each pass.
@@ -93,10 +94,14 @@ class Broker:
         self.bootstrap = f"127.0.0.1:{self.port}"
 
     def call(self, verb):
-        command = [os.path.join(ROOT, "scripts/kafka"), verb, "--dir", self.folder]
+        command = [KAFKA, verb, "--dir", self.folder]
         if verb == "start":
             command += ["--port", str(self.port)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=180)
+
+    def end(self):
+        """Stops for good: whether gently or not is nothing to a test that is over."""
+        subprocess.run([KAFKA, "stop", "--dir", self.folder], stdout=subprocess.DEVNULL, timeout=180)
 
 
 class Bench:
@@ -186,7 +191,7 @@ class Bench:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        self.broker.call("stop")
+        self.broker.end()
 
     def finish(self, settings, mutant=""):
         """Runs to the end of the topic without kills."""
