@@ -12,7 +12,6 @@ import argparse
 import http.server
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import avro  # noqa: E402
+import ending  # noqa: E402
 from bad_input import ROOT, UNREACHABLE, USAGE, Case, World, must, run_one  # noqa: E402
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -170,11 +170,8 @@ def main():
     finally:
         world.stop()
         subprocess.run([tool, "stop", "--dir", folder], capture_output=True, timeout=60)
-        if not args.keep and outcomes and "failed" not in outcomes:
-            shutil.rmtree(work, ignore_errors=True)
-    failed = outcomes.count("failed")
-    print(f"{outcomes.count('passed')} passed, {failed} failed, {outcomes.count('skipped')} skipped")
-    sys.exit(1 if failed else 0)
+        ending.clear(work, outcomes, args.keep)
+    ending.leave(outcomes)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import ending  # noqa: E402
 from bad_input import World, must, run_one  # noqa: E402
 
 EVENTS, RATE = 1000, 500  # before and during the change; and as many again when it is done
@@ -230,11 +231,8 @@ def main():
         outcomes = [run_one(world, case) for case in (by_file, by_signal, broken_is_refused, killed_behind_it)]
     finally:
         world.stop()
-        if not args.keep and outcomes and "failed" not in outcomes:
-            shutil.rmtree(work, ignore_errors=True)
-    failed = outcomes.count("failed")
-    print(f"{outcomes.count('passed')} passed, {failed} failed, {outcomes.count('skipped')} skipped")
-    sys.exit(1 if failed else 0)
+        ending.clear(work, outcomes, args.keep)
+    ending.leave(outcomes)
 
 
 if __name__ == "__main__":

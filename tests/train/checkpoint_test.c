@@ -18,13 +18,8 @@ static char path[64];
 
 static struct train_options small_options(void)
 {
-    struct train_options options = train_options_default();
-    options.dim = 16;
-    options.hidden = 16;
-    options.feed = 32;
-    options.blocks = 1;
+    struct train_options options = support_options();
     options.batch = 300;
-    options.rate = 0.01;
     options.epochs = 5;
     options.patience = 2;
     options.checkpoint = path;
@@ -34,10 +29,7 @@ static struct train_options small_options(void)
 
 static struct train_data *ring(uint64_t seed)
 {
-    char *text = support_ring(120, 30, 12, 0.3, seed);
-    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
-    mem_free(text);
-    return data;
+    return support_ring_data(120, 30, 12, 0.3, seed);
 }
 
 /* Of the ring's items: those with the same last digit are of one category. */

@@ -63,3 +63,23 @@ char *support_ring(int users, int items, int length, double noise, uint64_t seed
     }
     return text;
 }
+
+struct train_data *support_ring_data(int users, int items, int length, double noise, uint64_t seed)
+{
+    char *text = support_ring(users, items, length, noise, seed);
+    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
+    mem_free(text);
+    return data;
+}
+
+struct train_options support_options(void)
+{
+    struct train_options options = train_options_default();
+    options.dim = 16;
+    options.hidden = 16;
+    options.feed = 32;
+    options.blocks = 1;
+    options.batch = 128;
+    options.rate = 0.01;
+    return options;
+}

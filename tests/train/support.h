@@ -13,5 +13,9 @@ struct train_catalogue *support_catalogue(const char *text, const char *map);
 /* Users that walk along a ring of `items` items: each begins somewhere and takes `length` steps, to the next item or,
  * with `noise`, to any. pairs format. The caller frees it with mem_free. */
 char *support_ring(int users, int items, int length, double noise, uint64_t seed);
+/* The data set of such a ring. */
+struct train_data *support_ring_data(int users, int items, int length, double noise, uint64_t seed);
+/* Options of a model that learns within moments: 16 numbers an item, one block of 32, batches of 128, a rate of 0.01. */
+struct train_options support_options(void);
 
 #endif

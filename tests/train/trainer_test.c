@@ -14,14 +14,8 @@ static const char *const loss_names[] = {"full", "sampled", "gbce"};
 
 static struct train_options small_options(void)
 {
-    struct train_options options = train_options_default();
-    options.dim = 16;
-    options.hidden = 16;
+    struct train_options options = support_options();
     options.heads = 1;
-    options.feed = 32;
-    options.blocks = 1;
-    options.batch = 128;
-    options.rate = 0.01;
     options.dropout = 0.1;
     options.epochs = 12;
     return options;
@@ -38,10 +32,7 @@ static struct model *learn(const struct train_data *data, const struct train_opt
 
 static struct train_data *ring(uint64_t seed)
 {
-    char *text = support_ring(300, ITEMS, 12, 0.1, seed);
-    struct train_data *data = support_data(text, LOGFILE_PAIRS, NULL);
-    mem_free(text);
-    return data;
+    return support_ring_data(300, ITEMS, 12, 0.1, seed);
 }
 
 static void check_learns_a_ring(enum model_encoder_kind kind, enum train_positions positions)
