@@ -22,7 +22,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from faults import Broker, end_on_sigterm  # noqa: E402
 
-EVENTS, RUNS = 600, 12
+EVENTS, BATCH = 600, 50  # so that a damaged batch is a part of the log and not all of it
 LIMIT = 120  # seconds for a run
 # What is done to which batches, counted from the middle one; LAST is the log's last.
 LAST = 10**6
@@ -110,35 +110,52 @@ def sources(broker, topic):
     return {int(line.split("freshet-src=")[1].split(",")[0].split("/")[2]) for line in done.stdout.splitlines()}
 
 
-def one(freshet, broker, work, how):
+def fill(freshet, broker, work, how):
+    """A case's topic, undamaged; returns its options and the offsets that lists come from."""
     name = f"damaged-{how}"
     words = options(broker, name, work)
     sound = options(broker, name, work, **{"application.id": name + "-sound", "recommendations.topic": name + "-sound.lists"})
     for each in (words, sound):
         subprocess.run([freshet, "topics", "create", "--partitions", "1", *each], check=True, capture_output=True)
-    # Many runs, so that the damaged batch is a part of the log and not all of it.
-    for seed in range(RUNS):
-        subprocess.run([freshet, "simulate", "--events", str(EVENTS // RUNS), "--seed", str(seed), "--items-topic", "", *words],
-                       check=True, capture_output=True)
+    subprocess.run([freshet, "simulate", "--events", str(EVENTS), "--seed", "1", "--items-topic", "",
+                    "--set", f"producer.batch.num.messages={BATCH}", *words], check=True, capture_output=True)
     code, report, stderr = run(freshet, sound)
     check(code == 0 and report["records"] == EVENTS, f"undamaged: exit {code}: {stderr[-800:]}")
-    expected = sources(broker, name + "-sound.lists")
-    broker.call("stop")
-    segment = glob.glob(os.path.join(work, "kafka", "**", f"{name}.events-0", "*.log"), recursive=True)[0]
-    holes = damage(segment, how)
-    broker.call("start")
-    code, report, stderr = run(freshet, words)
+    return words, sources(broker, name + "-sound.lists")
+
+
+def one(freshet, broker, how, words, expected, holes):
+    code, _, stderr = run(freshet, words)
     check(code == 5, f"exit {code}, not 5: {stderr[-800:]}")
     check(str(holes[0][0]) in stderr, f"the message names no offset {holes[0][0]}: {stderr[-800:]}")
-    code, report, stderr = run(freshet, options(broker, name, work, **{"on.offset.gap": "accept"}))
+    code, _, stderr = run(freshet, [*words, "--set", "on.offset.gap=accept"])
     check(code == 0, f"on.offset.gap=accept: exit {code}: {stderr[-800:]}")
-    found = sources(broker, name + ".lists")
+    found = sources(broker, f"damaged-{how}.lists")
     wanted = {offset for offset in expected if not any(first <= offset <= last for first, last in holes)}
     check(0 < len(wanted) < len(expected), "the damage hit no list, or all")
     check(found == wanted, f"lists from {len(found)} offsets, {len(wanted)} expected; lost {sorted(wanted - found)[:5]}")
     hit = ", ".join(f"{first} to {last}" for first, last in holes)
     print(f"ok     {how}: offsets {hit} damaged: stopped before them, went on behind them when told, "
           f"lists from the {len(found)} offsets left", flush=True)
+
+
+def all_cases(freshet, broker, work):
+    """Returns how many failed. The broker stops once: all topics are filled before and damaged meanwhile."""
+    failed = 0
+    filled = {how: fill(freshet, broker, work, how) for how in CASES}
+    broker.call("stop")
+    holes = {}
+    for how in CASES:
+        pattern = os.path.join(work, "kafka", "**", f"damaged-{how}.events-0", "*.log")
+        holes[how] = damage(glob.glob(pattern, recursive=True)[0], how)
+    broker.call("start")
+    for how, (words, expected) in filled.items():
+        try:
+            one(freshet, broker, how, words, expected, holes[how])
+        except AssertionError as error:
+            failed += 1
+            print(f"FAILED {how}: {error}; its folder is {work}", flush=True)
+    return failed
 
 
 def main():
@@ -151,12 +168,7 @@ def main():
     failed, came_to_end = 0, False
     try:
         broker.call("start")
-        for how in CASES:
-            try:
-                one(os.path.join(args.bin, "freshet"), broker, work, how)
-            except AssertionError as error:
-                failed += 1
-                print(f"FAILED {how}: {error}; its folder is {work}", flush=True)
+        failed = all_cases(os.path.join(args.bin, "freshet"), broker, work)
         came_to_end = True
     finally:
         broker.end()
