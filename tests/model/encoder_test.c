@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "model/internal.h"
 #include "tests/model/recurrent_reference.h"
+#include "tests/model/support.h"
 
 static uint64_t seed;
 
@@ -176,14 +177,6 @@ static const struct model_config shapes[SHAPES] = {
     {.N = 37, .D = 48, .H = 32, .L = 3, .F = 80, .encoder = ENCODER_GRU},
 };
 
-static void random_window(const struct model *m, struct rng *rng, int T, struct model_input *input)
-{
-    for (int t = 0; t < T; t++)
-        input[t] = (struct model_input){.item = (int32_t)rng_below(rng, (uint64_t)m->config.N),
-                                        .type = (int32_t)rng_below(rng, 11),
-                                        .gap_ms = (int64_t)(rng_below(rng, 1u << (t % 31)))};
-}
-
 /* recurrent_reference.py in this folder: its shape and parameters, which are written there too. */
 static struct model *outside_model(enum model_encoder_kind kind)
 {
@@ -237,7 +230,7 @@ static void case_against_reference(void)
         float *state = mem_alloc((size_t)m->S * sizeof *state);
         double want[1024];
         for (int T = 1; T <= 130; T += 43) {
-            random_window(m, &rng, T, input);
+            support_window(m, &rng, T, input);
             model_prefill(m, scratch, T, input, state);
             ref_prefill(m, T, input, want);
             for (int j = 0; j < m->config.D; j++)
@@ -262,7 +255,7 @@ static void case_step_is_prefill(void)
         struct model_input window[B_MAX][T], input[B_MAX];
         float *state[B_MAX], *want = mem_alloc(S * sizeof *want);
         for (int b = 0; b < B_MAX; b++) {
-            random_window(m, &rng, T, window[b]);
+            support_window(m, &rng, T, window[b]);
             state[b] = mem_alloc(S * sizeof(float));
             model_state_init(m, state[b]);
         }
@@ -288,31 +281,9 @@ static void case_step_is_prefill(void)
 
 static void case_instruction_sets_agree(void)
 {
-    static const char *const names[] = {"avx2", "avx512"};
-    enum { T = 40 };
-    for (size_t i = 0; i < 2 * SHAPES; i++) {
-        struct model *m = lively(shapes[i / 2], seed + 11);
-        const struct model__kernels *kernels = model__kernels_named(names[i % 2], m->config.D);
-        if (kernels == NULL) {
-            printf("  %s: not on this processor\n", names[i % 2]);
-            model_free(m);
-            continue;
-        }
-        struct model_scratch *scratch = model_scratch_new(m);
-        struct rng rng;
-        rng_init(&rng, seed + 3);
-        struct model_input input[T];
-        random_window(m, &rng, T, input);
-        size_t bytes = (size_t)m->S * sizeof(float);
-        float *state = mem_alloc(bytes), *want = mem_alloc(bytes);
-        m->kernels = model__kernels_named("plain", m->config.D);
-        model_prefill(m, scratch, T, input, want);
-        m->kernels = kernels;
-        model_prefill(m, scratch, T, input, state);
-        CHECK_BYTES(state, bytes, want, bytes);
-        mem_free(state);
-        mem_free(want);
-        model_scratch_free(scratch);
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct model *m = lively(shapes[i], seed + 11);
+        support_instruction_sets_agree(m, 40, seed + 3);
         model_free(m);
     }
 }
@@ -373,7 +344,7 @@ static void case_cuts_change_nothing(void)
         struct model_input input[ROWS];
         int user[ROWS], cut = 0;
         bool fresh[ROWS];
-        random_window(m, &rng, ROWS, input);
+        support_window(m, &rng, ROWS, input);
         for (int r = 0; r < ROWS; r++) {
             user[r] = (int)rng_below(&rng, USERS);
             fresh[r] = rng_below(&rng, 10) == 0;
