@@ -96,19 +96,20 @@ def encode(T, rotary):
     return x[-1]
 
 
-def main():
-    print("/* Made by tests/model/attention_reference.py. [rotary][length][element] */")
-    print("enum { LENGTHS = %d };" % len(LENGTHS))
-    print("static const int reference_lengths[LENGTHS] = {%s};" % ", ".join(map(str, LENGTHS)))
-    print("static const double reference_vectors[2][LENGTHS][%d] = {" % D)
-    for rotary in (False, True):
+def print_table(first, lengths, kinds, encode_kind):
+    """A header of the vectors that encode_kind(length, kind) gives; first: its comment."""
+    print("/* %s */" % first)
+    print("enum { LENGTHS = %d };" % len(lengths))
+    print("static const int reference_lengths[LENGTHS] = {%s};" % ", ".join(map(str, lengths)))
+    print("static const double reference_vectors[%d][LENGTHS][%d] = {" % (len(kinds), D))
+    for kind in kinds:
         print("    {")
-        for T in LENGTHS:
-            values = ["%.9f" % v for v in encode(T, rotary)]
+        for T in lengths:
+            values = ["%.9f" % v for v in encode_kind(T, kind)]
             print("        {%s}," % ",\n         ".join(", ".join(values[i:i + 8]) for i in range(0, D, 8)))
         print("    },")
     print("};")
 
 
 if __name__ == "__main__":
-    main()
+    print_table("Made by tests/model/attention_reference.py. [rotary][length][element]", LENGTHS, (False, True), encode)

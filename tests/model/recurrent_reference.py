@@ -12,7 +12,7 @@ import cmath
 import math
 import sys
 
-from attention_reference import D, F, GAPS, H, L, N, TYPES, gap_bucket, gelu, linear, norm, tensor
+from attention_reference import D, F, GAPS, H, L, N, TYPES, gap_bucket, gelu, linear, norm, print_table, tensor
 
 LENGTHS = (1, 4, 11)
 KINDS = ("lru", "gru")
@@ -91,19 +91,5 @@ def encode(T, kind):
     return x[-1]
 
 
-def main():
-    print("/* Made by tests/model/recurrent_reference.py. [lru, gru][length][element] */")
-    print("enum { LENGTHS = %d };" % len(LENGTHS))
-    print("static const int reference_lengths[LENGTHS] = {%s};" % ", ".join(map(str, LENGTHS)))
-    print("static const double reference_vectors[2][LENGTHS][%d] = {" % D)
-    for kind in KINDS:
-        print("    {")
-        for T in LENGTHS:
-            values = ["%.9f" % v for v in encode(T, kind)]
-            print("        {%s}," % ",\n         ".join(", ".join(values[i:i + 8]) for i in range(0, D, 8)))
-        print("    },")
-    print("};")
-
-
 if __name__ == "__main__":
-    main()
+    print_table("Made by tests/model/recurrent_reference.py. [lru, gru][length][element]", LENGTHS, KINDS, encode)
