@@ -12,11 +12,11 @@ enum {
 
 /* The search for the end of a damaged batch that begins at the slot's expected offset. */
 struct ingest__passage {
-    int64_t low;     /* last offset known to be in it */
-    int64_t high;    /* first offset known to be outside */
-    int64_t probe;   /* where is looked now; 0 no search */
-    int64_t step;    /* from low to the next probe, while that is not over the middle */
-    bool has_passed; /* a batch before */
+    int64_t low;   /* last offset known to be in it */
+    int64_t high;  /* first offset known to be outside */
+    int64_t probe; /* where is looked now; 0 no search */
+    int64_t step;  /* from low to the next probe, while that is not over the middle */
+    bool has_met;  /* a damaged batch, this one or one before */
 };
 
 /* One partition of one topic. The main thread assigns and revokes it; its shard reads it. */

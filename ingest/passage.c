@@ -16,6 +16,8 @@
 
 #include "base/log.h"
 
+enum { END_MS = 5000 };
+
 int64_t ingest__target(const struct ingest__slot *slot)
 {
     return slot->passage.probe > 0 ? slot->passage.probe : slot->expected;
@@ -35,7 +37,6 @@ static void finish(struct ingest *ingest, int topic, int32_t partition, struct i
              (int)partition, slot->expected, way->high - 1);
     slot->expected = way->high;
     way->probe = 0;
-    way->has_passed = true;
     sync_int_set(&slot->passed, slot->expected);
 }
 
@@ -53,16 +54,23 @@ static void look_further(struct ingest *ingest, int topic, int32_t partition,
     seek(ingest, topic, partition, ingest__target(slot));
 }
 
-/* Known: the first offset is damaged, and the log's end is outside. false: its end is not known. */
+/* The log's end is outside. It is asked for: the client's own copy may be older than its error. No answer: the error comes
+ * again behind the seek. */
 static bool begin(struct ingest *ingest, int topic, int32_t partition, struct ingest__slot *slot)
 {
+    struct ingest__passage *way = &slot->passage;
     int64_t first = 0, end = -1;
-    rd_kafka_resp_err_t code = rd_kafka_get_watermark_offsets(ingest->client, ingest->topics[topic],
-                                                              partition, &first, &end);
-    if (code || end <= slot->expected) return false;
-    slot->passage.low = slot->expected;
-    slot->passage.high = end;
-    slot->passage.step = 1;
+    way->has_met = true;
+    if (rd_kafka_query_watermark_offsets(ingest->client, ingest->topics[topic], partition, &first,
+                                         &end, END_MS)) {
+        seek(ingest, topic, partition, slot->expected);
+        return true;
+    }
+    if (end <= slot->expected) return false;
+    way->low = slot->expected;
+    way->high = end;
+    way->step = 1;
+    look_further(ingest, topic, partition, slot);
     return true;
 }
 
@@ -81,10 +89,8 @@ static void probe_is_damaged(const struct ingest__slot *slot, struct ingest__pas
 static bool damaged(struct ingest *ingest, int topic, struct ingest__slot *slot,
                     const rd_kafka_message_t *message)
 {
-    if (slot->passage.probe > 0)
-        probe_is_damaged(slot, &slot->passage, message->offset);
-    else if (!begin(ingest, topic, message->partition, slot))
-        return false;
+    if (slot->passage.probe == 0) return begin(ingest, topic, message->partition, slot);
+    probe_is_damaged(slot, &slot->passage, message->offset);
     look_further(ingest, topic, message->partition, slot);
     return true;
 }
@@ -99,11 +105,11 @@ bool ingest__passage_error(struct ingest *ingest, int topic, struct ingest__slot
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
         return damaged(ingest, topic, slot, message);
     case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED: /* the version of what is no batch */
-        return way->probe > 0;
+        return way->has_met;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         /* Where the partition is to be read there is nothing: that is no leap of the client's. */
         if (message->offset == ingest__target(slot)) return false;
-        if (way->probe == 0 && !way->has_passed) return false;
+        if (!way->has_met) return false;
         ingest__restart_ask(ingest);
         return true;
     default:
