@@ -329,8 +329,8 @@ static const struct option_spec flags[] = {
     {"heads", OPTION_INT, "2", 1, 64, "", NULL, "Of attention; each has the same share of --hidden, a multiple of 16.", group_shape},
     {"positions", OPTION_ENUM, "rotary", 0, 0, "", "rotary|learnt",
      "How attention knows the order: by distance (rotary), or by learnt vectors of --max-len positions.", group_shape},
-    {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types.", group_shape},
-    {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events.", group_shape},
+    {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types; no gain where it was measured (docs/QUALITY.md).", group_shape},
+    {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events; likewise.", group_shape},
     /* clang-format on */
 };
 
