@@ -5,7 +5,8 @@
  *           slot 1  [ n ]        [ n ][ n ][ n ]         ...
  *
  * Slots begin on cache lines of their own, so threads that count never share one. A cell is read while its owner writes it:
- * each cell is a whole number at any moment, but two cells may be of different moments.
+ * each cell is a whole number at any moment, but two cells may be of different moments. Cells are written with release and
+ * read with acquire (plain moves on x86), so the order in which a thread counts is kept for who reads in that order.
  *
  * Buckets of a latency, in us: 0, 1, ... 15 have one each; behind them each doubling [2^k, 2^(k+1)) is cut into 16 equal
  * parts, up to 2^36 us (19 hours). */
@@ -27,6 +28,7 @@ enum {
     CELL_COUNT,
     LATENCY_CELLS,
     CACHE_LINE = 64,
+    LABELS = 2,
     /* Edges that /metrics shows: 2^6 us (64 us) to 2^26 us (67 s). */
     EDGE_FIRST = 6,
     EDGE_LAST = 26,
@@ -48,10 +50,13 @@ struct counters {
 
 /* ---- layout ---- */
 
-/* Without a label a spec has one series, label index 0. */
+/* Series of a spec: one without labels. */
 static int labels_of(const struct counter_spec *spec)
 {
-    return spec->label != NULL ? spec->n_label_values : 1;
+    int n = 1;
+    for (int i = 0; i < LABELS; i++)
+        if (spec->labels[i].name != NULL) n *= spec->labels[i].n;
+    return n;
 }
 
 /* Cells of one series. */
@@ -69,7 +74,7 @@ struct counters *counters_new(const struct counter_spec *specs, int n_specs, int
     counters->first = mem_alloc(((size_t)n_specs + 1) * sizeof(*counters->first));
     int cells = 0;
     for (int i = 0; i < n_specs; i++) {
-        assert(specs[i].label == NULL || specs[i].n_label_values > 0);
+        assert(labels_of(&specs[i]) > 0);
         counters->first[i] = cells;
         cells += labels_of(&specs[i]) * cells_of(&specs[i]);
     }
@@ -132,14 +137,14 @@ static int64_t bucket_end(int bucket)
 
 void counters_add(struct counters_slot *slot, int spec, int label, int64_t delta)
 {
-    assert(slot->counters->specs[spec].type != COUNTER_LATENCY);
+    assert(slot->counters->specs[spec].type == COUNTER_TOTAL);
     sync_int_own_add(&slot->cells[cell_at(slot->counters, spec, label)], delta);
 }
 
 void counters_set(struct counters_slot *slot, int spec, int label, int64_t level)
 {
-    assert(slot->counters->specs[spec].type == COUNTER_GAUGE);
-    sync_int_set(&slot->cells[cell_at(slot->counters, spec, label)], level);
+    assert(slot->counters->specs[spec].type != COUNTER_LATENCY);
+    sync_int_set_release(&slot->cells[cell_at(slot->counters, spec, label)], level);
 }
 
 void counters_observe(struct counters_slot *slot, int spec, int label, int64_t us)
@@ -158,15 +163,47 @@ static int64_t sum_of(const struct counters *counters, size_t cell)
 {
     int64_t sum = 0;
     for (int i = 0; i < counters->n_slots; i++)
-        sum += sync_int_get(&counters->slots[i].cells[cell]);
+        sum += sync_int_get_acquire(&counters->slots[i].cells[cell]);
     return sum;
+}
+
+/* One cell that holds moments: the first or the last of the slots that have one. */
+static int64_t moment_of(const struct counters *counters, size_t cell, enum counter_type type)
+{
+    int64_t found = 0;
+    for (int i = 0; i < counters->n_slots; i++) {
+        int64_t moment = sync_int_get_acquire(&counters->slots[i].cells[cell]);
+        bool is_better = type == COUNTER_EARLIEST ? moment < found : moment > found;
+        if (moment != 0 && (found == 0 || is_better)) found = moment;
+    }
+    return found;
+}
+
+static int64_t merged(const struct counters *counters, size_t cell, enum counter_type type)
+{
+    bool is_moment = type == COUNTER_EARLIEST || type == COUNTER_LATEST;
+    return is_moment ? moment_of(counters, cell, type) : sum_of(counters, cell);
 }
 
 int64_t counters_get(const struct counters *counters, int spec, int label)
 {
     size_t cell = cell_at(counters, spec, label);
-    bool is_latency = counters->specs[spec].type == COUNTER_LATENCY;
-    return sum_of(counters, is_latency ? cell + CELL_COUNT : cell);
+    enum counter_type type = counters->specs[spec].type;
+    return merged(counters, type == COUNTER_LATENCY ? cell + CELL_COUNT : cell, type);
+}
+
+int64_t counters_sum(const struct counters *counters, int spec)
+{
+    int64_t sum = 0;
+    for (int label = 0; label < labels_of(&counters->specs[spec]); label++)
+        sum += counters_get(counters, spec, label);
+    return sum;
+}
+
+double counters_value(const struct counters *counters, int spec, int label)
+{
+    double unit = counters->specs[spec].unit;
+    return (double)counters_get(counters, spec, label) * (unit != 0.0 ? unit : 1.0);
 }
 
 int64_t counters_quantile(const struct counters *counters, int spec, int label, double q)
@@ -186,22 +223,32 @@ int64_t counters_quantile(const struct counters *counters, int spec, int label, 
 
 /* ---- /metrics ---- */
 
-/* {label="value"} with `more` behind it inside the braces; nothing when both are empty. */
+/* A label's value: `\\`, `"` and the end of a line are escaped. A help text has no quotes around it: there `"` stays. */
+static void push_escaped(struct buf *out, const char *text, bool is_quoted)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '\\' || *c == '\n' || (is_quoted && *c == '"')) buf_push_byte(out, '\\');
+        buf_push_byte(out, *c == '\n' ? 'n' : (uint8_t)*c);
+    }
+}
+
+/* {label="value",...} with `more` behind it inside the braces; nothing when there are neither. */
 static void push_labels(struct buf *out, const struct counter_spec *spec, int label,
                         const char *more)
 {
-    if (spec->label == NULL && more[0] == '\0') return;
-    buf_push_byte(out, '{');
-    if (spec->label != NULL) {
-        buf_push_format(out, "%s=\"", spec->label);
-        for (const char *c = spec->label_values[label]; *c != '\0'; c++) {
-            if (*c == '"' || *c == '\\') buf_push_byte(out, '\\');
-            buf_push_byte(out, (uint8_t)*c);
-        }
-        buf_push_text(out, more[0] != '\0' ? "\"," : "\"");
+    int inner = spec->labels[1].name != NULL ? spec->labels[1].n : 1;
+    int values[LABELS] = {label / inner, label % inner};
+    const char *before = "{";
+    for (int i = 0; i < LABELS; i++) {
+        const struct counter_label *one = &spec->labels[i];
+        if (one->name == NULL) continue;
+        buf_push_format(out, "%s%s=\"", before, one->name);
+        push_escaped(out, one->value(values[i]), true);
+        buf_push_byte(out, '"');
+        before = ",";
     }
-    buf_push_text(out, more);
-    buf_push_byte(out, '}');
+    if (more[0] != '\0') buf_push_format(out, "%s%s", before, more);
+    if (more[0] != '\0' || before[0] == ',') buf_push_byte(out, '}');
 }
 
 /* _bucket lines at powers of two (each is a border of buckets, so the counts are exact), then _sum and _count. The count is
@@ -237,21 +284,59 @@ static void render_latency(const struct counters *counters, int spec, int label,
     buf_push_format(out, " %lld\n", (long long)seen);
 }
 
+static void render_number(const struct counters *counters, int spec, int label, struct buf *out)
+{
+    const struct counter_spec *s = &counters->specs[spec];
+    buf_push_text(out, s->name);
+    push_labels(out, s, label, "");
+    if (s->unit != 0.0)
+        buf_push_format(out, " %.15g\n", counters_value(counters, spec, label));
+    else
+        buf_push_format(out, " %lld\n", (long long)counters_get(counters, spec, label));
+}
+
 void counters_render(const struct counters *counters, struct buf *out)
 {
-    static const char *const types[] = {"counter", "gauge", "histogram"};
+    static const char *const types[] = {[COUNTER_TOTAL] = "counter",
+                                        [COUNTER_GAUGE] = "gauge",
+                                        [COUNTER_EARLIEST] = "gauge",
+                                        [COUNTER_LATEST] = "gauge",
+                                        [COUNTER_LATENCY] = "histogram"};
     for (int i = 0; i < counters->n_specs; i++) {
         const struct counter_spec *spec = &counters->specs[i];
-        buf_push_format(out, "# HELP %s %s\n# TYPE %s %s\n", spec->name, spec->help, spec->name,
-                        types[spec->type]);
+        buf_push_format(out, "# HELP %s ", spec->name);
+        push_escaped(out, spec->help, false);
+        buf_push_format(out, "\n# TYPE %s %s\n", spec->name, types[spec->type]);
         for (int label = 0; label < labels_of(spec); label++) {
-            if (spec->type == COUNTER_LATENCY) {
+            if (spec->type == COUNTER_LATENCY)
                 render_latency(counters, i, label, out);
-                continue;
-            }
-            buf_push_text(out, spec->name);
-            push_labels(out, spec, label, "");
-            buf_push_format(out, " %lld\n", (long long)counters_get(counters, i, label));
+            else
+                render_number(counters, i, label, out);
         }
+    }
+}
+
+/* ---- copies ---- */
+
+void counters_copy(struct counters *into, const struct counters *from)
+{
+    assert(into->n_slots == 1 && into->specs == from->specs);
+    for (int i = 0; i < from->n_specs; i++) {
+        const struct counter_spec *spec = &from->specs[i];
+        size_t first = cell_at(from, i, 0), n = (size_t)(labels_of(spec) * cells_of(spec));
+        for (size_t c = first; c < first + n; c++)
+            sync_int_set(&into->slots[0].cells[c], merged(from, c, spec->type));
+    }
+}
+
+void counters_subtract(struct counters *into, const struct counters *earlier)
+{
+    assert(into->n_slots == 1 && earlier->n_slots == 1 && into->specs == earlier->specs);
+    for (int i = 0; i < into->n_specs; i++) {
+        const struct counter_spec *spec = &into->specs[i];
+        if (spec->type != COUNTER_TOTAL && spec->type != COUNTER_LATENCY) continue;
+        size_t first = cell_at(into, i, 0), n = (size_t)(labels_of(spec) * cells_of(spec));
+        for (size_t c = first; c < first + n; c++)
+            sync_int_own_add(&into->slots[0].cells[c], -sync_int_get(&earlier->slots[0].cells[c]));
     }
 }

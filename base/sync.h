@@ -39,12 +39,6 @@ static inline void sync_int_set(struct sync_int *n, int64_t value)
     atomic_store_explicit(&n->value, value, memory_order_relaxed);
 }
 
-/* One writer only: adds without a locked instruction. Readers on other threads see each whole value. */
-static inline void sync_int_own_add(struct sync_int *n, int64_t delta)
-{
-    sync_int_set(n, sync_int_get(n) + delta);
-}
-
 static inline int64_t sync_int_get_acquire(const struct sync_int *n)
 {
     return atomic_load_explicit(&n->value, memory_order_acquire);
@@ -53,6 +47,12 @@ static inline int64_t sync_int_get_acquire(const struct sync_int *n)
 static inline void sync_int_set_release(struct sync_int *n, int64_t value)
 {
     atomic_store_explicit(&n->value, value, memory_order_release);
+}
+
+/* One writer only: adds without a locked instruction (release). Readers on other threads see each whole value. */
+static inline void sync_int_own_add(struct sync_int *n, int64_t delta)
+{
+    sync_int_set_release(n, sync_int_get(n) + delta);
 }
 
 /* Acquire and release; returns the value after the addition. For counts that guard memory (references, work left). */
