@@ -203,7 +203,7 @@ static void session_note(struct batch *batch, struct work *work, struct str user
     if (folded->appended > 0 && folded->appended == work->n_keys)
         neighbours_add(batch->env.neighbours, record->partition, work->session.id, work->keys,
                        work->n_keys, record->event.time_ms);
-    batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
+    batch->neighbours_ns += clock_mono_ns() - since;
 }
 
 static void neighbours_note(struct batch *batch, struct work *work, struct id_skip *skip)
@@ -222,7 +222,7 @@ static void neighbours_note(struct batch *batch, struct work *work, struct id_sk
         work->follows[i] = found[i].follows;
     }
     work->n_neighbours = n;
-    batch->env.stats->stage_ns[STAGE_NEIGHBOURS] += clock_mono_ns() - since;
+    batch->neighbours_ns += clock_mono_ns() - since;
 }
 
 /* The end of the window, as the ranker looks at it. */
@@ -258,24 +258,11 @@ static void list_note(struct batch *batch, struct work *work)
     work->exclusions = exclusions_make(batch, &skip);
 }
 
-static void outcome_count(struct stats *stats, const struct fold_result *folded)
+static void outcome_count(struct counters_slot *counters, const struct fold_result *folded)
 {
-    switch (folded->outcome) {
-    case FOLD_APPLIED:
-        stats->events++;
-        break;
-    case FOLD_REPLAYED:
-        stats->replayed++;
-        break;
-    case FOLD_DUPLICATE:
-        stats->duplicates++;
-        break;
-    case FOLD_QUIET:
-        stats->quiet++;
-        break;
-    }
-    stats->late += folded->late;
-    stats->too_late += (uint64_t)folded->too_late;
+    counters_add(counters, METRIC_EVENTS, (int)folded->outcome, 1);
+    if (folded->late) counters_add(counters, METRIC_LATE, 0, 1);
+    if (folded->too_late) counters_add(counters, METRIC_TOO_LATE, 0, folded->too_late);
 }
 
 static void keys_make(struct batch *batch, struct work *work)
@@ -307,7 +294,7 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     if (is_scored(event.type)) popular_ranks_note(batch, work);
     struct fold_result folded =
         state_user_fold(state, work->user, &event, record->topic, record->offset);
-    outcome_count(batch->env.stats, &folded);
+    outcome_count(batch->env.counters, &folded);
     work->is_scored = is_scored(event.type) && folded.outcome == FOLD_APPLIED;
     if (folded.outcome == FOLD_APPLIED &&
         !state_popularity_add(state, record->partition, &event, err))
@@ -349,16 +336,16 @@ static void rank(struct batch *batch)
 static void stage_add(struct batch *batch, enum stage stage, uint64_t *since)
 {
     uint64_t now = clock_mono_ns();
-    batch->env.stats->stage_ns[stage] += now - *since;
+    counters_add(batch->env.counters, METRIC_STAGE, (int)stage, (int64_t)(now - *since));
     *since = now;
 }
 
-static void counters_take(struct stats *stats, const struct ingest_batch *in)
+/* What cleaning changed in the batch's records. */
+static void cleaning_count(struct counters_slot *counters, const struct ingest_batch *in)
 {
-    stats->batches++;
-    stats->records += (uint64_t)in->n;
-    for (int i = 0; i < INGEST_REASON_COUNT; i++)
-        stats->reasons[i] += in->changed[i];
+    for (int i = CLEAN_TIME_MISSING; i < INGEST_REASON_COUNT; i++)
+        if (in->changed[i])
+            counters_add(counters, METRIC_CLEANED, i - CLEAN_TIME_MISSING, (int64_t)in->changed[i]);
 }
 
 /* Folds records until the batch ends or enough steps wait for the encoder; returns how many, -1 with err. */
@@ -383,16 +370,18 @@ static int slice_fold(struct batch *batch, const struct ingest_record *records, 
 static int slice_run(struct batch *batch, const struct ingest_record *records, int n,
                      struct emit_epoch *epoch, struct err *err)
 {
-    uint64_t since = clock_mono_ns(), neighbours_ns = batch->env.stats->stage_ns[STAGE_NEIGHBOURS];
+    uint64_t since = clock_mono_ns();
     arena_reset(batch->arena);
     state_encoders_trim(batch->env.state);
     batch->number++;
     batch->n_rows = batch->rows_first = 0;
     batch->n_work = 0;
+    batch->neighbours_ns = 0;
     int taken = slice_fold(batch, records, n, err);
     if (taken < 0) return -1;
-    since +=
-        batch->env.stats->stage_ns[STAGE_NEIGHBOURS] - neighbours_ns; /* it is within the fold */
+    since += batch->neighbours_ns;
+    counters_add(batch->env.counters, METRIC_STAGE, STAGE_NEIGHBOURS,
+                 (int64_t)batch->neighbours_ns);
     stage_add(batch, STAGE_FOLD, &since);
     if (batch->env.model) {
         batch__encode(batch);
@@ -410,7 +399,8 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
                struct err *err)
 {
     assert(in->n <= batch->env.settings->batch_max);
-    counters_take(batch->env.stats, in);
+    counters_add(batch->env.counters, METRIC_BATCHES, 0, 1);
+    cleaning_count(batch->env.counters, in);
     for (int at = 0, taken; at < in->n; at += taken) {
         taken = slice_run(batch, in->records + at, in->n - at, epoch, err);
         if (taken < 0) return false;

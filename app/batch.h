@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
+#include "app/metrics.h"
 #include "app/settings.h"
-#include "app/stats.h"
 #include "base/err.h"
 #include "emit/emit.h"
 #include "ingest/ingest.h"
@@ -30,8 +30,8 @@ struct batch_env {
     const struct model *model;     /* NULL: no encoder arm */
     struct neighbours *neighbours; /* NULL: no such arm */
     struct emit *emit;
-    struct stats *stats;
-    struct tap *tap; /* copies of lists for a view; NULL: nobody looks */
+    struct counters_slot *counters; /* app/metrics.h */
+    struct tap *tap;                /* copies of lists for a view; NULL: nobody looks */
 };
 
 struct batch *batch_new(const struct batch_env *env);

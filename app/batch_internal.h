@@ -53,6 +53,7 @@ struct batch {
     uint64_t number;   /* of this batch, from 1 */
     struct work *work; /* (batch_max), n_work in use */
     int n_work;
+    uint64_t neighbours_ns; /* of this slice; it is within the fold */
     int slice_max;          /* most records of a slice */
     struct model_row *rows; /* (rows_cap) steps that wait for the encoder, rows_first + 1 onwards */
     int n_rows, rows_cap, rows_first;

@@ -17,6 +17,7 @@ static const char group_neighbours[] = "Session neighbours";
 static const char group_popularity[] = "Popularity";
 static const char group_errors[] = "Bad records";
 static const char group_logs[] = "Logs";
+static const char group_metrics[] = "Metrics";
 
 /* ---- bounds ---- */
 
@@ -194,6 +195,12 @@ const struct option_spec app_config_specs[] = {
      "Areas whose debug lines are written: folder names such as `ingest,state`, or `all`.", group_logs},
     {"log.summary.interval.ms", OPTION_INT, "2m", 0, MS_MAX, "ms", NULL,
      "How often one line sums up events, lists, lag and latency. 0: never.", group_logs},
+
+    {"metrics.file", OPTION_TEXT, "", 0, 0, "", NULL,
+     "File for all metrics as Prometheus text, for the textfile collector of node_exporter (name it *.prom) or to look at. It "
+     "is replaced as a whole. Empty: none.", group_metrics},
+    {"metrics.interval.ms", OPTION_INT, "5s", 100, 86400000, "ms", NULL,
+     "How often it is written; also at the start and at the end.", group_metrics},
     /* clang-format on */
 };
 

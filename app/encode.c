@@ -30,7 +30,7 @@ void batch__encode(struct batch *batch)
                 batch__vector_take(batch, work, batch->advanced + (size_t)(work->row - first) * D);
         }
     }
-    batch->env.stats->steps += (uint64_t)batch->n_rows;
+    counters_add(batch->env.counters, METRIC_STEPS, 0, batch->n_rows);
     batch->rows_first += batch->n_rows;
     batch->n_rows = 0;
 }
@@ -83,7 +83,7 @@ void batch__encode_note(struct batch *batch, struct user *user, const struct fol
     }
     if (whole) {
         user->model_id = batch->info.id;
-        batch->env.stats->prefills += n > 1;
+        if (n > 1) counters_add(batch->env.counters, METRIC_PREFILLS, 0, 1);
     }
     for (int i = 0; i < n; i++)
         row_push(batch, user,

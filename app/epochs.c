@@ -35,7 +35,7 @@ struct epochs {
     struct neighbours *neighbours; /* NULL: none */
     struct ingest *ingest;
     struct emit *emit;
-    struct stats *stats;
+    struct counters_slot *counters;
     struct clock clock;
     struct epoch *ring; /* (capacity): [first, first + n_sealed) sealed, the one behind is open */
     int capacity, first, n_sealed;
@@ -47,7 +47,7 @@ struct epochs {
 
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
                           struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
-                          struct stats *stats)
+                          struct counters_slot *counters)
 {
     struct epochs *epochs = mem_zalloc(sizeof *epochs);
     epochs->settings = settings;
@@ -55,7 +55,7 @@ struct epochs *epochs_new(const struct settings *settings, struct state_shard *s
     epochs->neighbours = neighbours;
     epochs->ingest = ingest;
     epochs->emit = emit;
-    epochs->stats = stats;
+    epochs->counters = counters;
     epochs->capacity = settings->epochs_max + 1;
     epochs->ring = mem_zalloc((size_t)epochs->capacity * sizeof *epochs->ring);
     for (int i = 0; i < epochs->capacity; i++) {
@@ -223,7 +223,7 @@ static bool oldest_write(struct epochs *epochs, struct err *err)
     epoch->stage = EPOCH_OPEN;
     epochs->first = (epochs->first + 1) % epochs->capacity;
     epochs->n_sealed--;
-    epochs->stats->epochs++;
+    counters_add(epochs->counters, METRIC_COMMITS, 0, 1);
     return true;
 }
 

@@ -1,9 +1,9 @@
 #ifndef APP_EPOCHS_H
 #define APP_EPOCHS_H
 
+#include "app/metrics.h"
 #include "app/neighbours.h"
 #include "app/settings.h"
-#include "app/stats.h"
 #include "base/err.h"
 #include "emit/emit.h"
 #include "ingest/ingest.h"
@@ -16,7 +16,7 @@ struct epochs;
 /* neighbours: NULL for none. */
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
                           struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
-                          struct stats *stats);
+                          struct counters_slot *counters);
 void epochs_free(struct epochs *epochs);
 
 struct emit_epoch *epochs_current(struct epochs *epochs); /* what is sent now belongs to it */

@@ -13,10 +13,11 @@ struct loop {
     const struct loop_options *options;
     uv_loop_t uv;
     uv_poll_t events;
-    uv_timer_t serve, tick, limit;
+    uv_timer_t serve, tick, limit, metrics;
     uv_signal_t interrupt, terminate, hangup;
     bool is_stopping;
     bool ok;
+    bool is_unwritable; /* the metrics file, the last time */
     struct err err;
 };
 
@@ -58,6 +59,17 @@ static void on_limit(uv_timer_t *handle)
     stop(handle->data);
 }
 
+/* A file that cannot be written is told of once, and again after it could. */
+static void on_metrics(uv_timer_t *handle)
+{
+    struct loop *loop = handle->data;
+    struct err err = ERR_INIT;
+    const struct counters *counters = pipeline_counters(loop->options->pipeline);
+    bool ok = metrics_write(counters, loop->options->metrics_file, &err);
+    if (!ok && !loop->is_unwritable) log_err(LOG_WARN, "app", &err);
+    loop->is_unwritable = !ok;
+}
+
 /* The first signal ends the loop; the default action is back for the second, which ends the process. */
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -81,24 +93,28 @@ static void close_handle(uv_handle_t *handle, void *context)
     if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
+/* every_ms 0: never. */
+static void timer_start(struct loop *loop, uv_timer_t *timer, uv_timer_cb call, int64_t every_ms)
+{
+    timer->data = loop;
+    (void)uv_timer_init(&loop->uv, timer);
+    if (every_ms) (void)uv_timer_start(timer, call, (uint64_t)every_ms, (uint64_t)every_ms);
+}
+
 /* From the first event to the last: what comes is served. */
 static bool turn(const struct loop_options *options, struct err *err)
 {
     struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
     (void)uv_loop_init(&loop.uv);
-    loop.events.data = loop.serve.data = loop.tick.data = loop.limit.data = &loop;
-    loop.interrupt.data = loop.terminate.data = loop.hangup.data = &loop;
+    loop.events.data = loop.interrupt.data = loop.terminate.data = loop.hangup.data = &loop;
     (void)uv_poll_init(&loop.uv, &loop.events, pipeline_event_fd(options->pipeline));
     (void)uv_poll_start(&loop.events, UV_READABLE, on_events);
-    (void)uv_timer_init(&loop.uv, &loop.serve);
-    (void)uv_timer_start(&loop.serve, on_serve, 0, SERVE_EVERY_MS);
-    (void)uv_timer_init(&loop.uv, &loop.tick);
-    if (options->tick_ms)
-        (void)uv_timer_start(&loop.tick, on_tick, (uint64_t)options->tick_ms,
-                             (uint64_t)options->tick_ms);
-    (void)uv_timer_init(&loop.uv, &loop.limit);
-    if (options->limit_ms)
-        (void)uv_timer_start(&loop.limit, on_limit, (uint64_t)options->limit_ms, 0);
+    timer_start(&loop, &loop.serve, on_serve, SERVE_EVERY_MS);
+    timer_start(&loop, &loop.tick, on_tick, options->tick_ms);
+    timer_start(&loop, &loop.limit, on_limit, options->limit_ms);
+    timer_start(&loop, &loop.metrics, on_metrics,
+                options->metrics_file[0] ? options->metrics_ms : 0);
+    serve(&loop);
     (void)uv_signal_init(&loop.uv, &loop.interrupt);
     (void)uv_signal_start(&loop.interrupt, on_signal, SIGINT);
     (void)uv_signal_init(&loop.uv, &loop.terminate);
@@ -114,9 +130,24 @@ static bool turn(const struct loop_options *options, struct err *err)
     return loop.ok;
 }
 
-bool loop_run(const struct loop_options *options, struct loop_end *end, struct err *err)
+/* Also when the pipeline failed: the last numbers say what it had done. */
+static void metrics_finish(const struct loop_options *options)
 {
+    struct err err = ERR_INIT;
+    if (!options->metrics_file[0]) return;
+    const struct counters *counters = pipeline_counters(options->pipeline);
+    if (!metrics_write(counters, options->metrics_file, &err)) log_err(LOG_WARN, "app", &err);
+}
+
+bool loop_run(const struct loop_options *options, struct err *err)
+{
+    const struct counters *counters = pipeline_counters(options->pipeline);
+    if (options->metrics_file[0] && !metrics_write(counters, options->metrics_file, err)) {
+        err->class = ERR_FATAL;
+        err->exit_code = ERR_EXIT_USAGE;
+        return false;
+    }
     bool ok = turn(options, err) && pipeline_finish(options->pipeline, err);
-    pipeline_stats(options->pipeline, &end->stats, &end->lag);
+    metrics_finish(options);
     return ok;
 }

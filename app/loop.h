@@ -13,16 +13,13 @@ struct loop_options {
     /* May end the loop by returning false; then err, if its class is set, is the loop's. */
     bool (*tick)(void *context, struct err *err);
     void *context;
+    const char *metrics_file; /* "": none */
+    int64_t metrics_ms;       /* how often it is written, from the start on; once more at the end */
 };
 
-/* What was counted when all was over. */
-struct loop_end {
-    struct stats stats;
-    int64_t lag; /* -1 unknown */
-};
-
-/* Turns until it ends by signal, limit or tick, then finishes what is in flight. `end` is filled whatever happened. Does not
- * close the pipeline. Errors: the pipeline's. */
-MUST_USE bool loop_run(const struct loop_options *options, struct loop_end *end, struct err *err);
+/* Turns until it ends by signal, limit or tick, then finishes what is in flight. Does not close the pipeline, whose numbers are
+ * final then. Errors: the pipeline's; ERR_FATAL exit 2 when the metrics file cannot be written at the start (later that
+ * is a warning). */
+MUST_USE bool loop_run(const struct loop_options *options, struct err *err);
 
 #endif

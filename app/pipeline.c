@@ -35,7 +35,8 @@ struct pipeline {
     struct state *state;
     struct emit *emit;
     struct ingest *ingest;
-    struct shard **shards; /* (settings->shards) */
+    struct counters *counters; /* a slot for each shard, the last for the main thread */
+    struct shard **shards;     /* (settings->shards) */
     char cluster_id[64];
     int n_partitions; /* of each events topic */
     bool assigned[PARTITIONS_MAX];
@@ -134,6 +135,7 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
                             .models = pipeline->models,
                             .emit = pipeline->emit,
                             .tap = tap,
+                            .counters = pipeline->counters,
                             .failed = shard_failed,
                             .failed_context = pipeline};
     pipeline->shards = mem_zalloc((size_t)pipeline->settings->shards * sizeof(struct shard *));
@@ -191,12 +193,24 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
     return shards_start(pipeline, tap, err);
 }
 
+static struct counters *counters_start(int shards)
+{
+    struct clock clock = {0};
+    struct counters *counters = metrics_new(shards + 1);
+    struct counters_slot *slot = counters_slot(counters, shards);
+    counters_set(slot, METRIC_STARTED, 0, clock_wall_ms(&clock));
+    counters_set(slot, METRIC_BUILD, 0, 1);
+    counters_set(slot, METRIC_LAG, 0, -1);
+    return counters;
+}
+
 bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, struct tap *tap,
                    struct err *err)
 {
     struct pipeline *p = mem_zalloc(sizeof *p);
     p->settings = settings;
     p->wake[0] = p->wake[1] = -1;
+    p->counters = counters_start(settings->shards);
     p->start = mem_alloc((size_t)settings->n_topics * PARTITIONS_MAX * sizeof *p->start);
     if (!parts_open(p, tap, err)) {
         pipeline_close(p);
@@ -241,20 +255,10 @@ int pipeline_event_fd(const struct pipeline *pipeline)
     return ingest_event_fd(pipeline->ingest);
 }
 
-void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag)
+/* Records that wait behind our positions, -1 while unknown. */
+static int64_t lag_of(struct pipeline *pipeline)
 {
-    *stats = (struct stats){0};
-    *lag = -1;
-    for (int i = 0; i < pipeline->settings->shards; i++) {
-        struct stats one;
-        shard_stats(pipeline->shards[i], &one);
-        stats_add(stats, &one);
-    }
-    if (pipeline->models) {
-        struct models_counts models = models_counts(pipeline->models);
-        stats->models_loaded = (uint64_t)models.loaded;
-        stats->models_refused = (uint64_t)models.refused;
-    }
+    int64_t lag = -1;
     for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
         if (!pipeline->assigned[partition]) continue;
         struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
@@ -262,9 +266,24 @@ void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag
             int64_t next = shard_next(shard, topic, partition);
             if (next < 0) next = pipeline->start[topic * PARTITIONS_MAX + partition];
             int64_t behind = next < 0 ? -1 : ingest_lag(pipeline->ingest, topic, partition, next);
-            if (behind >= 0) *lag = (*lag < 0 ? 0 : *lag) + behind;
+            if (behind >= 0) lag = (lag < 0 ? 0 : lag) + behind;
         }
     }
+    return lag;
+}
+
+const struct counters *pipeline_counters(struct pipeline *pipeline)
+{
+    struct counters_slot *slot = counters_slot(pipeline->counters, pipeline->settings->shards);
+    counters_set(slot, METRIC_LAG, 0, lag_of(pipeline));
+    counters_set(slot, METRIC_PARTITIONS, 0, pipeline_partitions(pipeline));
+    if (pipeline->models) {
+        struct models_counts models = models_counts(pipeline->models);
+        counters_set(slot, METRIC_MODELS_LOADED, 0, models.loaded);
+        counters_set(slot, METRIC_MODELS_REFUSED, 0, models.refused);
+    }
+    metrics_process_set(slot);
+    return pipeline->counters;
 }
 
 int pipeline_partitions(const struct pipeline *pipeline)
@@ -321,6 +340,7 @@ void pipeline_close(struct pipeline *pipeline)
     models_close(pipeline->models);
     if (pipeline->wake[0] >= 0) (void)close(pipeline->wake[0]);
     if (pipeline->wake[1] >= 0) (void)close(pipeline->wake[1]);
+    counters_free(pipeline->counters);
     mem_free(pipeline->shards);
     mem_free(pipeline->start);
     mem_free(pipeline);

@@ -1,8 +1,8 @@
 #ifndef APP_PIPELINE_H
 #define APP_PIPELINE_H
 
+#include "app/metrics.h"
 #include "app/settings.h"
-#include "app/stats.h"
 #include "app/tap.h"
 #include "base/err.h"
 #include "schemas/schemas.h"
@@ -23,8 +23,8 @@ MUST_USE bool pipeline_open(struct pipeline **pipeline, const struct settings *s
 MUST_USE bool pipeline_serve(struct pipeline *pipeline, struct err *err);
 int pipeline_event_fd(const struct pipeline *pipeline);
 
-/* Sum over the shards; lag is the records waiting behind our positions, -1 while unknown. */
-void pipeline_stats(struct pipeline *pipeline, struct stats *stats, int64_t *lag);
+/* Everything that is counted, lag and memory as of this call. Main thread; lives until pipeline_close. */
+const struct counters *pipeline_counters(struct pipeline *pipeline);
 int pipeline_partitions(const struct pipeline *pipeline);            /* assigned to us now */
 const char *pipeline_model_version(const struct pipeline *pipeline); /* at the start; "none" */
 /* Loads the model folder again, changed or not; returns at once. */

@@ -47,11 +47,9 @@ static bool dead_letter_send(struct batch *batch, struct emit_epoch *epoch, cons
 {
     const struct ingest_record *record = work->record;
     const struct settings *settings = batch->env.settings;
-    struct stats *stats = batch->env.stats;
     const char *text = work->text ? work->text : "";
 
-    stats->poison++;
-    stats->reasons[work->reason]++;
+    counters_add(batch->env.counters, METRIC_DEAD_LETTERS, (int)(work->reason - POISON_DECODE), 1);
     if (settings->poison_stop)
         return err_fatal(
             err, ERR_EXIT_DATA,
@@ -77,26 +75,27 @@ static bool dead_letter_send(struct batch *batch, struct emit_epoch *epoch, cons
 
 /* ---- live quality ---- */
 
-static void rank_count(struct quality *quality, int arm, int rank)
+static void rank_count(struct counters_slot *counters, int label, int rank)
 {
     if (rank < 1 || rank > QUALITY_K) return;
-    quality->hits[arm]++;
-    quality->reciprocal[arm] += 1.0 / rank;
+    counters_add(counters, METRIC_QUALITY_HITS, label, 1);
+    counters_add(counters, METRIC_QUALITY_INVERSE, label, RANK_UNIT / rank);
 }
 
 /* Scores the event against the user's list as it stood before (rule 11). A user without a list yet is not counted. */
 static void quality_count(struct batch *batch, const struct work *work)
 {
     const struct user *user = work->user;
-    struct quality *quality = &batch->env.stats->quality[work->record->event.type];
+    struct counters_slot *counters = batch->env.counters;
+    enum event_type type = work->record->event.type;
     if (user->n_last_list == 0) return;
     for (int i = 0; i < work->n_keys; i++) {
         int place = 0;
         for (int r = 0; r < user->n_last_list && !place; r++)
             if (user->last_list[r] == work->keys[i]) place = r + 1;
-        quality->events++;
-        rank_count(quality, 0, place);
-        rank_count(quality, 1, work->popular_rank[i]);
+        counters_add(counters, METRIC_QUALITY_EVENTS, (int)type, 1);
+        rank_count(counters, metrics_quality_label(type, QUALITY_LIST), place);
+        rank_count(counters, metrics_quality_label(type, QUALITY_POPULAR), work->popular_rank[i]);
     }
 }
 
@@ -219,9 +218,10 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
                    (struct str){(const char *)batch->bytes.data, batch->bytes.len},
                    source_of(batch, record), 0, err))
         return false;
-    batch->env.stats->lists++;
+    counters_add(batch->env.counters, METRIC_LISTS, 0, 1);
     if (now_ms - record->timestamp_ms < LIVE_MS)
-        batch->env.stats->latency[stats_latency_bucket((now_ms - record->timestamp_ms) * 1000)]++;
+        counters_observe(batch->env.counters, METRIC_EVENT_TO_LIST, 0,
+                         (now_ms - record->timestamp_ms) * 1000);
     if (batch->env.tap) tap_copy(batch, work, &list, now_ms);
     return true;
 }

@@ -31,14 +31,15 @@ struct shard {
     struct neighbours *neighbours; /* NULL: neighbours.enabled=false */
     struct batch *batch;
     struct epochs *epochs;
-    struct stats stats;
+    struct counters_slot *counters;
+    struct clock clock;
+    bool is_fed; /* it has taken a record */
     /* shared, guarded by mutex */
     struct mutex mutex;
     struct condition changed;
     struct command command; /* one at a time; NONE when done */
     bool is_ended;
     struct err err; /* why it ended; ERR_NONE after a stop */
-    struct stats published;
 };
 
 /* The newest model, and room for its states. */
@@ -54,6 +55,7 @@ struct shard *shard_new(const struct shard_env *env, int number)
     struct shard *shard = mem_zalloc(sizeof *shard);
     shard->env = *env;
     shard->number = number;
+    shard->counters = counters_slot(env->counters, number);
     mutex_init(&shard->mutex);
     condition_init(&shard->changed);
     shard->state = state_shard_new(env->state, number);
@@ -67,11 +69,11 @@ struct shard *shard_new(const struct shard_env *env, int number)
                               .model = shard->model,
                               .neighbours = shard->neighbours,
                               .emit = env->emit,
-                              .stats = &shard->stats,
+                              .counters = shard->counters,
                               .tap = env->tap};
     shard->batch = batch_new(&batch);
     shard->epochs = epochs_new(env->settings, shard->state, shard->neighbours, env->ingest,
-                               env->emit, &shard->stats);
+                               env->emit, shard->counters);
     return shard;
 }
 
@@ -89,13 +91,6 @@ void shard_free(struct shard *shard)
 }
 
 /* ---- the shard's thread ---- */
-
-static void numbers_publish(struct shard *shard)
-{
-    mutex_lock(&shard->mutex);
-    shard->published = shard->stats;
-    mutex_unlock(&shard->mutex);
-}
 
 static bool command_do(struct shard *shard, const struct command *command, struct err *err)
 {
@@ -149,6 +144,33 @@ static bool input_ended(struct shard *shard)
     return false;
 }
 
+static void stage_count(struct shard *shard, enum stage stage, uint64_t since_ns)
+{
+    counters_add(shard->counters, METRIC_STAGE, (int)stage, (int64_t)(clock_mono_ns() - since_ns));
+}
+
+/* A micro-batch that was taken. */
+static bool batch_apply(struct shard *shard, struct ingest_batch *in, struct err *err)
+{
+    if (!shard->is_fed)
+        counters_set(shard->counters, METRIC_FIRST_RECORD, 0, clock_wall_ms(&shard->clock));
+    shard->is_fed = true;
+    fault_point("fetched");
+    bool ok = batch_run(shard->batch, in, epochs_current(shard->epochs), err);
+    if (ok) epochs_moved(shard->epochs, in);
+    ingest_batch_release(shard->env.ingest, shard->number, in);
+    return ok;
+}
+
+/* The end of a round with n records, whether it went well or not. */
+static void round_count(struct shard *shard, int n, uint64_t allocations)
+{
+    counters_set(shard->counters, METRIC_LAST_BATCH, 0, clock_wall_ms(&shard->clock));
+    counters_add(shard->counters, METRIC_ALLOCATIONS, 0,
+                 (int64_t)(mem_thread_count() - allocations));
+    counters_add(shard->counters, METRIC_RECORDS, 0, n);
+}
+
 /* One round: a micro-batch, if there is one, and whatever the epochs need. */
 static bool round_run(struct shard *shard, struct err *err)
 {
@@ -160,25 +182,16 @@ static bool round_run(struct shard *shard, struct err *err)
     if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err))
         return input_ended(shard);
     int n = in.n;
-    if (n > 0) {
-        if (!shard->stats.first_ns) shard->stats.first_ns = clock_mono_ns();
-        shard->stats.stage_ns[STAGE_POLL] += clock_mono_ns() - since;
-        fault_point("fetched");
-        bool ok = batch_run(shard->batch, &in, epochs_current(shard->epochs), err);
-        if (ok) epochs_moved(shard->epochs, &in);
-        ingest_batch_release(shard->env.ingest, shard->number, &in);
-        if (!ok) return false;
-    }
+    if (n > 0) stage_count(shard, STAGE_POLL, since);
+    bool ok = n == 0 || batch_apply(shard, &in, err);
     since = clock_mono_ns();
-    if (!epochs_advance(shard->epochs, 0, err)) return false;
-    state_shard_trim(shard->state);
+    ok = ok && epochs_advance(shard->epochs, 0, err);
+    if (ok) state_shard_trim(shard->state);
     if (n > 0) {
-        shard->stats.last_ns = clock_mono_ns();
-        shard->stats.stage_ns[STAGE_COMMIT] += shard->stats.last_ns - since;
-        shard->stats.allocations += mem_thread_count() - allocations;
-        numbers_publish(shard);
+        stage_count(shard, STAGE_COMMIT, since);
+        round_count(shard, n, allocations);
     }
-    return true;
+    return ok;
 }
 
 static void shard_run(void *context)
@@ -190,7 +203,6 @@ static void shard_run(void *context)
     bool failed = err.class != ERR_NONE; /* else it was told to stop */
     if (!failed) (void)!epochs_finish(shard->epochs, shard->env.settings->task_timeout_ms, &err);
     mutex_lock(&shard->mutex);
-    shard->published = shard->stats;
     shard->is_ended = true;
     shard->err = err;
     condition_broadcast(&shard->changed);
@@ -243,13 +255,6 @@ bool shard_stop(struct shard *shard, struct err *err)
     shard->is_started = false;
     *err = shard->err;
     return err->class == ERR_NONE;
-}
-
-void shard_stats(struct shard *shard, struct stats *stats)
-{
-    mutex_lock(&shard->mutex);
-    *stats = shard->published;
-    mutex_unlock(&shard->mutex);
 }
 
 bool shard_is_running(struct shard *shard, struct err *err)

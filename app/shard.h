@@ -26,6 +26,7 @@ struct shard_env {
     struct models *models; /* NULL: no encoder arm */
     struct emit *emit;
     struct tap *tap;
+    struct counters *counters; /* slot: the shard's number */
     /* Called once, on the shard's thread, when it stops by an error. */
     void (*failed)(void *context);
     void *failed_context;
@@ -44,8 +45,7 @@ void shard_partition_close(struct shard *shard, int32_t partition, bool lost);
 MUST_USE bool shard_stop(struct shard *shard, struct err *err);
 void shard_free(struct shard *shard);
 
-/* Any thread: a copy of the numbers as of the last batch; the error when it failed (false). */
-void shard_stats(struct shard *shard, struct stats *stats);
+/* Any thread: false with the error when it failed. */
 bool shard_is_running(struct shard *shard, struct err *err);
 /* A_p as this shard has it in memory (not yet written): the next offset to apply; -1 when not its own. */
 int64_t shard_next(struct shard *shard, int topic, int32_t partition);

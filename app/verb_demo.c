@@ -155,8 +155,6 @@ static bool tick(void *context, struct err *err)
 {
     struct demo *demo = context;
     struct clock clock = {0};
-    struct stats stats;
-    int64_t lag;
     if (!demo->is_open) {
         /* People come in when the shop is ready to serve them: a group takes seconds to form. */
         if (pipeline_partitions(demo->pipeline) == 0) return true;
@@ -164,8 +162,7 @@ static bool tick(void *context, struct err *err)
             return false;
         demo->is_open = true;
     }
-    pipeline_stats(demo->pipeline, &stats, &lag);
-    view_update(demo->view, &stats, lag, clock_wall_ms(&clock));
+    view_update(demo->view, pipeline_counters(demo->pipeline), clock_wall_ms(&clock));
     return demo_feed_is_running(demo->feed, err);
 }
 
@@ -193,7 +190,6 @@ static bool config_finish(struct demo *demo, const char *work, struct err *err)
 static bool demo_run(struct demo *demo, struct err *err)
 {
     struct clock clock = {0};
-    struct loop_end end;
     demo->tap = tap_new(TAP_CAPACITY);
     if (!pipeline_open(&demo->pipeline, &demo->settings, demo->tap, err)) return false;
     view_start(demo);
@@ -202,9 +198,13 @@ static bool demo_run(struct demo *demo, struct err *err)
                                 .limit_ms = options_int(demo->app->flags, "seconds") * 1000,
                                 .tick_ms = TICK_MS,
                                 .tick = tick,
-                                .context = demo};
-    bool ok = loop_run(&loop, &end, err);
-    view_summary(demo->view, &end.stats, (double)(clock_mono_us(&clock) - demo->started_us) / 1e6);
+                                .context = demo,
+                                .metrics_file = options_text(demo->app->config, "metrics.file"),
+                                .metrics_ms =
+                                    options_int(demo->app->config, "metrics.interval.ms")};
+    bool ok = loop_run(&loop, err);
+    view_summary(demo->view, pipeline_counters(demo->pipeline),
+                 (double)(clock_mono_us(&clock) - demo->started_us) / 1e6);
     return ok;
 }
 

@@ -14,42 +14,45 @@ enum { TICK_MS = 1000 };
 
 struct runner {
     struct pipeline *pipeline;
-    struct stats before; /* at the last summary */
+    int64_t before; /* records at the last summary */
     int64_t every_ms, since_ms;
     int64_t until_events;           /* --events: stop after so many records; 0 never */
     int64_t idle_ms, idle_limit_ms; /* --idle: stop when nothing came for so long; 0 never */
-    uint64_t last_records;
+    int64_t last_records;
 };
 
 /* One line: what happened since the last one. */
-static void summary_log(struct runner *runner, const struct stats *now, int64_t lag)
+static void summary_log(struct runner *runner, const struct counters *now)
 {
     double seconds = (double)runner->since_ms / 1000.0;
+    int64_t records = counters_get(now, METRIC_RECORDS, 0);
     log_info("app", "summary",
-             "events_per_s=%.0f lists=%llu dead_letters=%llu duplicates=%llu late=%llu "
-             "too_late=%llu lag=%lld p50_ms=%.1f p99_ms=%.1f",
-             (double)(now->records - runner->before.records) / (seconds > 0 ? seconds : 1.0),
-             (unsigned long long)now->lists, (unsigned long long)now->poison,
-             (unsigned long long)now->duplicates, (unsigned long long)now->late,
-             (unsigned long long)now->too_late, (long long)lag, stats_latency_ms(now, 0.5),
-             stats_latency_ms(now, 0.99));
-    runner->before = *now;
+             "events_per_s=%.0f lists=%lld dead_letters=%lld duplicates=%lld late=%lld "
+             "too_late=%lld lag=%lld p50_ms=%.1f p99_ms=%.1f",
+             (double)(records - runner->before) / (seconds > 0 ? seconds : 1.0),
+             (long long)counters_get(now, METRIC_LISTS, 0),
+             (long long)counters_sum(now, METRIC_DEAD_LETTERS),
+             (long long)counters_get(now, METRIC_EVENTS, FOLD_DUPLICATE),
+             (long long)counters_get(now, METRIC_LATE, 0),
+             (long long)counters_get(now, METRIC_TOO_LATE, 0),
+             (long long)counters_get(now, METRIC_LAG, 0), metrics_latency_ms(now, 0.5),
+             metrics_latency_ms(now, 0.99));
+    runner->before = records;
     runner->since_ms = 0;
 }
 
 static bool tick(void *context, struct err *err)
 {
     struct runner *runner = context;
-    struct stats now;
-    int64_t lag;
     (void)err;
-    pipeline_stats(runner->pipeline, &now, &lag);
+    const struct counters *now = pipeline_counters(runner->pipeline);
+    int64_t records = counters_get(now, METRIC_RECORDS, 0), lag = counters_get(now, METRIC_LAG, 0);
     runner->since_ms += TICK_MS;
-    if (runner->since_ms >= runner->every_ms) summary_log(runner, &now, lag);
-    runner->idle_ms = now.records == runner->last_records ? runner->idle_ms + TICK_MS : 0;
-    runner->last_records = now.records;
-    if (runner->until_events && now.records >= (uint64_t)runner->until_events) return false;
-    bool is_caught_up = lag == 0 || (lag < 0 && now.records > 0);
+    if (runner->since_ms >= runner->every_ms) summary_log(runner, now);
+    runner->idle_ms = records == runner->last_records ? runner->idle_ms + TICK_MS : 0;
+    runner->last_records = records;
+    if (runner->until_events && records >= runner->until_events) return false;
+    bool is_caught_up = lag == 0 || (lag < 0 && records > 0);
     return !(runner->idle_limit_ms && is_caught_up && runner->idle_ms >= runner->idle_limit_ms);
 }
 
@@ -62,51 +65,77 @@ static double cpu_seconds(void)
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-/* One JSON object on stdout: everything that was counted, for scripts. cpu_s: of all threads since the pipeline was open. */
-static void report_print(const struct stats *stats, double cpu_s)
+/* ---- the report ---- */
+
+/* Counts under their names in the report. label -1: the sum over all. */
+static const struct {
+    const char *key;
+    enum metric metric;
+    int label;
+} report_counts[] = {
+    {"records", METRIC_RECORDS, 0},
+    {"events", METRIC_EVENTS, FOLD_APPLIED},
+    {"lists", METRIC_LISTS, 0},
+    {"replayed", METRIC_EVENTS, FOLD_REPLAYED},
+    {"duplicates", METRIC_EVENTS, FOLD_DUPLICATE},
+    {"quiet", METRIC_EVENTS, FOLD_QUIET},
+    {"late", METRIC_LATE, 0},
+    {"too_late", METRIC_TOO_LATE, 0},
+    {"dead_letters", METRIC_DEAD_LETTERS, -1},
+    {"epochs", METRIC_COMMITS, 0},
+    {"batches", METRIC_BATCHES, 0},
+    {"steps", METRIC_STEPS, 0},
+    {"prefills", METRIC_PREFILLS, 0},
+    {"models_loaded", METRIC_MODELS_LOADED, 0},
+    {"models_refused", METRIC_MODELS_REFUSED, 0},
+    {"allocations", METRIC_ALLOCATIONS, 0},
+};
+
+static void report_quality(const struct counters *counters)
 {
-    printf("{\"records\":%llu,\"events\":%llu,\"lists\":%llu,\"replayed\":%llu,\"duplicates\":%llu,"
-           "\"quiet\":%llu,"
-           "\"late\":%llu,\"too_late\":%llu,\"dead_letters\":%llu,\"epochs\":%llu,\"batches\":%llu,"
-           "\"steps\":%llu,"
-           "\"prefills\":%llu,\"models_loaded\":%llu,\"models_refused\":%llu,\"allocations\":%llu,"
-           "\"records_per_s\":%.0f,\"cpu_us_per_record\":%."
-           "2f,\"reasons\":{",
-           (unsigned long long)stats->records, (unsigned long long)stats->events,
-           (unsigned long long)stats->lists, (unsigned long long)stats->replayed,
-           (unsigned long long)stats->duplicates, (unsigned long long)stats->quiet,
-           (unsigned long long)stats->late, (unsigned long long)stats->too_late,
-           (unsigned long long)stats->poison, (unsigned long long)stats->epochs,
-           (unsigned long long)stats->batches, (unsigned long long)stats->steps,
-           (unsigned long long)stats->prefills, (unsigned long long)stats->models_loaded,
-           (unsigned long long)stats->models_refused, (unsigned long long)stats->allocations,
-           stats->last_ns > stats->first_ns
-               ? (double)stats->records * 1e9 / (double)(stats->last_ns - stats->first_ns)
-               : 0.0,
-           stats->records ? cpu_s * 1e6 / (double)stats->records : 0.0);
-    for (int i = 1; i < INGEST_REASON_COUNT; i++)
-        printf("%s\"%s\":%llu", i > 1 ? "," : "", ingest_reason_name((enum ingest_reason)i),
-               (unsigned long long)stats->reasons[i]);
+    const char *between = "";
+    printf("\"quality\":{");
+    for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
+        struct quality q = metrics_quality(counters, (enum event_type)type);
+        if (q.events == 0) continue;
+        printf("%s\"%s\":{\"events\":%lld,\"hr20\":%.5f,\"mrr20\":%.5f,\"popularity_hr20\":%.5f,"
+               "\"popularity_mrr20\":%.5f}",
+               between, schemas_event_type_name((enum event_type)type), (long long)q.events,
+               q.hr[QUALITY_LIST], q.mrr[QUALITY_LIST], q.hr[QUALITY_POPULAR],
+               q.mrr[QUALITY_POPULAR]);
+        between = ",";
+    }
+    printf("},");
+}
+
+/* One JSON object on stdout: everything that was counted, for scripts. cpu_s: of all threads since the pipeline was open. */
+static void report_print(const struct counters *counters, double cpu_s)
+{
+    double records = (double)counters_get(counters, METRIC_RECORDS, 0);
+    double seconds = counters_value(counters, METRIC_LAST_BATCH, 0) -
+                     counters_value(counters, METRIC_FIRST_RECORD, 0);
+    for (size_t i = 0; i < sizeof report_counts / sizeof report_counts[0]; i++) {
+        int label = report_counts[i].label;
+        int64_t n = label < 0 ? counters_sum(counters, report_counts[i].metric)
+                              : counters_get(counters, report_counts[i].metric, label);
+        printf("%s\"%s\":%lld", i ? "," : "{", report_counts[i].key, (long long)n);
+    }
+    printf(",\"records_per_s\":%.0f,\"cpu_us_per_record\":%.2f,\"reasons\":{",
+           seconds > 0 ? records / seconds : 0.0, records > 0 ? cpu_s * 1e6 / records : 0.0);
+    for (int i = REASON_NONE + 1; i < INGEST_REASON_COUNT; i++)
+        printf("%s\"%s\":%lld", i > 1 ? "," : "", ingest_reason_name((enum ingest_reason)i),
+               (long long)metrics_reason(counters, (enum ingest_reason)i));
     printf("},\"stage_us_per_event\":{");
     for (int i = 0; i < STAGE_COUNT; i++)
-        printf("%s\"%s\":%.2f", i ? "," : "", stats_stage_name((enum stage)i),
-               stats->records ? (double)stats->stage_ns[i] / 1000.0 / (double)stats->records : 0.0);
-    printf("},\"quality\":{");
-    bool first = true;
-    for (int type = 0; type < EVENT_TYPE_COUNT; type++) {
-        const struct quality *q = &stats->quality[type];
-        double n = (double)q->events;
-        if (q->events == 0) continue;
-        printf("%s\"%s\":{\"events\":%llu,\"hr20\":%.5f,\"mrr20\":%.5f,\"popularity_hr20\":%.5f,"
-               "\"popularity_mrr20\":%.5f}",
-               first ? "" : ",", schemas_event_type_name((enum event_type)type),
-               (unsigned long long)q->events, (double)q->hits[0] / n, q->reciprocal[0] / n,
-               (double)q->hits[1] / n, q->reciprocal[1] / n);
-        first = false;
-    }
-    printf("},\"latency_ms\":{\"p50\":%.2f,\"p99\":%.2f}}\n", stats_latency_ms(stats, 0.5),
-           stats_latency_ms(stats, 0.99));
+        printf("%s\"%s\":%.2f", i ? "," : "", metrics_stage_name(i),
+               records > 0 ? counters_value(counters, METRIC_STAGE, i) * 1e6 / records : 0.0);
+    printf("},");
+    report_quality(counters);
+    printf("\"latency_ms\":{\"p50\":%.2f,\"p99\":%.2f}}\n", metrics_latency_ms(counters, 0.5),
+           metrics_latency_ms(counters, 0.99));
 }
+
+/* ---- the verb ---- */
 
 static bool run_pipeline(struct app *app, const struct settings *settings, struct err *err)
 {
@@ -121,11 +150,13 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
                                 .limit_ms = options_int(app->flags, "seconds") * 1000,
                                 .tick_ms = TICK_MS,
                                 .tick = tick,
-                                .context = &runner};
-    struct loop_end end;
-    bool ok = loop_run(&loop, &end, err);
-    summary_log(&runner, &end.stats, end.lag);
-    if (options_bool(app->flags, "report")) report_print(&end.stats, cpu_seconds() - opened_s);
+                                .context = &runner,
+                                .metrics_file = options_text(app->config, "metrics.file"),
+                                .metrics_ms = options_int(app->config, "metrics.interval.ms")};
+    bool ok = loop_run(&loop, err);
+    const struct counters *counters = pipeline_counters(runner.pipeline);
+    summary_log(&runner, counters);
+    if (options_bool(app->flags, "report")) report_print(counters, cpu_seconds() - opened_s);
     pipeline_close(runner.pipeline);
     return ok;
 }

@@ -27,7 +27,8 @@ struct followed {
 struct view {
     struct view_options options;
     struct followed followed[FOLLOWED];
-    struct stats snapshots[WINDOW]; /* a ring; the oldest is the base of "now" figures */
+    struct counters *snapshots[WINDOW]; /* the oldest first: the base of "now" figures */
+    struct counters *since;             /* what was counted since the oldest */
     int64_t snapshot_ms[WINDOW];
     int n_snapshots;
     int64_t line_ms; /* when the last line was printed */
@@ -39,6 +40,9 @@ struct view *view_new(const struct view_options *options)
     struct view *view = mem_zalloc(sizeof *view);
     view->options = *options;
     buf_init(&view->frame, FRAME_MAX);
+    for (int i = 0; i < WINDOW; i++)
+        view->snapshots[i] = metrics_new(1);
+    view->since = metrics_new(1);
     if (options->is_screen) fputs("\x1b[?25l\x1b[2J", options->out);
     return view;
 }
@@ -47,6 +51,9 @@ void view_free(struct view *view)
 {
     if (!view) return;
     buf_fini(&view->frame);
+    for (int i = 0; i < WINDOW; i++)
+        counters_free(view->snapshots[i]);
+    counters_free(view->since);
     mem_free(view);
 }
 
@@ -78,41 +85,57 @@ static bool is_new(const struct followed *followed, const char *item)
 
 /* ---- figures ---- */
 
-/* The counts since the oldest snapshot, and over how many seconds. */
-static double recent(struct view *view, const struct stats *now, int64_t now_ms,
-                     struct stats *since)
+/* Takes the counts since the oldest snapshot, and returns over how many seconds. */
+static double recent(struct view *view, const struct counters *now, int64_t now_ms)
 {
     int last = view->n_snapshots - 1;
     if (last < 0 || now_ms - view->snapshot_ms[last] >= SNAPSHOT_MS) {
+        struct counters *oldest = view->snapshots[0];
         if (view->n_snapshots == WINDOW) {
             memmove(view->snapshots, view->snapshots + 1, (WINDOW - 1) * sizeof view->snapshots[0]);
             memmove(view->snapshot_ms, view->snapshot_ms + 1,
                     (WINDOW - 1) * sizeof view->snapshot_ms[0]);
+            view->snapshots[WINDOW - 1] = oldest; /* to be written over */
             view->n_snapshots--;
         }
-        view->snapshots[view->n_snapshots] = *now;
+        counters_copy(view->snapshots[view->n_snapshots], now);
         view->snapshot_ms[view->n_snapshots++] = now_ms;
     }
-    *since = *now;
-    since->records -= view->snapshots[0].records;
-    for (int i = 0; i < LATENCY_BUCKETS; i++)
-        since->latency[i] -= view->snapshots[0].latency[i];
+    counters_copy(view->since, now);
+    counters_subtract(view->since, view->snapshots[0]);
     return (double)(now_ms - view->snapshot_ms[0]) / 1000.0;
 }
 
-static void quality_put(struct buf *out, const struct stats *stats, const char *end)
+/* Records a second, and how long their lists took, over the last seconds. */
+struct pace {
+    double records_per_s, p50_ms, p99_ms;
+};
+
+static struct pace pace_of(const struct counters *counters, double seconds)
+{
+    double records = (double)counters_get(counters, METRIC_RECORDS, 0);
+    return (struct pace){.records_per_s = seconds > 0 ? records / seconds : 0.0,
+                         .p50_ms = metrics_latency_ms(counters, 0.5),
+                         .p99_ms = metrics_latency_ms(counters, 0.99)};
+}
+
+static long long lag_of(const struct counters *counters)
+{
+    long long lag = (long long)counters_get(counters, METRIC_LAG, 0);
+    return lag < 0 ? 0 : lag;
+}
+
+static void quality_put(struct buf *out, const struct counters *counters, const char *end)
 {
     static const enum event_type shown[] = {EVENT_VIEW, EVENT_CLICK, EVENT_ADD_TO_CART,
                                             EVENT_PURCHASE};
     buf_push_format(out, "  live quality      HR@20   MRR@20   popularity alone    events%s", end);
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
-        const struct quality *q = &stats->quality[shown[i]];
-        double n = (double)q->events;
-        if (q->events == 0) continue;
-        buf_push_format(out, "    %-14s %6.3f   %6.3f   %6.3f   %6.3f  %8llu%s",
-                        schemas_event_type_name(shown[i]), (double)q->hits[0] / n,
-                        q->reciprocal[0] / n, (double)q->hits[1] / n, q->reciprocal[1] / n,
-                        (unsigned long long)q->events, end);
+        struct quality q = metrics_quality(counters, shown[i]);
+        if (q.events == 0) continue;
+        buf_push_format(out, "    %-14s %6.3f   %6.3f   %6.3f   %6.3f  %8lld%s",
+                        schemas_event_type_name(shown[i]), q.hr[QUALITY_LIST], q.mrr[QUALITY_LIST],
+                        q.hr[QUALITY_POPULAR], q.mrr[QUALITY_POPULAR], (long long)q.events, end);
     }
 }
 
@@ -171,8 +194,7 @@ static void followed_put(struct view *view, const struct followed *followed, str
 
 /* ---- frames ---- */
 
-static void screen_draw(struct view *view, const struct stats *stats, const struct stats *since,
-                        double seconds, int64_t lag)
+static void screen_draw(struct view *view, const struct counters *counters, struct pace pace)
 {
     static const char *const end = "\x1b[K\n";
     struct buf *out = &view->frame;
@@ -180,12 +202,11 @@ static void screen_draw(struct view *view, const struct stats *stats, const stru
     buf_push_format(out, "\x1b[H\x1b[1mfreshet\x1b[0m  %s%s%s", view->options.head, end, end);
     buf_push_format(out,
                     "  %.0f events/s   event to list p50 %.1f ms, p99 %.1f ms   lag %lld   lists "
-                    "%llu   dead letters %llu%s%s",
-                    seconds > 0 ? (double)since->records / seconds : 0.0,
-                    stats_latency_ms(since, 0.5), stats_latency_ms(since, 0.99),
-                    (long long)(lag < 0 ? 0 : lag), (unsigned long long)stats->lists,
-                    (unsigned long long)stats->poison, end, end);
-    quality_put(out, stats, end);
+                    "%lld   dead letters %lld%s%s",
+                    pace.records_per_s, pace.p50_ms, pace.p99_ms, lag_of(counters),
+                    (long long)counters_get(counters, METRIC_LISTS, 0),
+                    (long long)counters_sum(counters, METRIC_DEAD_LETTERS), end, end);
+    quality_put(out, counters, end);
     for (int i = 0; i < FOLLOWED; i++)
         followed_put(view, &view->followed[i], out, end);
     buf_push_format(out, "%s  Ctrl-C ends it.%s\x1b[J", end, end);
@@ -193,52 +214,49 @@ static void screen_draw(struct view *view, const struct stats *stats, const stru
     (void)fflush(view->options.out);
 }
 
-static void line_print(struct view *view, const struct stats *stats, const struct stats *since,
-                       double seconds, int64_t lag)
+static void line_print(struct view *view, const struct counters *counters, struct pace pace)
 {
-    const struct quality *q = &stats->quality[EVENT_VIEW];
-    double n = q->events ? (double)q->events : 1.0;
+    struct quality q = metrics_quality(counters, EVENT_VIEW);
     (void)fprintf(view->options.out,
-                  "%.0f events/s, event to list p50 %.1f ms p99 %.1f ms, lag %lld, %llu lists, "
+                  "%.0f events/s, event to list p50 %.1f ms p99 %.1f ms, lag %lld, %lld lists, "
                   "views: HR@20 %.3f MRR@20 %.3f "
                   "(popularity %.3f %.3f)\n",
-                  seconds > 0 ? (double)since->records / seconds : 0.0,
-                  stats_latency_ms(since, 0.5), stats_latency_ms(since, 0.99),
-                  (long long)(lag < 0 ? 0 : lag), (unsigned long long)stats->lists,
-                  (double)q->hits[0] / n, q->reciprocal[0] / n, (double)q->hits[1] / n,
-                  q->reciprocal[1] / n);
+                  pace.records_per_s, pace.p50_ms, pace.p99_ms, lag_of(counters),
+                  (long long)counters_get(counters, METRIC_LISTS, 0), q.hr[QUALITY_LIST],
+                  q.mrr[QUALITY_LIST], q.hr[QUALITY_POPULAR], q.mrr[QUALITY_POPULAR]);
     (void)fflush(view->options.out);
 }
 
-void view_update(struct view *view, const struct stats *stats, int64_t lag, int64_t now_ms)
+void view_update(struct view *view, const struct counters *counters, int64_t now_ms)
 {
     struct tap_list list;
-    struct stats since;
     while (tap_take(view->options.tap, &list))
         follow(view, &list, now_ms);
-    double seconds = recent(view, stats, now_ms, &since);
+    double seconds = recent(view, counters, now_ms);
+    struct pace pace = pace_of(view->since, seconds);
     if (view->options.is_screen) {
-        screen_draw(view, stats, &since, seconds, lag);
+        screen_draw(view, counters, pace);
     } else if (now_ms - view->line_ms >= LINE_EVERY_MS) {
-        line_print(view, stats, &since, seconds, lag);
+        line_print(view, counters, pace);
         view->line_ms = now_ms;
     }
 }
 
-void view_summary(struct view *view, const struct stats *stats, double seconds)
+void view_summary(struct view *view, const struct counters *counters, double seconds)
 {
     struct buf *out = &view->frame;
+    struct pace pace = pace_of(counters, seconds);
     buf_reset(out);
     if (view->options.is_screen) buf_push_text(out, "\x1b[?25h\x1b[H\x1b[2J");
     buf_push_format(out, "freshet demo ran %.0f s\n", seconds);
     buf_push_format(
-        out, "  %llu events, %llu lists, %llu dead letters, %llu duplicates; %.0f events/s\n",
-        (unsigned long long)stats->records, (unsigned long long)stats->lists,
-        (unsigned long long)stats->poison, (unsigned long long)stats->duplicates,
-        seconds > 0 ? (double)stats->records / seconds : 0.0);
-    buf_push_format(out, "  event to list: p50 %.1f ms, p99 %.1f ms\n",
-                    stats_latency_ms(stats, 0.5), stats_latency_ms(stats, 0.99));
-    quality_put(out, stats, "\n");
+        out, "  %lld events, %lld lists, %lld dead letters, %lld duplicates; %.0f events/s\n",
+        (long long)counters_get(counters, METRIC_RECORDS, 0),
+        (long long)counters_get(counters, METRIC_LISTS, 0),
+        (long long)counters_sum(counters, METRIC_DEAD_LETTERS),
+        (long long)counters_get(counters, METRIC_EVENTS, FOLD_DUPLICATE), pace.records_per_s);
+    buf_push_format(out, "  event to list: p50 %.1f ms, p99 %.1f ms\n", pace.p50_ms, pace.p99_ms);
+    quality_put(out, counters, "\n");
     for (int i = 0; i < FOLLOWED && !view->options.is_screen; i++)
         followed_put(view, &view->followed[i], out, "\n");
     (void)fwrite(out->data, 1, out->len, view->options.out);

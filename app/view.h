@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "app/stats.h"
+#include "app/metrics.h"
 #include "app/tap.h"
 
 /* The demo's terminal view: figures of the last seconds, live quality, and the lists of a few users by product title as they
@@ -22,9 +22,9 @@ struct view_options {
 
 struct view *view_new(const struct view_options *options);
 void view_free(struct view *view);
-/* Called a few times a second. now_ms: wall clock. lag -1 unknown. */
-void view_update(struct view *view, const struct stats *stats, int64_t lag, int64_t now_ms);
+/* Called a few times a second. now_ms: wall clock. */
+void view_update(struct view *view, const struct counters *counters, int64_t now_ms);
 /* The end: a summary that stays on the screen. seconds: how long it ran. */
-void view_summary(struct view *view, const struct stats *stats, double seconds);
+void view_summary(struct view *view, const struct counters *counters, double seconds);
 
 #endif

@@ -172,14 +172,13 @@ static void serve(struct follow *follow, struct pipeline *pipeline, struct tap *
 {
     struct err err = ERR_INIT;
     struct tap_list list;
-    struct stats stats = {0};
-    int64_t lag;
-    for (int ms = 0; ms < WAIT_MS && stats.records < PRESENT; ms += 5) {
+    int64_t records = 0;
+    for (int ms = 0; ms < WAIT_MS && records < PRESENT; ms += 5) {
         CHECK_OK(pipeline_serve(pipeline, &err), err);
-        pipeline_stats(pipeline, &stats, &lag);
+        records = counters_get(pipeline_counters(pipeline), METRIC_RECORDS, 0);
         sync_sleep_ms(5);
     }
-    CHECK_INT(stats.records, PRESENT);
+    CHECK_INT(records, PRESENT);
     CHECK_OK(pipeline_finish(pipeline, &err), err);
     while (tap_take(tap, &list))
         list_note(follow, &list);

@@ -1,6 +1,7 @@
 #ifndef TESTS_APP_LIVE_H
 #define TESTS_APP_LIVE_H
 
+#include "app/metrics.h"
 #include "app/pipeline.h"
 #include "model/model.h"
 #include "tests/test.h"
@@ -34,9 +35,11 @@ void live_set(struct options *options, const char *name, const char *value);
 void live_model_set(struct options *options, const char *name);
 
 /* Turns the pipeline until it has read so many records. */
-struct stats live_until(struct pipeline *pipeline, uint64_t records);
-/* One life of a pipeline: reads `records` and closes. Takes the options. */
-struct stats live_run(struct options *options, uint64_t records);
+void live_until(struct pipeline *pipeline, uint64_t records);
+/* What it has counted so far, all labels together. */
+int64_t live_count(struct pipeline *pipeline, enum metric metric);
+/* One life of a pipeline: reads `records` and closes. Takes the options. Returns what it counted in the end of `metric`. */
+int64_t live_run(struct options *options, uint64_t records, enum metric metric);
 void live_plain(const char *name, const char *lists, const char *batch, uint64_t records);
 
 struct live_list {

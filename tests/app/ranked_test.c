@@ -209,7 +209,7 @@ static void lists_compare(const char *name, const char *window, bool is_first)
     struct eval_result *result = evaluate(log, &settings);
     settings_fini(&settings);
     if (is_first) events_send(log);
-    (void)live_run(options, EVENTS);
+    (void)live_run(options, EVENTS, METRIC_RECORDS);
     int hits = lists_check(log, lists);
 
     printf("  window %s: %d of %d lists hold the next item, %d items of no arm\n", window, hits,

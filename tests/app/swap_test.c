@@ -21,17 +21,17 @@ static void lists_do_not_depend_on_memory(void)
                                                   .positions = 16,
                                                   .window = 16};
     live_model_put("large", &attention, 9, false);
-    uint64_t prefills[2];
+    int64_t prefills[2];
     for (int scarce = 0; scarce < 2; scarce++) {
         struct options *options =
             live_options(scarce ? "scarce" : "large", scarce ? "lists-e" : "lists-d", "64");
         live_model_set(options, "large");
         live_set(options, "statestore.cache.max.bytes", scarce ? "1MiB" : "64MiB");
         live_set(options, "num.stream.threads", scarce ? "2" : "1");
-        prefills[scarce] = live_run(options, live_shop.sent).prefills;
+        prefills[scarce] = live_run(options, live_shop.sent, METRIC_PREFILLS);
     }
-    printf("  windows encoded: %llu with memory for all states, %llu without\n",
-           (unsigned long long)prefills[0], (unsigned long long)prefills[1]);
+    printf("  windows encoded: %lld with memory for all states, %lld without\n",
+           (long long)prefills[0], (long long)prefills[1]);
     CHECK(prefills[1] > prefills[0] + 100);
     live_lists_compare("lists-d", "lists-e");
 }
@@ -127,8 +127,6 @@ static void another_model_while_running(bool first_ranks, const char *const *nam
     struct err err = ERR_INIT;
     struct settings settings;
     struct pipeline *pipeline;
-    struct stats stats;
-    int64_t lag;
     live_lru_put("model", 32, 32, 2, 7, first_ranks);
     live_lru_put("swapped", 32, 32, 2, 7, first_ranks); /* the same */
     live_lru_put("second", 48, 16, 1, 8, !first_ranks);
@@ -137,18 +135,16 @@ static void another_model_while_running(bool first_ranks, const char *const *nam
     live_set(options, "model.check.interval.ms", "20");
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(pipeline_open(&pipeline, &settings, NULL, &err), err);
-    (void)live_until(pipeline, live_shop.sent);
+    live_until(pipeline, live_shop.sent);
     live_lru_put("swapped", 48, 16, 1, 8, !first_ranks);
-    do {
+    while (live_count(pipeline, METRIC_MODELS_LOADED) == 0)
         sync_sleep_ms(10);
-        pipeline_stats(pipeline, &stats, &lag);
-    } while (stats.models_loaded == 0);
     sync_sleep_ms(300); /* idle shards look every 50 ms */
     uint64_t before = live_shop.sent;
     live_events_send(30, first_ranks ? 301 : 300); /* so that some users have none */
-    stats = live_until(pipeline, before + 30);
+    live_until(pipeline, before + 30);
     CHECK_OK(pipeline_finish(pipeline, &err), err);
-    CHECK_INT(stats.models_refused, 0);
+    CHECK_INT(live_count(pipeline, METRIC_MODELS_REFUSED), 0);
     pipeline_close(pipeline);
     settings_fini(&settings);
     options_free(options);
@@ -156,7 +152,7 @@ static void another_model_while_running(bool first_ranks, const char *const *nam
     live_plain(names[1], lists[1], "64", live_shop.sent);
     options = live_options(names[2], lists[2], "64");
     live_model_set(options, "second");
-    (void)live_run(options, live_shop.sent);
+    (void)live_run(options, live_shop.sent, METRIC_RECORDS);
     int n = versions_compare(lists[0], lists[1], lists[2]);
     printf("  %d lists of the second model\n", n);
     CHECK(n > 20 && n <= 30);

@@ -1,0 +1,212 @@
+/* The table of metrics, what is derived from it, and the metrics file. */
+#include "app/metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+enum { TEXT_MAX = 1 << 20, PATH_BYTES = 4096 };
+
+/* ---- label values ---- */
+
+static const char *outcome_value(int outcome)
+{
+    static const char *const names[] = {[FOLD_APPLIED] = "applied",
+                                        [FOLD_REPLAYED] = "replayed",
+                                        [FOLD_DUPLICATE] = "duplicate",
+                                        [FOLD_QUIET] = "quiet"};
+    return names[outcome];
+}
+
+static const char *poison_value(int i)
+{
+    return ingest_reason_name((enum ingest_reason)(POISON_DECODE + i));
+}
+
+static const char *cleaning_value(int i)
+{
+    return ingest_reason_name((enum ingest_reason)(CLEAN_TIME_MISSING + i));
+}
+
+static const char *type_value(int type)
+{
+    return schemas_event_type_name((enum event_type)type);
+}
+
+static const char *arm_value(int arm)
+{
+    return arm == QUALITY_LIST ? "list" : "popular";
+}
+
+static const char *version_value(int i)
+{
+    (void)i;
+    return FRESHET_VERSION;
+}
+
+const char *metrics_stage_name(int stage)
+{
+    static const char *const names[] = {"poll+decode", "fold",    "neighbours", "encode",
+                                        "rank",        "publish", "commit"};
+    return names[stage];
+}
+
+/* ---- the table ---- */
+
+/* clang-format off */
+#define NONE  {{NULL, NULL, 0}}
+#define TYPES {"event_type", type_value, EVENT_TYPE_COUNT}
+#define ARMS  {"arm", arm_value, QUALITY_ARM_COUNT}
+
+/* {name, help, type, labels, unit}. Names as in Prometheus' conventions: base units, _total for what only grows. */
+const struct counter_spec metrics_table[METRIC_COUNT] = {
+    [METRIC_RECORDS] = {"freshet_records_total",
+        "Records taken from the events topics.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_EVENTS] = {"freshet_events_total",
+        "Records that are events: applied; replayed, their effect was stored already; duplicate, their id was seen; "
+        "quiet, of a kind that changes no list.",
+        COUNTER_TOTAL, {{"outcome", outcome_value, FOLD_QUIET + 1}}, 0},
+    [METRIC_LATE] = {"freshet_late_events_total",
+        "Events older than late.tolerance.ms allows, put in their place in the window.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_TOO_LATE] = {"freshet_late_items_dropped_total",
+        "Items of events older than all that is left of the user's window.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_LISTS] = {"freshet_lists_total",
+        "Lists handed to the producer.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_DEAD_LETTERS] = {"freshet_dead_letters_total",
+        "Records that are no events, by reason.",
+        COUNTER_TOTAL, {{"reason", poison_value, CLEAN_TIME_MISSING - POISON_DECODE}}, 0},
+    [METRIC_CLEANED] = {"freshet_cleaned_total",
+        "Fields of events that were mended, by reason.",
+        COUNTER_TOTAL, {{"reason", cleaning_value, INGEST_REASON_COUNT - CLEAN_TIME_MISSING}}, 0},
+    [METRIC_EVENT_TO_LIST] = {"freshet_event_to_publish_seconds",
+        "From the event's Kafka timestamp to its list in the producer; events older than ten minutes are left out.",
+        COUNTER_LATENCY, NONE, 0},
+    [METRIC_STAGE] = {"freshet_stage_seconds_total",
+        "Time of the shards' threads by stage.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
+    [METRIC_QUALITY_EVENTS] = {"freshet_quality_events_total",
+        "Items of events that were looked for in the list that stood before the event.",
+        COUNTER_TOTAL, {TYPES}, 0},
+    [METRIC_QUALITY_HITS] = {"freshet_quality_hits_total",
+        "How many were among the first 20 of the list, or of the popular items at that time.",
+        COUNTER_TOTAL, {TYPES, ARMS}, 0},
+    [METRIC_QUALITY_INVERSE] = {"freshet_quality_reciprocal_rank_total",
+        "Sum of 1 / rank of those: divided by the events it is MRR@20.",
+        COUNTER_TOTAL, {TYPES, ARMS}, 1.0 / RANK_UNIT},
+    [METRIC_STEPS] = {"freshet_encoder_steps_total",
+        "Steps of the encoder, those of whole windows included.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_PREFILLS] = {"freshet_encoder_prefills_total",
+        "Windows that were encoded whole.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_BATCHES] = {"freshet_batches_total",
+        "Micro-batches.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_COMMITS] = {"freshet_commits_total",
+        "Epochs written: state and positions of what is acknowledged.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_ALLOCATIONS] = {"freshet_allocations_total",
+        "Heap calls of the shards' threads in micro-batches.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_FIRST_RECORD] = {"freshet_first_record_timestamp_seconds",
+        "When the first record was taken; 0: none yet.", COUNTER_EARLIEST, NONE, 1e-3},
+    [METRIC_LAST_BATCH] = {"freshet_last_batch_timestamp_seconds",
+        "When the last micro-batch was finished; 0: none yet.", COUNTER_LATEST, NONE, 1e-3},
+    [METRIC_LAG] = {"freshet_lag_records",
+        "Records behind our positions in the partitions that are ours; -1 while unknown.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_PARTITIONS] = {"freshet_partitions",
+        "Partitions that the group has given us.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_MODELS_LOADED] = {"freshet_models_loaded_total",
+        "Models that took the place of another.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_MODELS_REFUSED] = {"freshet_models_refused_total",
+        "Models that were refused.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_CPU] = {"process_cpu_seconds_total",
+        "CPU time of the process, all threads.", COUNTER_TOTAL, NONE, 1e-6},
+    [METRIC_RESIDENT] = {"process_resident_memory_bytes",
+        "Memory of the process.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_STARTED] = {"process_start_time_seconds",
+        "When the pipeline was opened.", COUNTER_EARLIEST, NONE, 1e-3},
+    [METRIC_BUILD] = {"freshet_build_info",
+        "Always 1; its label is the version.", COUNTER_GAUGE, {{"version", version_value, 1}}, 0},
+};
+/* clang-format on */
+
+struct counters *metrics_new(int n_slots)
+{
+    return counters_new(metrics_table, METRIC_COUNT, n_slots);
+}
+
+/* ---- what is derived ---- */
+
+struct quality metrics_quality(const struct counters *counters, enum event_type type)
+{
+    struct quality quality = {.events = counters_get(counters, METRIC_QUALITY_EVENTS, (int)type)};
+    if (quality.events == 0) return quality;
+    double n = (double)quality.events;
+    for (int arm = 0; arm < QUALITY_ARM_COUNT; arm++) {
+        int label = metrics_quality_label(type, (enum quality_arm)arm);
+        quality.hr[arm] = counters_value(counters, METRIC_QUALITY_HITS, label) / n;
+        quality.mrr[arm] = counters_value(counters, METRIC_QUALITY_INVERSE, label) / n;
+    }
+    return quality;
+}
+
+int64_t metrics_reason(const struct counters *counters, enum ingest_reason reason)
+{
+    return reason < CLEAN_TIME_MISSING
+               ? counters_get(counters, METRIC_DEAD_LETTERS, (int)(reason - POISON_DECODE))
+               : counters_get(counters, METRIC_CLEANED, (int)(reason - CLEAN_TIME_MISSING));
+}
+
+double metrics_latency_ms(const struct counters *counters, double q)
+{
+    return (double)counters_quantile(counters, METRIC_EVENT_TO_LIST, 0, q) / 1000.0;
+}
+
+/* ---- the process ---- */
+
+/* Pages in memory, from the second number of /proc/self/statm; 0 where there is none. */
+static int64_t resident_bytes(void)
+{
+    long long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file) return 0;
+    if (fscanf(file, "%lld %lld", &size, &resident) != 2) resident = 0;
+    (void)fclose(file);
+    return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+void metrics_process_set(struct counters_slot *slot)
+{
+    struct rusage used;
+    (void)getrusage(RUSAGE_SELF, &used);
+    int64_t seconds = (int64_t)used.ru_utime.tv_sec + (int64_t)used.ru_stime.tv_sec;
+    int64_t rest = (int64_t)used.ru_utime.tv_usec + (int64_t)used.ru_stime.tv_usec;
+    counters_set(slot, METRIC_CPU, 0, seconds * 1000000 + rest);
+    counters_set(slot, METRIC_RESIDENT, 0, resident_bytes());
+}
+
+/* ---- the file ---- */
+
+static bool text_write(const struct buf *text, const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file) return false;
+    bool ok = fwrite(text->data, 1, text->len, file) == text->len;
+    return fclose(file) == 0 && ok;
+}
+
+bool metrics_write(const struct counters *counters, const char *path, struct err *err)
+{
+    char fresh[PATH_BYTES];
+    struct buf text;
+    int len = snprintf(fresh, sizeof fresh, "%s.tmp", path);
+    if (len < 0 || len >= PATH_BYTES)
+        return err_set(err, ERR_RETRY, "metrics.file: the path is too long");
+    buf_init(&text, TEXT_MAX);
+    counters_render(counters, &text);
+    bool ok = !text.failed && text_write(&text, fresh) && rename(fresh, path) == 0;
+    if (!ok)
+        (void)err_set(err, ERR_RETRY, "metrics.file: cannot write %s: %s", path, strerror(errno));
+    buf_fini(&text);
+    return ok;
+}
