@@ -28,6 +28,7 @@ struct verb {
     const struct option_spec *flags;
     size_t n_flags;
     bool uses_config; /* takes --config and --set; its --help lists the configuration's groups */
+    bool takes_args;  /* words that are no flags; else they are refused */
     bool (*run)(struct app *app, struct err *err);
 };
 

@@ -131,8 +131,18 @@ static bool take_common(struct walk *walk, const char *name, const char *inlined
     return true;
 }
 
-/* One word that begins with two dashes (taken off). A bool alone is true; a flag that nobody knows
- * is left to options_set, which says so and names the nearest. */
+/* The value of a bool: behind '=', the next word when it is one, else true. */
+static const char *bool_value(struct walk *walk, const char *inlined)
+{
+    if (inlined) return inlined;
+    const char *next = walk->at + 1 < walk->n ? walk->words[walk->at + 1] : "";
+    if (strcmp(next, "true") != 0 && strcmp(next, "false") != 0) return "true";
+    walk->at++;
+    return next;
+}
+
+/* One word that begins with two dashes (taken off). A flag that nobody knows is left to options_set, which says so and names
+ * the nearest. */
 static bool take_flag(struct walk *walk, const char *word, struct err *err)
 {
     const char *equals = strchr(word, '=');
@@ -143,9 +153,8 @@ static bool take_flag(struct walk *walk, const char *word, struct err *err)
     bool ok = take_common(walk, name, inlined, &taken, err);
     if (ok && !taken) {
         const struct option_spec *spec = find_flag(walk->verb, name);
-        bool alone = !spec || spec->type == OPTION_BOOL;
-        if (alone && !inlined) {
-            value = "true";
+        if (!spec || spec->type == OPTION_BOOL) {
+            value = bool_value(walk, inlined);
         } else {
             ok = take_value(walk, name, inlined, &value, err);
         }
@@ -175,6 +184,10 @@ static bool walk_words(struct walk *walk, struct err *err)
                 err, ERR_EXIT_USAGE,
                 "unknown flag '%.40s': flags begin with two dashes; see `freshet %s --help`", word,
                 walk->verb->name);
+        } else if (!walk->verb->takes_args && !walk->files) {
+            return err_fatal(err, ERR_EXIT_USAGE,
+                             "'%.80s' belongs to no flag; see `freshet %s --help`", word,
+                             walk->verb->name);
         } else {
             args[walk->app->n_args++] = word;
         }

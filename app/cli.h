@@ -11,6 +11,8 @@
  *   freshet VERB [--config FILE]... [--set key=value]... [--flag value | --flag=value | --flag]...
  *   [argument]...
  *
+ * A flag alone, or with true or false behind it, is a bool.
+ *
  * The configuration is read in this order, the later wins: defaults, the files of --config, the
  * environment (FRESHET_APPLICATION_ID), --set. `--` ends the flags. Thread: main's. */
 

@@ -378,5 +378,6 @@ const struct verb verb_query = {
     .flags = flags,
     .n_flags = sizeof(flags) / sizeof(flags[0]),
     .uses_config = true,
+    .takes_args = true,
     .run = run,
 };

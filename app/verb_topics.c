@@ -127,5 +127,6 @@ const struct verb verb_topics = {
     .flags = flags,
     .n_flags = sizeof(flags) / sizeof(flags[0]),
     .uses_config = true,
+    .takes_args = true,
     .run = run,
 };
