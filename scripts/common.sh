@@ -30,11 +30,16 @@ server_pid() {
     echo "$pid"
 }
 
-# pid_wait_gone PID SECONDS: true once the process has ended. Its state is asked for, not its command line: that is
-# gone a moment before the kernel closes the sockets, and a start at that moment finds the port taken.
+# is_alive PID: some thread of the process is not dead yet. Asked for are the states of all: the command line is gone, and the
+# first thread may be dead, a moment before the kernel closes the sockets, and a start at that moment finds the port taken.
+is_alive() {
+    cat "/proc/$1"/task/*/status 2>/dev/null | grep -qE '^State:[[:space:]]*[^ZX[:space:]]'
+}
+
+# pid_wait_gone PID SECONDS: true once the process has ended.
 pid_wait_gone() {
-    local end=$((SECONDS + $2)) state
-    while state=$(sed -nE 's/^State:[[:space:]]*(.).*/\1/p' "/proc/$1/status" 2>/dev/null) && [ "${state:-Z}" != Z ]; do
+    local end=$((SECONDS + $2))
+    while is_alive "$1"; do
         [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.05
     done
