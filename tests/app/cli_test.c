@@ -77,7 +77,7 @@ static void mistakes_are_told_once(void)
     expect("simulate -n 3", ERR_EXIT_USAGE, "two dashes");
     expect("simulate loose", ERR_EXIT_USAGE, "'loose' belongs to no flag");
     expect("eval --fusion maybe --input no.csv", ERR_EXIT_USAGE, "'maybe' belongs");
-    expect("eval --fusion false --input no.csv", ERR_EXIT_USAGE, "no.csv");
+    expect("eval --fusion false --protocol sasrec --input no.csv", ERR_EXIT_USAGE, "no.csv");
     expect("eval --fusion=maybe --input no.csv", ERR_EXIT_USAGE, "fusion");
     expect("simulate --set nonsense", ERR_EXIT_USAGE, "key=value");
     expect("simulate --set bootstap.servers=x", ERR_EXIT_USAGE, "bootstrap.servers");
