@@ -87,7 +87,7 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "From the event's Kafka timestamp to its list in the producer; events older than ten minutes are left out.",
         COUNTER_LATENCY, NONE, 0},
     [METRIC_STAGE] = {"freshet_stage_seconds_total",
-        "Time of the shards' threads by stage.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
+        "Time of the shards' threads by stage; the first includes waiting for a record that came.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
     [METRIC_QUALITY_EVENTS] = {"freshet_quality_events_total",
         "Items of events that were looked for in the list that stood before the event.",
         COUNTER_TOTAL, {TYPES}, 0},
@@ -205,8 +205,10 @@ bool metrics_write(const struct counters *counters, const char *path, struct err
     buf_init(&text, TEXT_MAX);
     counters_render(counters, &text);
     bool ok = !text.failed && text_write(&text, fresh) && rename(fresh, path) == 0;
-    if (!ok)
+    if (!ok) {
         (void)err_set(err, ERR_RETRY, "metrics.file: cannot write %s: %s", path, strerror(errno));
+        (void)unlink(fresh);
+    }
     buf_fini(&text);
     return ok;
 }
