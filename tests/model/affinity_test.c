@@ -88,7 +88,7 @@ static double step_of(const struct shop *shop, int item)
     for (int f = 0; f < KINDS; f++)
         if (strncmp(names[f], "price:", 6) == 0 && holds(shop, item, names[f]))
             return (double)strtol(names[f] + 6, NULL, 10);
-    return NAN;
+    return (double)NAN;
 }
 
 static double price_naive(const struct shop *shop, const int *session, int n, int item)
