@@ -33,7 +33,7 @@ server_pid() {
 # is_alive PID: some thread of the process is not dead yet. Asked for are the states of all: the command line is gone, and the
 # first thread may be dead, a moment before the kernel closes the sockets, and a start at that moment finds the port taken.
 is_alive() {
-    cat "/proc/$1"/task/*/status 2>/dev/null | grep -qE '^State:[[:space:]]*[^ZX[:space:]]'
+    grep -qsE '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1"/task/*/status
 }
 
 # pid_wait_gone PID SECONDS: true once the process has ended.
