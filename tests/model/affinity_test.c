@@ -64,7 +64,8 @@ static void shop_draw(struct shop *shop, struct rng *rng)
 
 static bool holds(const struct shop *shop, int item, const char *name)
 {
-    for (size_t j = shop->start[item]; item >= 0 && j < shop->start[item + 1]; j++)
+    if (item < 0) return false;
+    for (size_t j = shop->start[item]; j < shop->start[item + 1]; j++)
         if (strcmp(names[shop->features[j]], name) == 0) return true;
     return false;
 }
