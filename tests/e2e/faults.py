@@ -44,8 +44,9 @@ POINTS = {
     "written": 1.0,
 }
 CHANCE = {**POINTS, "between_writes": 0.9}  # only the program with a planted bug passes the last
+FEW_PASSES = 0.5  # chance at least, once the shared topic has been read to its end: a start then has a batch or two
 FEED = 200  # events before each further start, once the shared topic has been read to its end
-MISSES = 5  # starts in a row that come to the end without a kill: the point is not reached
+MISSES = 10  # starts in a row that come to the end without a kill: the point is not reached
 LATE = "did not come to the end in 180 s"
 RANKED = ("plain", "kill_acked")  # scenarios whose model has a ranker; the others merge by rank fusion
 MOUNT = "freshet-faults-"  # with the process id: the source of a mounted tmpfs
@@ -166,12 +167,12 @@ class Bench:
 
     # ---- running freshet ----
 
-    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000):
+    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000, least=0.0):
         env = dict(os.environ)
         for name in ("FRESHET_KILL_AT", "FRESHET_MUTANT"):
             env.pop(name, None)
         if kill_at:
-            env["FRESHET_KILL_AT"] = f"{kill_at}:{CHANCE[kill_at]}:{seed}"
+            env["FRESHET_KILL_AT"] = f"{kill_at}:{max(CHANCE[kill_at], least)}:{seed}"
         if mutant:
             env["FRESHET_MUTANT"] = mutant
         command = [self.program("freshet"), "run", "--idle", str(idle)]
@@ -238,7 +239,8 @@ class Bench:
             if at_end:
                 with self.more_coming(FEED, rate=100000):
                     pass
-            process = self.start(settings, point, mutant, self.rng.getrandbits(30))
+            least = FEW_PASSES if at_end else 0.0
+            process = self.start(settings, point, mutant, self.rng.getrandbits(30), least=least)
             trouble = self.wait(process)
             if process.returncode == 0:
                 at_end = True
