@@ -12,9 +12,9 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), topk.c and catalog.c (lists),
+ * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), affinity.c (that, of an item and a session), topk.c and catalog.c (lists),
  * neighbours.c (the index), neighbours_query.c, blend.c, ranker.c; kernels.c and kernels_*.c (the inner
- * loops, one file an instruction set, chosen at run time); folder.c and safetensors.c (files).
+ * loops, one file an instruction set, chosen at run time); folder.c, content_file.c, ranker_file.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps
  *          (lru: complex numbers), F width of the feed-forward layer, L blocks, N items, S floats of encoder

@@ -307,12 +307,27 @@ static void replace(const char *file, const char *from, const char *to)
     mem_free(bytes);
 }
 
+/* A text of a file is replaced by another; part is what the refusal says. */
+struct forgery {
+    const char *file, *from, *to, *part;
+};
+
+/* Each alone in a folder of the model, which is freed. */
+static void expect_forgeries_refused(struct model *model, const struct forgery *forged, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        printf("  %s -> %s\n", forged[i].from, forged[i].to);
+        save(model);
+        replace(forged[i].file, forged[i].from, forged[i].to);
+        expect_refused(forged[i].part);
+    }
+    model_free(model);
+}
+
 static void case_forged_files(void)
 {
     /* Replacements in the header keep its length, so that what is told is the thing itself. */
-    static const struct {
-        const char *file, *from, *to, *part;
-    } forged[] = {
+    static const struct forgery forged[] = {
         {"model.json", "\"format\": 1", "\"format\": 2", "format 2"},
         {"model.json", "\"lru\"", "\"gru\"", "block.0.gru.in.weight is missing"},
         {"model.json", "\"lru\"", "\"rnn\"", "encoder \"rnn\" is unknown"},
@@ -343,21 +358,12 @@ static void case_forged_files(void)
         {"model.safetensors", "[0,320]", "[320,0]", "data_offsets"},
         {"model.safetensors", "[0,320]", "[0,32]   ", "model.safetensors"},
     };
-    struct model *model = small_model();
-    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
-        printf("  %s -> %s\n", forged[i].from, forged[i].to);
-        save(model);
-        replace(forged[i].file, forged[i].from, forged[i].to);
-        expect_refused(forged[i].part);
-    }
-    model_free(model);
+    expect_forgeries_refused(small_model(), forged, sizeof forged / sizeof *forged);
 }
 
 static void case_forged_content(void)
 {
-    static const struct {
-        const char *file, *from, *to, *part;
-    } forged[] = {
+    static const struct forgery forged[] = {
         {"model.json", "\"n_content\": 2", "\"n_content\": 1", "content.json"},
         {"model.json", "\"n_content\": 2", "\"n_content\": 0", "3"},
         {"model.json", "\"n_content\": 2", "\"n_content\": 99999999", "n_content must be"},
@@ -375,14 +381,7 @@ static void case_forged_content(void)
         {"content.json", "\"items\"", "\"i\"", "damaged"},
         {"model.safetensors", "content.embedding", "contend.embedding", "content.embedding"},
     };
-    struct model *model = full_model();
-    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
-        printf("  %s -> %s\n", forged[i].from, forged[i].to);
-        save(model);
-        replace(forged[i].file, forged[i].from, forged[i].to);
-        expect_refused(forged[i].part);
-    }
-    model_free(model);
+    expect_forgeries_refused(full_model(), forged, sizeof forged / sizeof *forged);
 }
 
 static void case_bad_numbers(void)

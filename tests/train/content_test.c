@@ -159,15 +159,6 @@ static struct train_catalogue *kinds_catalogue(void)
     return support_catalogue(text, NULL);
 }
 
-static struct model *learn(const struct train_data *data, const struct train_options *options,
-                           struct train_result *result)
-{
-    struct model *model = NULL;
-    struct err err = ERR_INIT;
-    CHECK_OK(train_model(data, options, NULL, NULL, &model, result, &err), err);
-    return model;
-}
-
 static double dot(const float *a, const float *b)
 {
     double sum = 0;
@@ -220,14 +211,14 @@ static void learns_what_items_share(void)
         options.loss = (enum train_loss)loss;
         options.negatives = 64;
         options.catalogue = NULL;
-        model_free(learn(data, &options, &without));
+        model_free(support_learn(data, &options, &without));
         CHECK_INT(without.n_content, 0);
         options.catalogue = catalogue;
         options.threads = 2;
-        struct model *model = learn(data, &options, &with);
+        struct model *model = support_learn(data, &options, &with);
         CHECK_INT(with.n_content, KINDS);
         options.threads = 1;
-        struct model *twin = learn(data, &options, &again);
+        struct model *twin = support_learn(data, &options, &again);
         CHECK_HEX(model_info(model).id, model_info(twin).id);
         /* By chance among the items of the right kind HR@10 is 10/40. */
         printf("  %s: HR@10 %.3f, without a catalogue %.3f\n", loss ? "sampled" : "full", with.hr10,

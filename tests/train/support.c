@@ -83,3 +83,12 @@ struct train_options support_options(void)
     options.rate = 0.01;
     return options;
 }
+
+struct model *support_learn(const struct train_data *data, const struct train_options *options,
+                            struct train_result *result)
+{
+    struct model *model = NULL;
+    struct err err = ERR_INIT;
+    CHECK_OK(train_model(data, options, NULL, NULL, &model, result, &err), err);
+    return model;
+}

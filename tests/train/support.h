@@ -17,5 +17,8 @@ char *support_ring(int users, int items, int length, double noise, uint64_t seed
 struct train_data *support_ring_data(int users, int items, int length, double noise, uint64_t seed);
 /* Options of a model that learns within moments: 16 numbers an item, one block of 32, batches of 128, a rate of 0.01. */
 struct train_options support_options(void);
+/* The trained model; the caller frees it. */
+struct model *support_learn(const struct train_data *data, const struct train_options *options,
+                            struct train_result *result);
 
 #endif

@@ -21,15 +21,6 @@ static struct train_options small_options(void)
     return options;
 }
 
-static struct model *learn(const struct train_data *data, const struct train_options *options,
-                           struct train_result *result)
-{
-    struct model *model = NULL;
-    struct err err = ERR_INIT;
-    CHECK_OK(train_model(data, options, NULL, NULL, &model, result, &err), err);
-    return model;
-}
-
 static struct train_data *ring(uint64_t seed)
 {
     return support_ring_data(300, ITEMS, 12, 0.1, seed);
@@ -49,7 +40,7 @@ static void check_learns_a_ring(enum model_encoder_kind kind, enum train_positio
         options.negatives = 8;
         if (loss == TRAIN_GBCE) options.epochs = options.patience = 30;
         struct train_result result;
-        struct model *model = learn(data, &options, &result);
+        struct model *model = support_learn(data, &options, &result);
         struct eval_options eval = {
             .split = options.split, .k = {1, 5}, .n_k = 2, .window = 50, .half_life_ms = 1000};
         struct eval_result got;
@@ -100,7 +91,7 @@ static void attention_learns_a_cycle(void)
     options.heads = 2;
     options.max_len = 20;
     options.split.protocol = TRAIN_LEAVE_ONE_OUT;
-    struct model *model = learn(data, &options, &result);
+    struct model *model = support_learn(data, &options, &result);
     printf("  validation HR@10 %.3f, MRR@20 %.3f\n", result.hr10, result.mrr20);
     CHECK(result.mrr20 > 0.9);
     model_free(model);
@@ -113,13 +104,13 @@ static void same_twice(void)
     struct train_options options = small_options();
     options.epochs = 2;
     struct train_result first, second;
-    struct model *a = learn(data, &options, &first);
+    struct model *a = support_learn(data, &options, &first);
     options.threads = 1;
-    struct model *b = learn(data, &options, &second);
+    struct model *b = support_learn(data, &options, &second);
     CHECK_HEX(model_info(a).id, model_info(b).id);
     CHECK_NEAR(first.ndcg10, second.ndcg10, 0);
     options.seed++;
-    struct model *c = learn(data, &options, &second);
+    struct model *c = support_learn(data, &options, &second);
     CHECK(model_info(a).id != model_info(c).id);
     model_free(a);
     model_free(b);
@@ -137,7 +128,7 @@ static void check_forward_is_prefill(enum model_encoder_kind kind)
     options.blocks = 2;
     options.use_types = options.use_gaps = true;
     struct train_result result;
-    struct model *model = learn(data, &options, &result);
+    struct model *model = support_learn(data, &options, &result);
     struct model_config config = model_shape(model);
     enum { T = 30 };
     static const int start[] = {0, T};
@@ -195,7 +186,7 @@ static void validation_masks(void)
     for (int mask = EVAL_MASK_NONE; mask <= EVAL_MASK_HISTORY; mask++) {
         options.mask = (enum eval_mask)mask;
         struct train_result result;
-        model_free(learn(data, &options, &result));
+        model_free(support_learn(data, &options, &result));
         hr[mask] = result.hr10;
         printf("  mask %d: HR@10 %.3f\n", mask, hr[mask]);
     }
@@ -308,19 +299,19 @@ static void odd_data(void)
         support_data("u \xC3\xA9!#\nw x\nu \xC3\xA9!#\nv x\n", LOGFILE_PAIRS, NULL);
     struct train_options options = small_options();
     struct train_result result;
-    struct model *model = learn(data, &options, &result);
+    struct model *model = support_learn(data, &options, &result);
     CHECK_INT(model_info(model).N, 2);
     CHECK_INT(result.n_positions, 1);
     CHECK_INT(result.n_validation, 0);
     options.loss = TRAIN_SAMPLED;
     model_free(model);
-    model = learn(data, &options, &result);
+    model = support_learn(data, &options, &result);
     model_free(model);
     train_data_free(data);
     data = support_data("u x\nu x\n", LOGFILE_PAIRS, NULL);
     for (int loss = TRAIN_FULL; loss <= TRAIN_GBCE; loss++) {
         options.loss = (enum train_loss)loss;
-        model = learn(data, &options, &result);
+        model = support_learn(data, &options, &result);
         CHECK_INT(model_info(model).N, 1);
         model_free(model);
     }
