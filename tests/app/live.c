@@ -58,7 +58,13 @@ void live_model_put(const char *name, const struct model_config *config, uint64_
 void live_lru_put(const char *name, int D, int H, int L, uint64_t seed, bool ranks)
 {
     live_model_put(name,
-                   &(struct model_config){.N = LIVE_ITEMS, .D = D, .H = H, .L = L, .F = 4 * D},
+                   &(struct model_config){.N = LIVE_ITEMS,
+                                          .D = D,
+                                          .H = H,
+                                          .L = L,
+                                          .F = 4 * D,
+                                          .n_types = EVENT_TYPE_COUNT,
+                                          .n_gaps = 24},
                    seed, ranks);
 }
 
