@@ -211,6 +211,28 @@ static bool read_catalogue(const struct options *flags, struct train_catalogue *
     return true;
 }
 
+/* Whether interactions of more than one type are in the log. */
+static bool has_types(const struct train_data *data)
+{
+    for (size_t e = 1; e < data->n_events; e++)
+        if (data->events[e].type != data->events[0].type) return true;
+    return false;
+}
+
+/* use-types and use-gaps, which nobody set: on for logs of events that have them, off for the other formats. */
+static void choose_inputs(const struct options *flags, const struct train_data *data,
+                          struct train_options *options)
+{
+    bool is_events = strcmp(options_text(flags, "format"), "events") == 0;
+    if (!options_is_set(flags, "use-types")) options->use_types = is_events && has_types(data);
+    if (!options_is_set(flags, "use-gaps")) options->use_gaps = is_events && data->has_times;
+    if (!options_bool(flags, "quiet"))
+        (void)fprintf(stderr, "the encoder sees items%s%s%s\n",
+                      options->use_types ? ", event types" : "",
+                      options->use_gaps ? ", time gaps" : "",
+                      options->catalogue ? ", what the catalogue says of items" : "");
+}
+
 static bool learn(struct app *app, struct train_options *options, struct model **model,
                   struct train_result *result, struct err *err)
 {
@@ -222,6 +244,7 @@ static bool learn(struct app *app, struct train_options *options, struct model *
         train_catalogue_free(catalogue);
         return false;
     }
+    choose_inputs(app->flags, data, options);
     struct training training = {.quiet = options_bool(app->flags, "quiet"),
                                 .out = options_text(app->flags, "out"),
                                 .watch = options->watch};
@@ -329,8 +352,8 @@ static const struct option_spec flags[] = {
     {"heads", OPTION_INT, "2", 1, 64, "", NULL, "Of attention; each has the same share of --hidden, a multiple of 16.", group_shape},
     {"positions", OPTION_ENUM, "rotary", 0, 0, "", "rotary|learnt",
      "How attention knows the order: by distance (rotary), or by learnt vectors of --max-len positions.", group_shape},
-    {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types; no gain where it was measured (docs/QUALITY.md).", group_shape},
-    {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events; likewise.", group_shape},
+    {"use-types", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see event types. Unless it is given: true for --format events with more than one type.", group_shape},
+    {"use-gaps", OPTION_BOOL, "false", 0, 0, "", NULL, "Let the encoder see the time between events. Unless it is given: true for --format events with times.", group_shape},
     /* clang-format on */
 };
 

@@ -71,13 +71,72 @@ static int epochs_told(const char *out)
     "train --input log.txt --format pairs --quiet --dim 16 --epochs 6 --batch 200 --lr 0.01 "      \
     "--max-len 8 "
 
+/* A number of a model's model.json. */
+static int shape_of(const char *out, const char *name)
+{
+    char path[128], text[1024];
+    (void)snprintf(path, sizeof path, "%s/%s/model.json", folder, out);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    size_t n = fread(text, 1, sizeof text - 1, file);
+    text[n] = '\0';
+    CHECK_INT(fclose(file), 0);
+    const char *at = strstr(text, name);
+    CHECK(at != NULL);
+    return (int)strtol(at + strlen(name), NULL, 10);
+}
+
+/* typed.csv: views of 50 users, and purchases when it has two types; as events, or else as sessions. */
+static void write_typed_log(bool is_events, bool has_two)
+{
+    char name[128];
+    (void)snprintf(name, sizeof name, "%s/typed.csv", folder);
+    FILE *file = fopen(name, "w");
+    CHECK(file != NULL);
+    CHECK(fputs(is_events ? "user,item,type,time\n" : "SessionId ItemId Time\n", file) >= 0);
+    for (int e = 0; e < 400; e++) {
+        const char *type = has_two && e % 5 == 0 ? "purchase" : "view";
+        int time_s = 1600000000 + 60 * e;
+        if (is_events)
+            CHECK(fprintf(file, "u%d,i%d,%s,%d\n", e / 8, e % 13, type, time_s) > 0);
+        else
+            CHECK(fprintf(file, "u%d i%d %d\n", e / 8, e % 13, time_s) > 0);
+    }
+    CHECK_INT(fclose(file), 0);
+}
+
+/* What the encoder sees of the same events, by the log's format and the flags. */
+static void inputs_by_format(void)
+{
+    static const struct {
+        const char *types, *flags;
+        bool sees_types, sees_gaps;
+    } cases[] = {{"view,purchase", "--format events", true, true},
+                 {"view", "--format events", false, true},
+                 {"view,purchase", "--format events --use-types false", false, true},
+                 {"view,purchase", "--format events --use-gaps false", true, false},
+                 {"view", "--format sessions", false, false},
+                 {"view", "--format sessions --use-types --use-gaps", true, true}};
+    char arguments[256];
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        write_typed_log(strstr(cases[c].flags, "events") != NULL,
+                        strchr(cases[c].types, ',') != NULL);
+        (void)snprintf(arguments, sizeof arguments,
+                       "train --input typed.csv %s --quiet --dim 16 --epochs 1 --ranker false "
+                       "--out typed",
+                       cases[c].flags);
+        printf("  %s, %s\n", cases[c].types, cases[c].flags);
+        CHECK_INT(program_call(folder, "", arguments), 0);
+        CHECK_INT(shape_of("typed", "\"n_types\": ") > 0, cases[c].sees_types);
+        CHECK_INT(shape_of("typed", "\"n_gaps\": ") > 0, cases[c].sees_gaps);
+    }
+}
+
 static void killed_and_resumed(void)
 {
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     static char want[1 << 20], got[1 << 20];
-    (void)snprintf(folder, sizeof folder, "/tmp/freshet-train-test-%d", (int)getpid());
-    CHECK_INT(mkdir(folder, 0777), 0);
     write_log(&rng);
     double started = now_s();
     CHECK_INT(program_call(folder, "", TRAIN "--out whole --checkpoint-minutes 0"), 0);
@@ -127,6 +186,9 @@ static void tells_what_differs(void)
 
 int main(void)
 {
+    (void)snprintf(folder, sizeof folder, "/tmp/freshet-train-test-%d", (int)getpid());
+    CHECK_INT(mkdir(folder, 0777), 0);
+    CASE(inputs_by_format);
     CASE(killed_and_resumed);
     CASE(tells_what_differs);
     char command[128];
