@@ -45,7 +45,8 @@ static bool start_find(struct ingest *ingest, int topic, int32_t partition, int6
     int64_t low = 0, high = 0;
     if (!log_ask(ingest, topic, partition, &low, &high, err)) return false;
     if (*next < 0) {
-        *next = ingest->options.start == INGEST_LATEST ? high : low;
+        bool at_end = ingest->options.start == INGEST_LATEST && !ingest__is_raw(ingest, topic);
+        *next = at_end ? high : low;
         return true;
     }
     if (*next >= low && *next <= high) return true;

@@ -94,7 +94,7 @@ struct ingest_record {
     int64_t timestamp_ms;
     struct str key;
     struct str value;          /* the original bytes */
-    struct event event;        /* valid when reason is REASON_NONE */
+    struct event event;        /* valid when reason is REASON_NONE and the topic is not raw */
     enum ingest_reason reason; /* REASON_NONE, or poison */
     const char *text;          /* of the poison, else NULL; lives as long as the batch */
     const void *message; /* the client's message: emit copies its headers into the dead letter */
@@ -125,6 +125,9 @@ struct ingest_options {
     const char *group_instance_id; /* or NULL */
     const char *const *topics;     /* (n_topics) */
     int n_topics;
+    /* The last so many of the topics are internal: their records come out as they are, with no event in them, and begin at
+     * the log's beginning when the store has no position. */
+    int n_raw;
     int shards;
     enum ingest_start start;   /* for a partition that the store has never seen */
     enum ingest_gap on_gap;    /* on.offset.gap */

@@ -78,6 +78,11 @@ static inline struct ingest__slot *ingest__slot(struct ingest *ingest, int topic
     return &ingest->slots[(size_t)topic * (size_t)ingest->partitions + (size_t)partition];
 }
 
+static inline bool ingest__is_raw(const struct ingest *ingest, int topic)
+{
+    return topic >= ingest->options.n_topics - ingest->options.n_raw;
+}
+
 /* consumer.c */
 int ingest__topic_index(const struct ingest *ingest, const char *name); /* -1: none of ours */
 void ingest__fail(struct ingest *ingest,

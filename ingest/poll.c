@@ -187,7 +187,10 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
     record->key = (struct str){message->key, message->key ? message->key_len : 0};
     record->value = value_of(message);
     record->message = message;
-    if (!record_decode(ingest, shard, record, batch->changed, err)) {
+    record->reason = REASON_NONE;
+    record->text = NULL;
+    if (!ingest__is_raw(ingest, topic) &&
+        !record_decode(ingest, shard, record, batch->changed, err)) {
         shard->held_generation = generation;
         return hold(ingest, shard, message, err) ? HELD : FAILED;
     }

@@ -58,6 +58,41 @@ static void topics_meet_in_one_partition_number(void)
     app_close(&app);
 }
 
+/* The second topic is internal: bytes that are no event come out as they are, from the log's beginning whatever the start. */
+static void raw_topics_come_out_as_they_are(void)
+{
+    static const struct {
+        const char *value;
+        size_t size;
+    } raw[] = {{"pairs", 5}, {"\0\0\0\0\1", 5}, {NULL, 0}};
+    enum { N = sizeof raw / sizeof raw[0] };
+    struct err err = ERR_INIT;
+    struct ingest_batch batch;
+    int at = 0;
+    struct app app;
+    app_init(&app, &cluster, 2, 1);
+    app.options.n_raw = 1;
+    app.options.start = INGEST_LATEST;
+    produce_clicks(&cluster, app.names[0], 0, 3);
+    for (int i = 0; i < N; i++)
+        produce_bytes(&cluster, app.names[1], 0, raw[i].value, raw[i].size);
+    app_open(&app, &cluster, PARTITIONS);
+    while (at < N) {
+        CHECK_OK(ingest_poll(app.ingest, 0, 5000, &batch, &err), err);
+        CHECK(batch.n > 0);
+        for (int i = 0; i < batch.n; i++, at++) {
+            const struct ingest_record *r = &batch.records[i];
+            CHECK_INT(r->topic, 1);
+            CHECK_INT(r->offset, at);
+            CHECK_INT(r->reason, REASON_NONE);
+            CHECK(r->text == NULL);
+            CHECK_BYTES(r->value.ptr, r->value.len, raw[at].value, raw[at].size);
+        }
+        ingest_batch_release(app.ingest, 0, &batch);
+    }
+    app_close(&app);
+}
+
 static void poison_is_handed_out_with_its_reason(void)
 {
     static const struct {
@@ -136,6 +171,7 @@ int main(void)
     CASE(starts_where_the_store_says);
     CASE(latest_is_a_number_from_the_start);
     CASE(topics_meet_in_one_partition_number);
+    CASE(raw_topics_come_out_as_they_are);
     CASE(poison_is_handed_out_with_its_reason);
     CASE(batches_are_bounded);
     cluster_stop(&cluster);
