@@ -16,7 +16,8 @@
  *
  * Files, in reading order: ingest.h, clean.c (the rules of an event, pure), internal.h, consumer.c (open, serve, close),
  * assign.c (partitions come and go, where they begin), poll.c (from queue to batch), passage.c (the way behind a damaged
- * batch), restart.c (fetchers that stopped start again).
+ * batch), restart.c (fetchers that stopped start again). Beside it follow.h, follow.c: whole topics
+ * without a group.
  *
  *     main thread   ingest_serve -> rebalance -> callbacks.assigned -> start offsets -> partition queues
  *                                                                                           | forwarded
