@@ -19,7 +19,8 @@ enum {
     SLICE_STEPS = 2048,
     ROWS_FIRST = 2 * SLICE_STEPS,
     SLICE_FLOATS = 16 << 20,
-    DEPTH_MAX = USER_LIST_MAX
+    DEPTH_MAX = USER_LIST_MAX,
+    WHY_LOOK = 12
 };
 _Static_assert((int)MODEL_RANKER_DEPTH <= (int)DEPTH_MAX, "arms fit");
 
@@ -144,11 +145,18 @@ static struct model_exclusions exclusions_make(struct batch *batch, const struct
     return (struct model_exclusions){items, kept};
 }
 
-static bool has_known_item(const struct batch *batch, const struct user *user)
+/* The newest known items of the window, among its last WHY_LOOK interactions or the first that is known; only the newest one when
+ * lists name none. */
+static void because_note(const struct batch *batch, struct work *work)
 {
-    for (int i = user->n_window - 1; i >= 0; i--)
-        if (model_item_index(batch->env.model, user->window[i].item) >= 0) return true;
-    return false;
+    const struct user *user = work->user;
+    bool has_room = true, one = !batch->env.settings->reasons_name_items;
+    work->because.n = 0;
+    for (int i = user->n_window - 1; i >= 0 && has_room; i--) {
+        if (work->because.n > 0 && (one || i < user->n_window - WHY_LOOK)) break;
+        has_room = model_because_add(batch->env.model, &work->because,
+                                     model_item_index(batch->env.model, user->window[i].item));
+    }
 }
 
 static bool is_scored(enum event_type type)
@@ -252,7 +260,8 @@ static void list_note(struct batch *batch, struct work *work)
     if (batch->env.neighbours) neighbours_note(batch, work, &with_id);
     if (!batch->env.model) return;
     if (model_ranker(batch->env.model)) session_end_note(batch, work, &with_id);
-    work->has_vector = has_known_item(batch, work->user);
+    because_note(batch, work);
+    work->has_vector = work->because.n > 0;
     work->row = work->user->batch_row;
     if (work->has_vector && work->row <= batch->rows_first) batch__vector_take(batch, work, NULL);
     work->exclusions = exclusions_make(batch, &skip);

@@ -30,7 +30,8 @@ struct work {
     float *neighbour_scores;           /* (n_neighbours) */
     uint32_t *follows;                 /* (n_neighbours) as in model_neighbour */
     int n_neighbours;
-    struct model_session *noted; /* what the ranker looks at of the window; NULL without one */
+    struct model_session *noted;  /* what the ranker looks at of the window; NULL without one */
+    struct model_because because; /* what items of the encoder arm may be there for */
     struct model_exclusions exclusions;
     const int32_t *top;     /* (depth) the encoder arm, -1 behind its end; NULL: empty */
     const float *top_score; /* (depth) */

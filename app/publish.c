@@ -122,13 +122,23 @@ static int blend(const struct batch *batch, const struct work *work, struct mode
     return model_rank(batch->env.model, &ranking, K, out);
 }
 
-struct str batch__item_id(struct batch *batch, const struct work *work, uint64_t key)
+static int32_t item_index(const struct batch *batch, uint64_t key)
+{
+    return batch->env.model ? model_item_index(batch->env.model, key) : -1;
+}
+
+/* index: item_index of the key. */
+static struct str item_id(struct batch *batch, const struct work *work, uint64_t key, int32_t index)
 {
     const struct ingest_record *record = work->record;
-    int32_t index = batch->env.model ? model_item_index(batch->env.model, key) : -1;
     if (index >= 0) return model_item_id(batch->env.model, index);
     struct str id = state_item_id(batch->env.state, record->partition, record->event.tenant, key);
     return arena_str(batch->arena, id);
+}
+
+struct str batch__item_id(struct batch *batch, const struct work *work, uint64_t key)
+{
+    return item_id(batch, work, key, item_index(batch, key));
 }
 
 static const enum reason_kind arm_reasons[ARM_COUNT] = {
@@ -140,10 +150,17 @@ static const enum reason_kind arm_reasons[ARM_COUNT] = {
 static struct list_item list_item_make(struct batch *batch, const struct work *work,
                                        const struct model_blended *blended)
 {
-    struct list_item item = {.item_id = batch__item_id(batch, work, blended->key),
+    const struct model *model = batch->env.model;
+    int32_t index = item_index(batch, blended->key);
+    struct list_item item = {.item_id = item_id(batch, work, blended->key, index),
                              .score = blended->score};
-    for (int arm = 0; arm < ARM_COUNT; arm++)
-        if (blended->arms & (1u << arm)) item.reasons[item.n_reasons++].kind = arm_reasons[arm];
+    for (int arm = 0; arm < ARM_COUNT; arm++) {
+        if (!(blended->arms & (1u << arm))) continue;
+        struct reason *reason = &item.reasons[item.n_reasons++];
+        reason->kind = arm_reasons[arm];
+        if (arm == ARM_ENCODER && batch->env.settings->reasons_name_items)
+            reason->item_id = model_item_id(model, model_because(model, &work->because, index));
+    }
     if (blended->arms == 0) item.reasons[item.n_reasons++].kind = REASON_REPEAT;
     return item;
 }

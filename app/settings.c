@@ -118,6 +118,7 @@ bool settings_init(struct settings *settings, const struct options *options, str
     settings->model_folder = options_text(options, "model.dir");
     settings->shards = (int)options_int(options, "num.stream.threads");
     settings->list_size = (int)options_int(options, "list.size");
+    settings->reasons_name_items = options_enum(options, "list.reasons") == 0;
     settings->batch_max = (int)options_int(options, "batch.max.events");
     settings->commit_interval_ms = options_int(options, "commit.interval.ms");
     settings->epochs_max = (int)options_int(options, "max.in.flight.epochs");

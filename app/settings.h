@@ -22,6 +22,7 @@ struct settings {
     const char *model_folder; /* "" when none is configured */
     int shards;
     int list_size;
+    bool reasons_name_items; /* list.reasons=items */
     int batch_max;
     int64_t commit_interval_ms;
     int epochs_max;       /* sealed and not yet written, per shard */

@@ -13,7 +13,7 @@
  * load and save, no clock, no thread.
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), affinity.c (that, of an item and a session), topk.c and catalog.c (lists),
+ * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), affinity.c (that, of an item and a session), topk.c and catalog.c (lists), because.c,
  * neighbours.c (the index), neighbours_query.c, partners.c, marginals.c, partners_score.c and partners_lists.c (partners.h), blend.c, ranker.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c, content_file.c, ranker_file.c and safetensors.c (files).
  *
@@ -308,6 +308,24 @@ void model_topk_naive(const struct model *model, int B, const float *const *vect
                       float *out_score);
 /* All scores of one user vector, to the same bits. vector (D), score (N) written. */
 void model_score(const struct model *model, const float *vector, float *score);
+
+/* ---- because: which interaction an item of the encoder's list is there for ---- */
+
+enum { MODEL_BECAUSE_MAX = 6 };
+
+/* The user's newest items that may be named, each once; begins as zeros. */
+struct model_because {
+    int n;
+    int32_t items[MODEL_BECAUSE_MAX]; /* (n) indices, as they were added */
+    float scale[MODEL_BECAUSE_MAX];   /* (n) 1 / length of the item's vector */
+};
+/* Adds an item unless it is there or its index is -1. Returns whether there is room for another. */
+bool model_because_add(const struct model *model, struct model_because *because, int32_t item);
+/* The added item whose vector has the largest cosine with that of `item`, ties: added first; -1 when there is none.
+ *
+ * The exact answer, the item without which the score falls most, costs an encoding of the window for each item. What the
+ * cosine names is mostly that one, and without it the item nearly always falls: docs/QUALITY.md has the shares. Thread: any. */
+int32_t model_because(const struct model *model, const struct model_because *because, int32_t item);
 
 /* ---- session neighbours ---- */
 

@@ -314,6 +314,7 @@ static struct reference_options reference_options_of(const struct settings *sett
     struct ingest_options ingest = settings_ingest(settings);
     struct reference_options options = {.window_max = state.window_max,
                                         .list_size = settings->list_size,
+                                        .reasons_name_items = settings->reasons_name_items,
                                         .late_tolerance_ms = state.late_tolerance_ms,
                                         .max_future_ms = ingest.max_future_ms,
                                         .half_life_ms = state.popularity_half_life_ms,

@@ -446,12 +446,41 @@ static struct str id_of(struct reference *r, int32_t partition, struct str tenan
     return item ? str_of(item->id) : (struct str){0};
 }
 
-static void list_make(struct reference *r, struct reference_user *user, int32_t partition,
-                      int64_t offset, const struct event *event, struct expectation *expected)
+/* The up to 6 newest known items, each once, of the last 12 interactions; without any there, the newest known one of all. What is
+ * nearest has its arithmetic from model/. */
+static struct model_because because_of(const struct reference *r, const struct reference_user *user)
+{
+    struct model_because because = {0};
+    for (int i = user->n_window - 1; i >= 0; i--) {
+        bool is_near = user->n_window - i <= 12;
+        if (!is_near && because.n > 0) break;
+        (void)model_because_add(r->model, &because,
+                                model_item_index(r->model, user->window[i].item));
+    }
+    return because;
+}
+
+static void reasons_fill(const struct reference *r, const struct model_because *because,
+                         const struct fused *fused, struct list_item *item)
 {
     static const enum reason_kind reasons[ARM_COUNT] = {[ARM_ENCODER] = REASON_ENCODER,
                                                         [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
                                                         [ARM_POPULAR] = REASON_POPULAR};
+    for (int arm = 0; arm < ARM_COUNT; arm++) {
+        if (!(fused->arms & (1u << arm))) continue;
+        int32_t why = -1;
+        if (arm == ARM_ENCODER && r->options.reasons_name_items)
+            why = model_because(r->model, because, model_item_index(r->model, fused->key));
+        struct reason *reason = &item->reasons[item->n_reasons++];
+        reason->kind = reasons[arm];
+        if (why >= 0) reason->item_id = model_item_id(r->model, why);
+    }
+    if (fused->arms == 0) item->reasons[item->n_reasons++].kind = REASON_REPEAT;
+}
+
+static void list_make(struct reference *r, struct reference_user *user, int32_t partition,
+                      int64_t offset, const struct event *event, struct expectation *expected)
+{
     uint64_t excluded[1300];
     int n_excluded = 0;
     struct reference_arm arms[ARM_COUNT] = {0};
@@ -471,13 +500,11 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
     int n = model_ranker(r->model)
                 ? rank(r, user, partition, event->tenant, excluded, n_excluded, arms, fused)
                 : fuse(r, arms, fused);
+    struct model_because because = because_of(r, user);
     for (int i = 0; i < n; i++) {
         items[i].item_id = id_of(r, partition, event->tenant, fused[i].key);
         items[i].score = fused[i].score;
-        for (int arm = 0; arm < ARM_COUNT; arm++)
-            if (fused[i].arms & (1u << arm))
-                items[i].reasons[items[i].n_reasons++].kind = reasons[arm];
-        if (fused[i].arms == 0) items[i].reasons[items[i].n_reasons++].kind = REASON_REPEAT;
+        reasons_fill(r, &because, &fused[i], &items[i]);
         user->last_list[i] = fused[i].key;
     }
     user->n_last_list = n;

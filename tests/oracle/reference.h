@@ -12,6 +12,7 @@
 
 struct reference_options {
     int window_max, list_size;
+    bool reasons_name_items;
     int64_t late_tolerance_ms, max_future_ms, half_life_ms;
     double weight[EVENT_TYPE_COUNT];
     float blend[ARM_COUNT];
