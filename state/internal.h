@@ -28,6 +28,9 @@ enum {
 
 /* ---- store.c ---- */
 
+/* Makes the folder and those above it, 0700. Errors: ERR_FATAL. */
+MUST_USE bool state__make_folders(const char *folder, struct err *err);
+
 struct state {
     char *folder;
     struct state_options options;

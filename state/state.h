@@ -24,6 +24,7 @@
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
  *   scan.c        reading a store from outside
+ *   view.h, view.c  beside it: a copy of the output topics, for answers
  *
  * Life of an event here
  *   state_items_check -> state_user_get -> state_user_fold -> state_popularity_add, state_popularity_top

@@ -98,8 +98,7 @@ static bool open_error(const struct state *state, char *error, struct err *err)
 
 /* ---- folders ---- */
 
-/* Makes the folder and those above it, 0700. */
-static bool make_folders(const char *folder, struct err *err)
+bool state__make_folders(const char *folder, struct err *err)
 {
     char path[PATH_BYTES_MAX];
     size_t len = strlen(folder);
@@ -286,7 +285,7 @@ bool state_open(struct state **out, const char *folder, const struct state_ident
         return err_fatal(err, ERR_EXIT_USAGE,
                          "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
                          USER_TOPICS_MAX);
-    if (!make_folders(folder, err) || !check_room(folder, options, err)) return false;
+    if (!state__make_folders(folder, err) || !check_room(folder, options, err)) return false;
     struct state *state = state_new(folder, options->rocksdb_bytes, false);
     state->options = *options;
     take_identity(state, identity);
