@@ -142,7 +142,7 @@ static struct model_exclusions exclusions_make(struct batch *batch, const struct
     if (n > 1) qsort(items, (size_t)n, sizeof *items, compare_index);
     for (int i = 0; i < n; i++)
         if (kept == 0 || items[kept - 1] != items[i]) items[kept++] = items[i];
-    return (struct model_exclusions){items, kept};
+    return (struct model_exclusions){.items = items, .n = kept};
 }
 
 /* The newest known items of the window, among its last WHY_LOOK interactions or the first that is known; only the newest one when

@@ -212,6 +212,12 @@ struct model__catalog {
 struct model__catalog *model__catalog_new(const struct model *model);
 void model__catalog_free(struct model__catalog *catalog);
 
+/* ---- filter.c ---- */
+
+struct model_filter {
+    uint16_t *refused; /* (places / 16) by place: bit p % 16 of word p / 16, as hits of a scan */
+};
+
 /* ---- topk.c ---- */
 
 struct model__search; /* its working memory */

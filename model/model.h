@@ -287,10 +287,21 @@ void model_prefill(const struct model *model, struct model_scratch *scratch, int
  * step. Lives as long as the state. */
 const float *model_state_vector(const struct model *model, const float *state);
 
-/* Indices a list must not hold, ascending, no repeats. */
+/* What no list may hold for a while (sold out, refused by a rule): a bit for each item, as the scan meets them, so that
+ * refusing many items costs a list less than refusing few. Of one model alone. (filter.c) */
+struct model_filter;
+struct model_filter *model_filter_new(const struct model *model); /* refuses nothing */
+void model_filter_free(struct model_filter *filter);              /* NULL is fine */
+void model_filter_set(struct model_filter *filter, const struct model *model, int32_t item,
+                      bool is_refused);
+bool model_filter_refuses(const struct model_filter *filter, const struct model *model,
+                          int32_t item);
+
+/* Indices a list must not hold, ascending, no repeats; and what the filter refuses, when there is one. */
 struct model_exclusions {
     const int32_t *items;
     int n;
+    const struct model_filter *filter; /* NULL: none */
 };
 
 /* Exact top-k for B users: the K items with the largest score[i] = dot(vector[b], item[i]) + bias[i]

@@ -55,7 +55,7 @@ void model_topk_naive(const struct model *model, int B, const float *const *vect
                       float *out_score)
 {
     for (int b = 0; b < B; b++) {
-        struct model_exclusions none = {NULL, 0};
+        struct model_exclusions none = {.n = 0};
         struct model_exclusions out = exclusions != NULL ? exclusions[b] : none;
         const float *usable = model__usable_vector(model->config.D, vector[b]);
         int32_t *row_item = out_item + (size_t)b * (size_t)K;
@@ -64,7 +64,7 @@ void model_topk_naive(const struct model *model, int B, const float *const *vect
         for (int32_t i = 0, e = 0; i < model->config.N; i++) {
             if (e < out.n && out.items[e] == i)
                 e++;
-            else
+            else if (out.filter == NULL || !model_filter_refuses(out.filter, model, i))
                 n = keep_best(i, model__item_score(model, usable, i), n, K, row_item, row_score);
         }
         for (; n < K; n++) {

@@ -274,7 +274,9 @@ static void flush_first(const struct job *job, struct seeker *seeker)
     if (last > seeker->floor) seeker->floor = last;
 }
 
-/* Queues the items of one tile whose bit is set, and starts to fetch their vectors. hits (GROUPS). */
+static const uint16_t none[GROUPS];
+
+/* Queues the items of one tile whose bit is set and which the user's filter does not refuse, and starts to fetch their vectors. hits (GROUPS). */
 static void queue_hits(const struct job *job, int seeker, int tile, const uint16_t *hits)
 {
     struct model__search *search = job->search;
@@ -282,8 +284,10 @@ static void queue_hits(const struct job *job, int seeker, int tile, const uint16
     size_t D = (size_t)job->model->config.D;
     const float *vectors = model__tensor(job->model, MODEL_ITEM_EMBEDDING, 0);
     if (search->n_queue > QUEUE_MAX - TILE) flush_queue(job);
+    const struct model_filter *filter = search->seekers[seeker].out.filter;
+    const uint16_t *refused = filter != NULL ? filter->refused + (size_t)tile * GROUPS : none;
     for (int g = 0; g < GROUPS; g++) {
-        for (unsigned mask = hits[g]; mask != 0; mask &= mask - 1) {
+        for (unsigned mask = hits[g] & ~(unsigned)refused[g]; mask != 0; mask &= mask - 1) {
             int place = tile * TILE + 16 * g + __builtin_ctz(mask);
             if (place >= job->model->config.N) return;
             int32_t item = catalog->item_at[place];
@@ -342,6 +346,17 @@ static float reached_by(const struct model *model, int K, int n, const float *la
     return low;
 }
 
+/* What the filter refuses of the first tiles reaches nothing. */
+static void seed_refuse(const struct job *job, const struct model_filter *filter, int u,
+                        int n_tiles)
+{
+    for (int w = 0; w < n_tiles * GROUPS; w++)
+        for (unsigned mask = filter->refused[w]; mask != 0; mask &= mask - 1) {
+            int lane = w % GROUPS * 16 + __builtin_ctz(mask);
+            seed_scores(job, w / GROUPS, u)[lane] = -INFINITY;
+        }
+}
+
 /* The first floor of user u of those whose approximate scores lie in search->approx. */
 static void seed_floor(const struct job *job, int b, int u, int n_tiles)
 {
@@ -351,6 +366,7 @@ static void seed_floor(const struct job *job, int b, int u, int n_tiles)
         int32_t place = catalog->place_of[seeker->out.items[e]];
         if (place < n_tiles * TILE) seed_scores(job, place / TILE, u)[place % TILE] = -INFINITY;
     }
+    if (seeker->out.filter != NULL) seed_refuse(job, seeker->out.filter, u, n_tiles);
     /* Few groups of many items for a short list, each item its own group for a long one. */
     int segments = (job->K + 31) / 32 < n_tiles ? (job->K + 31) / 32 : n_tiles;
     float limit = 0.0f;
@@ -443,7 +459,7 @@ static void prepare(const struct job *job, const float *const *vector,
         prepare_user(job, b, model__usable_vector(D, vector[b]),
                      job->search->codes + (size_t)b * (size_t)D);
         seeker->best = job->search->best + (size_t)b * (size_t)job->K;
-        seeker->out = exclusions != NULL ? exclusions[b] : (struct model_exclusions){NULL, 0};
+        seeker->out = exclusions != NULL ? exclusions[b] : (struct model_exclusions){.n = 0};
     }
 }
 

@@ -174,7 +174,7 @@ static void encoder_end_batch(void *arm)
     for (int b = 0; b < B; b++) {
         const struct slot *slot = &encoder->slots[b];
         vectors[b] = slot->vector;
-        exclusions[b] = (struct model_exclusions){slot->masked, slot->n_masked};
+        exclusions[b] = (struct model_exclusions){.items = slot->masked, .n = slot->n_masked};
     }
     model_topk(encoder->eval->model, encoder->scratch, B, vectors, exclusions, K, encoder->list,
                encoder->scores);

@@ -104,7 +104,22 @@ static struct model_exclusions draw_exclusions(struct rng *rng, int N, double sh
     int n = 0;
     for (int32_t i = 0; i < N; i++)
         if (rng_unit(rng) < share) out[n++] = i;
-    return (struct model_exclusions){out, n};
+    return (struct model_exclusions){.items = out, .n = n};
+}
+
+/* Refuses some items, most of them or all but a few; a part of the bits is set and taken back. */
+static struct model_filter *draw_filter(const struct model *model, struct rng *rng)
+{
+    static const double shares[] = {0.0, 0.02, 0.6, 0.98, 0.999};
+    struct model_filter *filter = model_filter_new(model);
+    double share = shares[rng_below(rng, 5)];
+    for (int32_t i = 0; i < model->config.N; i++) {
+        bool is_refused = rng_unit(rng) < share;
+        model_filter_set(filter, model, i, !is_refused && rng_unit(rng) < 0.5);
+        model_filter_set(filter, model, i, is_refused);
+        CHECK_INT(model_filter_refuses(filter, model, i), is_refused);
+    }
+    return filter;
 }
 
 /* One batch by topk and by definition. */
@@ -117,16 +132,19 @@ static void compare(const struct model *model, struct model_scratch *scratch, st
     int32_t *room = mem_alloc((size_t)B * (size_t)N * sizeof *room);
     const float *vector[B_MAX];
     struct model_exclusions out[B_MAX];
+    struct model_filter *filter = draw_filter(model, rng);
     draw_users(rng, B, D, users);
     for (int b = 0; b < B; b++) {
         vector[b] = users + b * D;
         out[b] = draw_exclusions(rng, N, b % 3 == 0 ? share : 0.0, room + b * N);
+        if (b % 4 >= 2) out[b].filter = filter;
     }
     model_topk(model, scratch, B, vector, out, K, got.item, got.score);
     model_topk_naive(model, B, vector, out, K, want.item, want.score);
     size_t n = (size_t)B * (size_t)K;
     CHECK_BYTES(got.item, n * sizeof(int32_t), want.item, n * sizeof(int32_t));
     CHECK_BYTES(got.score, n * sizeof(float), want.score, n * sizeof(float));
+    model_filter_free(filter);
     mem_free(room);
     mem_free(users);
 }
@@ -186,7 +204,7 @@ static void case_best_excluded(void)
         for (int k = 0; k < 256; k++)
             if (top[k] == i) sorted[n++] = i;
     CHECK_INT(n, 256);
-    struct model_exclusions out = {sorted, 256};
+    struct model_exclusions out = {.items = sorted, .n = 256};
     model_topk(model, scratch, 1, &vector, &out, 20, item, score);
     model_topk_naive(model, 1, &vector, &out, 20, want, want_score);
     CHECK_BYTES(item, sizeof item, want, sizeof want);

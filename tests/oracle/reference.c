@@ -301,7 +301,7 @@ static void encoder_top(struct reference *r, const struct reference_user *user,
     int n_without = 0;
     for (int32_t i = 0; i < r->info.N; i++)
         if (is_in(excluded, n_excluded, model_item_key(r->model, i))) without[n_without++] = i;
-    struct model_exclusions exclusions = {without, n_without};
+    struct model_exclusions exclusions = {.items = without, .n = n_without};
     if (any) model_topk_naive(r->model, 1, &vector, &exclusions, K, top, arm->scores);
     for (int i = 0; any && i < K && top[i] >= 0; i++)
         arm->keys[arm->n++] = model_item_key(r->model, top[i]);

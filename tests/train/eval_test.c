@@ -139,7 +139,7 @@ static void twin_encoder(const struct model *model, struct model_scratch *scratc
     float *state = mem_aligned(64, (size_t)model_info(model).S * sizeof(float));
     model_prefill(model, scratch, T, inputs, state);
     const float *vector = model_state_vector(model, state);
-    struct model_exclusions exclusions = {excluded, n};
+    struct model_exclusions exclusions = {.items = excluded, .n = n};
     model_topk_naive(model, 1, &vector, &exclusions, K, list, score);
     for (int i = 0; i < K; i++)
         list[i] = list[i] < 0 ? -1 : item_of_model(model, data, list[i]);
