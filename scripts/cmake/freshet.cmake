@@ -55,6 +55,22 @@ function(freshet__package name)
   target_link_libraries(freshet_pkg_${name} INTERFACE PkgConfig::PKG_${name})
 endfunction()
 
+# freshet_llhttp(): makes the target freshet_pkg_llhttp. Debian ships llhttp, the HTTP parser of Node.js, as sources (package
+# node-llhttp); its strict mode is a compile-time choice of ours. LLHTTP_DIR: elsewhere, a folder with *.c and llhttp.h.
+function(freshet_llhttp)
+  find_path(LLHTTP_SOURCES llhttp.c HINTS ${LLHTTP_DIR} ${LLHTTP_DIR}/src PATHS /usr/share/llhttp NO_DEFAULT_PATH)
+  find_path(LLHTTP_INCLUDE llhttp.h HINTS ${LLHTTP_DIR} ${LLHTTP_DIR}/include PATHS /usr/share/include/llhttp NO_DEFAULT_PATH)
+  if(NOT LLHTTP_SOURCES OR NOT LLHTTP_INCLUDE)
+    message(FATAL_ERROR "The sources of llhttp are missing: run scripts/setup build (Debian's package node-llhttp), "
+      "or give a folder that holds them: cmake -DLLHTTP_DIR=...")
+  endif()
+  add_library(freshet_llhttp STATIC ${LLHTTP_SOURCES}/api.c ${LLHTTP_SOURCES}/http.c ${LLHTTP_SOURCES}/llhttp.c)
+  target_include_directories(freshet_llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE})
+  target_compile_definitions(freshet_llhttp PUBLIC LLHTTP_STRICT_MODE=1)
+  target_compile_options(freshet_llhttp PRIVATE -w)
+  add_library(freshet_pkg_llhttp ALIAS freshet_llhttp)
+endfunction()
+
 # freshet_library(NAME [USES folder...] [PACKAGES pkg-config-name...])
 # Every .c file of the folder; its packages stay private to it: no foreign header in a public header.
 function(freshet_library name)

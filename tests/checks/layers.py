@@ -15,7 +15,7 @@ USES = {
     "model": ["base", "schemas"],
     "train": ["base", "schemas", "model"],
     "emit": ["base", "schemas", "kafka"],
-    "serve": ["base", "schemas"],
+    "serve": ["base"],
 }
 LIBRARIES = list(USES)
 USES["app"] = LIBRARIES
@@ -31,8 +31,9 @@ FOREIGN = {
     "jansson": ["schemas", "model", "train", "app"],
     "rocksdb/": ["state"],
     "cblas": ["model", "train"],
-    "zlib": ["train", "app"],
+    "zlib": ["train", "app", "serve"],
     "uv.h": ["app", "serve"],
+    "llhttp": ["serve"],
     "immintrin": ["model", "train"],
     "cpuid": ["model", "train"],
 }
