@@ -283,10 +283,26 @@ static void keys_make(struct batch *batch, struct work *work)
         work->keys[i] = schemas_item_key(event->tenant, event->items[i].item_id);
 }
 
+static struct str known_id(void *context, uint64_t key)
+{
+    struct id_skip *ids = context;
+    return batch__item_id(ids->batch, ids->work, key);
+}
+
+/* Errors: as fold_record. */
+static bool pairs_apply(struct batch *batch, struct work *work, struct err *err)
+{
+    uint64_t since = clock_mono_ns();
+    bool ok = relations_apply(batch->env.relations, work->record, err);
+    batch->relations_ns += clock_mono_ns() - since;
+    return ok;
+}
+
 /* One good record. Errors: ERR_DATA: the record is poison after all (key collision); ERR_FATAL. */
 static bool fold_record(struct batch *batch, struct work *work, struct err *err)
 {
     const struct ingest_record *record = work->record;
+    if (record->topic >= batch->env.settings->n_topics) return pairs_apply(batch, work, err);
     struct event event = record->event;
     struct state_shard *state = batch->env.state;
     char key[SCHEMAS_USER_KEY_MAX];
@@ -301,6 +317,8 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     }
     keys_make(batch, work);
     if (is_scored(event.type)) popular_ranks_note(batch, work);
+    if (batch->env.pairs)
+        pairs_note(batch->env.pairs, work->user, &event, work->keys, work->n_keys);
     struct fold_result folded =
         state_user_fold(state, work->user, &event, record->topic, record->offset);
     outcome_count(batch->env.counters, &folded);
@@ -309,6 +327,10 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
         !state_popularity_add(state, record->partition, &event, err))
         return false;
     if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
+    if (folded.outcome == FOLD_APPLIED && batch->env.pairs) {
+        struct id_skip ids = {.batch = batch, .work = work};
+        pairs_take(batch->env.pairs, record, known_id, &ids);
+    }
     if (folded.outcome == FOLD_DUPLICATE || folded.outcome == FOLD_QUIET) return true;
     if (batch->env.neighbours) session_note(batch, work, user_key, &folded);
     if (batch->env.model) batch__encode_note(batch, work->user, &folded);
@@ -368,7 +390,8 @@ static int slice_fold(struct batch *batch, const struct ingest_record *records, 
         *work = (struct work){.record = record, .reason = record->reason, .text = record->text};
         if (work->reason != REASON_NONE || fold_record(batch, work, err)) continue;
         if (err->class != ERR_DATA) return -1;
-        work->reason = POISON_KEY_COLLISION;
+        bool is_event = record->topic < batch->env.settings->n_topics;
+        work->reason = is_event ? POISON_KEY_COLLISION : POISON_DECODE;
         work->text = arena_str(batch->arena, str_of(err->text)).ptr;
         err->class = ERR_NONE; /* handled: it becomes a dead letter */
     }
@@ -385,10 +408,11 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
     batch->number++;
     batch->n_rows = batch->rows_first = 0;
     batch->n_work = 0;
-    batch->neighbours_ns = 0;
+    batch->neighbours_ns = batch->relations_ns = 0;
     int taken = slice_fold(batch, records, n, err);
     if (taken < 0) return -1;
-    since += batch->neighbours_ns;
+    since += batch->neighbours_ns + batch->relations_ns;
+    counters_add(batch->env.counters, METRIC_STAGE, STAGE_RELATE, (int64_t)batch->relations_ns);
     counters_add(batch->env.counters, METRIC_STAGE, STAGE_NEIGHBOURS,
                  (int64_t)batch->neighbours_ns);
     stage_add(batch, STAGE_FOLD, &since);
@@ -399,7 +423,8 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
         stage_add(batch, STAGE_RANK, &since);
     }
     fault_point("inferred");
-    bool ok = batch__publish(batch, epoch, err);
+    bool ok = batch__publish(batch, epoch, err) &&
+              (!batch->env.pairs || pairs_send(batch->env.pairs, epoch, err));
     stage_add(batch, STAGE_PUBLISH, &since);
     return ok ? taken : -1;
 }

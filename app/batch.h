@@ -29,6 +29,8 @@ struct batch_env {
     struct state_shard *state;
     const struct model *model;     /* NULL: no encoder arm */
     struct neighbours *neighbours; /* NULL: no such arm */
+    struct pairs *pairs;           /* NULL: none are made */
+    struct relations *relations;   /* NULL: as pairs */
     struct emit *emit;
     struct counters_slot *counters; /* app/metrics.h */
     struct tap *tap;                /* copies of lists for a view; NULL: nobody looks */

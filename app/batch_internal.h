@@ -3,6 +3,8 @@
 
 #include "app/batch.h"
 #include "app/neighbours.h"
+#include "app/pairs.h"
+#include "app/relations.h"
 #include "app/tap.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -14,7 +16,7 @@ struct work {
     const struct ingest_record *record;
     enum ingest_reason reason; /* REASON_NONE, or why it is a dead letter */
     const char *text;          /* of the dead letter */
-    struct user *user;         /* NULL for a dead letter */
+    struct user *user;         /* NULL for a dead letter and a record of pairs */
     uint64_t *keys;            /* (n_keys) item keys of the event */
     int n_keys;
     bool is_scored; /* live quality looks at it */
@@ -55,6 +57,7 @@ struct batch {
     struct work *work; /* (batch_max), n_work in use */
     int n_work;
     uint64_t neighbours_ns; /* of this slice; it is within the fold */
+    uint64_t relations_ns;  /* likewise */
     int slice_max;          /* most records of a slice */
     struct model_row *rows; /* (rows_cap) steps that wait for the encoder, rows_first + 1 onwards */
     int n_rows, rows_cap, rows_first;

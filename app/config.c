@@ -3,6 +3,8 @@
 #include "app/config.h"
 
 #include "app/app.h"
+#include "app/pair_rules.h"
+#include "app/relations_rows.h"
 #include "model/model.h"
 
 /* ---- headings ---- */
@@ -14,6 +16,7 @@ static const char group_group[] = "Consumer group";
 static const char group_state[] = "State and memory";
 static const char group_lists[] = "Lists";
 static const char group_neighbours[] = "Session neighbours";
+static const char group_related[] = "Items that go together";
 static const char group_popularity[] = "Popularity";
 static const char group_errors[] = "Bad records";
 static const char group_logs[] = "Logs";
@@ -47,6 +50,8 @@ const struct option_spec app_config_specs[] = {
      "key.", group_topics},
     {"recommendations.topic", OPTION_TEXT, "freshet.recommendations", 0, 0, "", NULL,
      "Where lists go: key tenant and user, compacted.", group_topics},
+    {"related.topic", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Where the items go that go with an item: key tenant, item and kind, compacted. Empty: none are made.", group_topics},
     {"replication.factor", OPTION_INT, "-1", -1, 100, "", NULL,
      "Replicas of topics that `freshet topics create` makes. -1: the broker's default.", group_topics},
     {"value.format", OPTION_ENUM, "avro", 0, 0, "", "avro|json",
@@ -153,6 +158,28 @@ const struct option_spec app_config_specs[] = {
      "An item so many places from the shared one counts 1/e as much. 0: place does not matter.", group_neighbours},
     {"neighbours.half.life.ms", OPTION_INT, "0", 0, MS_MAX, "ms", NULL,
      "A session this much older counts half as much. 0: age does not matter.", group_neighbours},
+
+    {"related.half.life.ms", OPTION_INT, "30d", 1000, MS_MAX, "ms", NULL,
+     "After this time a pair counts half as much.", group_related},
+    {"related.partners.max", OPTION_INT, "64", 8, 1000, "items", NULL,
+     "Items that are counted for each item and kind; the weakest leave first.", group_related},
+    {"related.list.size", OPTION_INT, "20", 1, RELATED_LIST_MAX, "items", NULL, "Items in a list.", group_related},
+    {"related.change", OPTION_NUMBER, "0.1", 0, 1000, "", NULL,
+     "A list is published when its items or their order changed, or a score by this share.", group_related},
+    {"related.publish.interval.ms", OPTION_INT, "1h", 0, MS_MAX, "ms", NULL,
+     "A list is also published when something is counted in it and the one that stands is so much older.", group_related},
+    {"related.memory.max.bytes", OPTION_INT, "128MiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "Memory for what goes together, all threads together: half of it for the items met last, half for how often each item "
+     "is part of anything.", group_related},
+    {"related.basket.max", OPTION_INT, "50", 2, PAIRS_BASKET_LIMIT, "items", NULL,
+     "An order of more items says nothing about what goes together.", group_related},
+    {"related.window.ms", OPTION_INT, "30d", 0, MS_MAX, "ms", NULL,
+     "Orders of one user that are further apart say nothing about each other.", group_related},
+    {"related.session.items", OPTION_INT, "5", 1, PAIRS_SESSION_LIMIT, "items", NULL,
+     "Newest items looked at in a session that go with the one looked at, or bought, next.", group_related},
+    {"related.user.max", OPTION_INT, "100", 1, 10000, "events", NULL,
+     "A session of more events is no person's: it adds nothing more. Over half of session.window it may never be reached.",
+     group_related},
 
     {"popularity.half.life.ms", OPTION_INT, "7d", 1000, MS_MAX, "ms", NULL,
      "After this time an event counts half as much.", group_popularity},

@@ -33,6 +33,7 @@ struct epochs {
     const struct settings *settings;
     struct state_shard *state;
     struct neighbours *neighbours; /* NULL: none */
+    struct relations *relations;   /* NULL: none */
     struct ingest *ingest;
     struct emit *emit;
     struct counters_slot *counters;
@@ -46,13 +47,14 @@ struct epochs {
 };
 
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
-                          struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
-                          struct counters_slot *counters)
+                          struct neighbours *neighbours, struct relations *relations,
+                          struct ingest *ingest, struct emit *emit, struct counters_slot *counters)
 {
     struct epochs *epochs = mem_zalloc(sizeof *epochs);
     epochs->settings = settings;
     epochs->state = state;
     epochs->neighbours = neighbours;
+    epochs->relations = relations;
     epochs->ingest = ingest;
     epochs->emit = emit;
     epochs->counters = counters;
@@ -64,7 +66,7 @@ struct epochs *epochs_new(const struct settings *settings, struct state_shard *s
         moves->cap = MOVES_FIRST;
         moves->list = mem_alloc((size_t)moves->cap * sizeof *moves->list);
     }
-    epochs->next = mem_zalloc((size_t)settings->n_topics * PARTITIONS_MAX * sizeof *epochs->next);
+    epochs->next = mem_zalloc((size_t)settings->n_sources * PARTITIONS_MAX * sizeof *epochs->next);
     return epochs;
 }
 
@@ -145,7 +147,7 @@ void epochs_partition_forget(struct epochs *epochs, int32_t partition)
     for (int i = 0; i < moves->n; i++)
         if (moves->list[i].partition != partition) moves->list[kept++] = moves->list[i];
     moves->n = kept;
-    for (int topic = 0; topic < epochs->settings->n_topics; topic++)
+    for (int topic = 0; topic < epochs->settings->n_sources; topic++)
         sync_int_set(next_of(epochs, topic, partition), 0);
 }
 
@@ -156,24 +158,33 @@ bool epochs_are_pending(const struct epochs *epochs)
     return epochs->n_sealed > 0 || epochs->opened_ms != 0;
 }
 
+static size_t pending_bytes(const struct epochs *epochs)
+{
+    return state_pending_bytes(epochs->state) +
+           (epochs->relations ? relations_pending_bytes(epochs->relations) : 0);
+}
+
 bool epochs_has_room(const struct epochs *epochs)
 {
     bool queue_full = epochs->n_sealed == epochs->capacity - 1;
-    return !queue_full && state_pending_bytes(epochs->state) < epochs->settings->pending_bytes;
+    return !queue_full && pending_bytes(epochs) < epochs->settings->pending_bytes;
 }
 
 /* OPEN -> SEALED: the values as they are now; the next slot of the ring becomes the open one. */
-static void seal(struct epochs *epochs)
+static bool seal(struct epochs *epochs, struct err *err)
 {
     struct epoch *epoch = open_epoch(epochs);
     assert(epoch->stage == EPOCH_OPEN && epochs->n_sealed < epochs->capacity - 1);
+    if (epochs->relations && !relations_publish(epochs->relations, epoch->sent, err)) return false;
     int n_moves = fault_mutant("offset_in_second_write") ? 0 : epoch->moves.n;
     epoch->values = state_epoch_seal(epochs->state, epoch->moves.list, n_moves);
     if (epochs->neighbours && !fault_mutant("neighbours_not_stored"))
         neighbours_seal(epochs->neighbours, epoch->values);
+    if (epochs->relations) relations_seal(epochs->relations, epoch->values);
     epoch->stage = EPOCH_SEALED;
     epochs->n_sealed++;
     epochs->opened_ms = 0;
+    return true;
 }
 
 /* The planted bug "offset in a second write": positions follow in a WriteBatch of their own. */
@@ -214,6 +225,7 @@ static bool oldest_write(struct epochs *epochs, struct err *err)
     if (epochs->disk_full_ms) log_info("state", "the disk has room again", NULL);
     epochs->disk_full_ms = 0;
     if (!positions_write_apart(epochs, epoch, err)) return false;
+    if (epochs->relations) relations_written(epochs->relations);
     fault_point("written");
     for (int i = 0; i < epoch->moves.n; i++)
         ingest_commit(epochs->ingest, epoch->moves.list[i].topic, epoch->moves.list[i].partition,
@@ -231,9 +243,9 @@ bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err)
 {
     int64_t now_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);
     bool due = epochs->opened_ms && now_ms - epochs->opened_ms >= epochs->interval_ms;
-    bool full = epochs->opened_ms &&
-                state_pending_bytes(epochs->state) >= epochs->settings->pending_bytes / 2;
-    if ((due || full) && epochs->n_sealed < epochs->capacity - 1) seal(epochs);
+    bool full = epochs->opened_ms && pending_bytes(epochs) >= epochs->settings->pending_bytes / 2;
+    bool has_slot = epochs->n_sealed < epochs->capacity - 1;
+    if ((due || full) && has_slot && !seal(epochs, err)) return false;
     while (epochs->n_sealed > 0) {
         const struct epoch *oldest = &epochs->ring[epochs->first];
         enum emit_epoch_state sent = emit_epoch_poll(oldest->sent, err);
@@ -250,19 +262,18 @@ bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err)
     return true;
 }
 
-bool epochs_cut(struct epochs *epochs)
+bool epochs_cut(struct epochs *epochs, bool *is_cut, struct err *err)
 {
-    if (!epochs->opened_ms) return true;
-    if (epochs->n_sealed == epochs->capacity - 1) return false;
-    seal(epochs);
-    return true;
+    *is_cut = !epochs->opened_ms || epochs->n_sealed < epochs->capacity - 1;
+    return !*is_cut || !epochs->opened_ms || seal(epochs, err);
 }
 
 bool epochs_finish(struct epochs *epochs, int64_t wait_ms, struct err *err)
 {
     int64_t start_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);
     while (epochs_are_pending(epochs)) {
-        if (epochs->opened_ms && epochs->n_sealed < epochs->capacity - 1) seal(epochs);
+        bool has_slot = epochs->n_sealed < epochs->capacity - 1;
+        if (epochs->opened_ms && has_slot && !seal(epochs, err)) return false;
         if (!epochs_advance(epochs, POLL_FINISH_MS, err)) return false;
         int64_t now_ms = (int64_t)(clock_mono_us(&epochs->clock) / 1000);
         if (epochs_are_pending(epochs) && now_ms - start_ms > wait_ms)

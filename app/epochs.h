@@ -3,6 +3,7 @@
 
 #include "app/metrics.h"
 #include "app/neighbours.h"
+#include "app/relations.h"
 #include "app/settings.h"
 #include "base/err.h"
 #include "emit/emit.h"
@@ -13,10 +14,10 @@
  * first and only when all its records are acknowledged. Thread: the shard's, but for epochs_next. */
 struct epochs;
 
-/* neighbours: NULL for none. */
+/* neighbours, relations: NULL for none. */
 struct epochs *epochs_new(const struct settings *settings, struct state_shard *state,
-                          struct neighbours *neighbours, struct ingest *ingest, struct emit *emit,
-                          struct counters_slot *counters);
+                          struct neighbours *neighbours, struct relations *relations,
+                          struct ingest *ingest, struct emit *emit, struct counters_slot *counters);
 void epochs_free(struct epochs *epochs);
 
 struct emit_epoch *epochs_current(struct epochs *epochs); /* what is sent now belongs to it */
@@ -29,8 +30,8 @@ bool epochs_has_room(const struct epochs *epochs);
 /* Seals when it is time, writes what is acknowledged, waiting up to wait_ms for the oldest. A full disk is waited out up to
  * task.timeout.ms. Errors: ERR_FATAL. */
 MUST_USE bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err);
-/* Seals what is open, so that what comes now is of another epoch. false: no room in the queue yet. */
-bool epochs_cut(struct epochs *epochs);
+/* Seals what is open, so that what comes now is of another epoch. is_cut false: no room in the queue yet. Errors: ERR_FATAL. */
+MUST_USE bool epochs_cut(struct epochs *epochs, bool *is_cut, struct err *err);
 /* Seals and writes everything. Errors: ERR_FATAL, also when it takes longer than wait_ms. */
 MUST_USE bool epochs_finish(struct epochs *epochs, int64_t wait_ms, struct err *err);
 /* The partition is another's: its position is no longer ours to move. */

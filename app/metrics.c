@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/pair_rules.h"
 #include "base/buf.h"
 #include "base/clock.h"
 
@@ -43,6 +44,21 @@ static const char *arm_value(int arm)
     return arm == QUALITY_LIST ? "list" : "popular";
 }
 
+static const char *related_value(int kind)
+{
+    return schemas_related_name((enum related_kind)kind);
+}
+
+static const char *refused_value(int i)
+{
+    return i == PAIRS_BASKET - PAIRS_BASKET ? "basket" : "user";
+}
+
+static const char *group_value(int i)
+{
+    return i == 0 ? "applied" : "replayed";
+}
+
 static const char *version_value(int i)
 {
     (void)i;
@@ -52,7 +68,7 @@ static const char *version_value(int i)
 const char *metrics_stage_name(int stage)
 {
     static const char *const names[] = {"poll+decode", "fold",    "neighbours", "encode",
-                                        "rank",        "publish", "commit"};
+                                        "rank",        "publish", "relate",     "commit"};
     return names[stage];
 }
 
@@ -61,6 +77,7 @@ const char *metrics_stage_name(int stage)
 /* clang-format off */
 #define NONE  {{NULL, NULL, 0}}
 #define TYPES {"event_type", type_value, EVENT_TYPE_COUNT}
+#define KINDS {"kind", related_value, RELATED_KIND_COUNT}
 #define ARMS  {"arm", arm_value, QUALITY_ARM_COUNT}
 
 /* {name, help, type, labels, unit}. Names as in Prometheus' conventions: base units, _total for what only grows. */
@@ -86,6 +103,19 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
     [METRIC_EVENT_TO_LIST] = {"freshet_event_to_publish_seconds",
         "From the event's Kafka timestamp to its list in the producer; events older than ten minutes are left out.",
         COUNTER_LATENCY, NONE, 0},
+    [METRIC_PAIRS] = {"freshet_pairs_total",
+        "Pairs of items that go together, sent to the pairs topic.", COUNTER_TOTAL, {KINDS}, 0},
+    [METRIC_PAIRS_REFUSED] = {"freshet_pairs_refused_total",
+        "Events that gave no pairs: of more items than related.basket.max (basket), or in a session of more events than "
+        "related.user.max (user).",
+        COUNTER_TOTAL, {{"reason", refused_value, PAIRS_OUTCOME_COUNT - PAIRS_BASKET}}, 0},
+    [METRIC_PAIR_RECORDS] = {"freshet_pair_records_total",
+        "Records taken from the pairs topic.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_PAIR_GROUPS] = {"freshet_pair_groups_total",
+        "Events in them: applied; replayed, sent a second time and applied before.",
+        COUNTER_TOTAL, {{"outcome", group_value, 2}}, 0},
+    [METRIC_RELATED] = {"freshet_related_lists_total",
+        "Lists of related items handed to the producer.", COUNTER_TOTAL, {KINDS}, 0},
     [METRIC_STAGE] = {"freshet_stage_seconds_total",
         "Time of the shards' threads by stage; the first includes waiting for a record that came.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
     [METRIC_QUALITY_EVENTS] = {"freshet_quality_events_total",

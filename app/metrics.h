@@ -27,6 +27,11 @@ enum metric {
     METRIC_DEAD_LETTERS, /* label: reason - POISON_DECODE */
     METRIC_CLEANED,      /* label: reason - CLEAN_TIME_MISSING */
     METRIC_EVENT_TO_LIST,
+    METRIC_PAIRS,         /* label: enum related_kind */
+    METRIC_PAIRS_REFUSED, /* label: enum pairs_outcome - PAIRS_BASKET */
+    METRIC_PAIR_RECORDS,
+    METRIC_PAIR_GROUPS,     /* label: 0 applied, 1 seen before */
+    METRIC_RELATED,         /* label: enum related_kind */
     METRIC_STAGE,           /* ns; label: enum stage */
     METRIC_QUALITY_EVENTS,  /* label: enum event_type */
     METRIC_QUALITY_HITS,    /* label: metrics_quality_label */
@@ -57,6 +62,7 @@ enum stage {
     STAGE_ENCODE,
     STAGE_RANK,
     STAGE_PUBLISH,
+    STAGE_RELATE,
     STAGE_COMMIT,
     STAGE_COUNT
 };

@@ -61,7 +61,7 @@ static bool partition_assigned(void *context, int32_t partition, int64_t *next, 
     if (partition >= PARTITIONS_MAX)
         return err_fatal(err, ERR_EXIT_TOPIC, "partition %d: at most %d partitions are supported",
                          (int)partition, PARTITIONS_MAX);
-    for (int topic = 0; topic < settings->n_topics; topic++) {
+    for (int topic = 0; topic < settings->n_sources; topic++) {
         if (!state_position(pipeline->state, topic, partition, &next[topic], err)) return false;
         if (fault_mutant("auto_offset_reset_latest")) next[topic] = -1;
         pipeline->start[topic * PARTITIONS_MAX + partition] = next[topic];
@@ -90,13 +90,19 @@ static void partition_revoked(void *context, int32_t partition, bool lost)
 static bool topics_check(struct pipeline *pipeline, struct err *err)
 {
     const struct settings *settings = pipeline->settings;
-    struct kafka_topic_info info[USER_TOPICS_MAX];
+    struct kafka_topic_info info[USER_TOPICS_MAX + 1];
     if (!kafka_cluster_id(&settings->kafka, pipeline->cluster_id, CONNECT_TIMEOUT_MS, err))
         return false;
-    if (!kafka_topic_describe(&settings->kafka, settings->topics, settings->n_topics, info,
+    if (!kafka_topic_describe(&settings->kafka, settings->topics, settings->n_sources, info,
                               CONNECT_TIMEOUT_MS, err))
         return false;
-    for (int i = 0; i < settings->n_topics; i++) {
+    for (int i = 0; i < settings->n_sources; i++) {
+        if (info[i].partitions == 0 && i >= settings->n_topics)
+            return err_fatal(
+                err, ERR_EXIT_TOPIC,
+                "internal topic %s does not exist: create it with `freshet topics create`, or "
+                "set related.topic to nothing",
+                settings->topics[i]);
         if (info[i].partitions == 0)
             return err_fatal(
                 err, ERR_EXIT_TOPIC,
@@ -120,6 +126,8 @@ static bool store_open(struct pipeline *pipeline, struct err *err)
                                       .cluster_id = pipeline->cluster_id,
                                       .topics = settings->topics,
                                       .n_topics = settings->n_topics,
+                                      .internal = settings->topics + settings->n_topics,
+                                      .n_internal = settings->n_sources - settings->n_topics,
                                       .n_partitions = pipeline->n_partitions};
     struct state_options options = settings_state(settings, pipeline->state_floats);
     return state_open(&pipeline->state, settings->state_folder, &identity, &options, err);
@@ -180,6 +188,8 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
     struct emit_options emit = {
         .recommendations_topic = settings->recommendations_topic,
         .dlq_topic = settings->dlq_topic,
+        .pairs_topic = settings->related.pairs_topic,
+        .related_topic = settings->related.topic,
         .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes")};
     if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
     (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);
@@ -211,7 +221,7 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
     p->settings = settings;
     p->wake[0] = p->wake[1] = -1;
     p->counters = counters_start(settings->shards);
-    p->start = mem_alloc((size_t)settings->n_topics * PARTITIONS_MAX * sizeof *p->start);
+    p->start = mem_alloc((size_t)settings->n_sources * PARTITIONS_MAX * sizeof *p->start);
     if (!parts_open(p, tap, err)) {
         pipeline_close(p);
         return false;
@@ -262,7 +272,7 @@ static int64_t lag_of(struct pipeline *pipeline)
     for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
         if (!pipeline->assigned[partition]) continue;
         struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
-        for (int topic = 0; topic < pipeline->settings->n_topics; topic++) {
+        for (int topic = 0; topic < pipeline->settings->n_sources; topic++) {
             int64_t next = shard_next(shard, topic, partition);
             if (next < 0) next = pipeline->start[topic * PARTITIONS_MAX + partition];
             int64_t behind = next < 0 ? -1 : ingest_lag(pipeline->ingest, topic, partition, next);

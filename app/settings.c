@@ -97,12 +97,49 @@ static void schemas_settings_make(struct settings *settings)
         .registry_timeout_ms = (int)options_int(options, "schema.registry.timeout.ms"),
         .events_format = options_enum(options, "value.format") == 0 ? FORMAT_AVRO : FORMAT_JSON,
         .recommendations_topic = settings->recommendations_topic,
+        .related_topic = settings->related.topic[0] ? settings->related.topic : NULL,
     };
 }
 
 static const char *const arm_weights[ARM_COUNT] = {[ARM_ENCODER] = "blend.encoder.weight",
                                                    [ARM_NEIGHBOURS] = "blend.neighbours.weight",
                                                    [ARM_POPULAR] = "blend.popularity.weight"};
+
+/* The topics that are read: those of events, and the internal one when somebody needs it. */
+static void sources_make(struct settings *settings)
+{
+    const char *const *events;
+    const char **topics;
+    settings->n_topics = options_list(settings->options, "events.topics", &events);
+    topics = mem_alloc(((size_t)settings->n_topics + 1) * sizeof *topics);
+    for (int i = 0; i < settings->n_topics; i++)
+        topics[i] = events[i];
+    settings->n_sources = settings->n_topics;
+    if (settings->related.pairs_topic)
+        topics[settings->n_sources++] = settings->related.pairs_topic;
+    settings->topics = topics;
+}
+
+static void related_make(struct settings *settings)
+{
+    const struct options *options = settings->options;
+    struct related_settings *related = &settings->related;
+    related->topic = options_text(options, "related.topic");
+    if (related->topic[0])
+        related->pairs_topic = join(settings->application_id, "-", "pairs-repartition");
+    related->half_life_ms = options_int(options, "related.half.life.ms");
+    related->partners_max = (int)options_int(options, "related.partners.max");
+    related->list_size = (int)options_int(options, "related.list.size");
+    related->change = options_number(options, "related.change");
+    related->publish_interval_ms = options_int(options, "related.publish.interval.ms");
+    related->memory_bytes = (size_t)options_int(options, "related.memory.max.bytes");
+    related->rules =
+        (struct pairs_rules){.basket_max = (int)options_int(options, "related.basket.max"),
+                             .session_items = (int)options_int(options, "related.session.items"),
+                             .user_max = (int)options_int(options, "related.user.max"),
+                             .window_ms = options_int(options, "related.window.ms"),
+                             .session_gap_ms = options_int(options, "session.gap.ms")};
+}
 
 bool settings_init(struct settings *settings, const struct options *options, struct err *err)
 {
@@ -114,7 +151,8 @@ bool settings_init(struct settings *settings, const struct options *options, str
         join(options_text(options, "state.dir"), "/", settings->application_id);
     settings->dlq_topic = dlq[0] ? mem_strdup(dlq) : join(settings->application_id, "-", "dlq");
     settings->recommendations_topic = options_text(options, "recommendations.topic");
-    settings->n_topics = options_list(options, "events.topics", &settings->topics);
+    related_make(settings);
+    sources_make(settings);
     settings->model_folder = options_text(options, "model.dir");
     settings->shards = (int)options_int(options, "num.stream.threads");
     settings->list_size = (int)options_int(options, "list.size");
@@ -142,6 +180,8 @@ void settings_fini(struct settings *settings)
     setting_list_free(settings->kafka.common, settings->kafka.n_common);
     setting_list_free(settings->kafka.consumer, settings->kafka.n_consumer);
     setting_list_free(settings->kafka.producer, settings->kafka.n_producer);
+    mem_free((void *)(uintptr_t)settings->topics);
+    mem_free(settings->related.pairs_topic);
     mem_free(settings->state_folder);
     mem_free(settings->dlq_topic);
 }
@@ -204,7 +244,8 @@ struct ingest_options settings_ingest(const struct settings *settings)
         .group_id = settings->application_id,
         .group_instance_id = instance[0] ? instance : NULL,
         .topics = settings->topics,
-        .n_topics = settings->n_topics,
+        .n_topics = settings->n_sources,
+        .n_raw = settings->n_sources - settings->n_topics,
         .shards = settings->shards,
         .start = options_enum(options, "events.start") == 0 ? INGEST_EARLIEST : INGEST_LATEST,
         .on_gap = options_enum(options, "on.offset.gap") == 0 ? GAP_FAIL : GAP_ACCEPT,

@@ -1,6 +1,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
+#include "app/pair_rules.h"
 #include "base/err.h"
 #include "base/options.h"
 #include "ingest/ingest.h"
@@ -8,6 +9,19 @@
 #include "model/model.h"
 #include "schemas/schemas.h"
 #include "state/state.h"
+
+/* Items that go with an item (rules 13 and 14 of docs/STATE.md). */
+struct related_settings {
+    const char *topic; /* where they are published; "": the part is off */
+    char *pairs_topic; /* <application.id>-pairs-repartition; owned; NULL: nothing needs pairs */
+    struct pairs_rules rules;
+    int64_t half_life_ms;
+    int partners_max; /* of an item and kind */
+    int list_size;
+    double change;               /* a list is published when a score moved by this share */
+    int64_t publish_interval_ms; /* or when the one that stands is so old */
+    size_t memory_bytes;
+};
 
 /* The configuration, typed: what the verbs that touch Kafka or the store work with. All texts are borrowed from the options,
  * which must outlive it. */
@@ -17,8 +31,10 @@ struct settings {
     char *state_folder; /* <state.dir>/<application.id>; owned */
     char *dlq_topic;    /* errors.deadletterqueue.topic.name, or <application.id>-dlq; owned */
     const char *recommendations_topic;
-    const char *const *topics; /* (n_topics) events topics */
+    const char *const *topics; /* (n_sources) events topics (n_topics), then internal ones; owned */
     int n_topics;
+    int n_sources;
+    struct related_settings related;
     const char *model_folder; /* "" when none is configured */
     int shards;
     int list_size;

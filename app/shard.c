@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "app/epochs.h"
+#include "app/pairs.h"
+#include "app/relations.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -29,6 +31,8 @@ struct shard {
     struct state_shard *state;
     const struct model *model;     /* of the epoch that is open; NULL: none */
     struct neighbours *neighbours; /* NULL: neighbours.enabled=false */
+    struct pairs *pairs;           /* NULL: nothing needs them */
+    struct relations *relations;   /* likewise */
     struct batch *batch;
     struct epochs *epochs;
     struct counters_slot *counters;
@@ -50,6 +54,21 @@ static void model_take(struct shard *shard)
     state_shard_model(shard->state, options.state_floats, options.rebuild_encoders);
 }
 
+/* Both steps of what goes together: pairs out, pairs in. */
+static void relations_start(struct shard *shard)
+{
+    const struct shard_env *env = &shard->env;
+    struct relations_env relations = {.settings = env->settings,
+                                      .schemas = env->schemas,
+                                      .state = env->state,
+                                      .shard = shard->state,
+                                      .emit = env->emit,
+                                      .counters = shard->counters,
+                                      .n_partitions = env->n_partitions};
+    shard->relations = relations_new(&relations);
+    shard->pairs = pairs_new(env->settings, env->n_partitions, env->emit, shard->counters);
+}
+
 struct shard *shard_new(const struct shard_env *env, int number)
 {
     struct shard *shard = mem_zalloc(sizeof *shard);
@@ -63,17 +82,20 @@ struct shard *shard_new(const struct shard_env *env, int number)
     if (env->settings->neighbours)
         shard->neighbours =
             neighbours_new(env->settings, env->state, shard->state, env->n_partitions);
+    if (env->settings->related.pairs_topic) relations_start(shard);
     struct batch_env batch = {.settings = env->settings,
                               .schemas = env->schemas,
                               .state = shard->state,
                               .model = shard->model,
                               .neighbours = shard->neighbours,
+                              .pairs = shard->pairs,
+                              .relations = shard->relations,
                               .emit = env->emit,
                               .counters = shard->counters,
                               .tap = env->tap};
     shard->batch = batch_new(&batch);
-    shard->epochs = epochs_new(env->settings, shard->state, shard->neighbours, env->ingest,
-                               env->emit, shard->counters);
+    shard->epochs = epochs_new(env->settings, shard->state, shard->neighbours, shard->relations,
+                               env->ingest, env->emit, shard->counters);
     return shard;
 }
 
@@ -82,6 +104,8 @@ void shard_free(struct shard *shard)
     if (!shard) return;
     batch_free(shard->batch);
     epochs_free(shard->epochs);
+    pairs_free(shard->pairs);
+    relations_free(shard->relations);
     neighbours_free(shard->neighbours);
     state_shard_free(shard->state);
     if (shard->model) models_release(shard->env.models, shard->model);
@@ -96,12 +120,15 @@ static bool command_do(struct shard *shard, const struct command *command, struc
 {
     if (command->kind == COMMAND_OPEN)
         return state_partition_open(shard->state, command->partition, err) &&
-               (!shard->neighbours || neighbours_open(shard->neighbours, command->partition, err));
+               (!shard->neighbours ||
+                neighbours_open(shard->neighbours, command->partition, err)) &&
+               (!shard->relations || relations_open(shard->relations, command->partition, err));
     if (command->kind == COMMAND_CLOSE && !command->lost &&
         !epochs_finish(shard->epochs, CLOSE_WAIT_MS, err))
         return false;
     epochs_partition_forget(shard->epochs, command->partition);
     if (shard->neighbours) neighbours_close(shard->neighbours, command->partition);
+    if (shard->relations) relations_close(shard->relations, command->partition);
     state_partition_close(shard->state, command->partition);
     return true;
 }
@@ -123,16 +150,19 @@ static bool command_take(struct shard *shard, struct err *err)
 }
 
 /* Between two epochs the newest model takes the place of the one in use; users' states follow at their next events. */
-static void model_follow(struct shard *shard)
+static bool model_follow(struct shard *shard, struct err *err)
 {
     const struct model *before = shard->model;
-    if (!before || !models_has_newer(shard->env.models, before) || !epochs_cut(shard->epochs))
-        return;
+    bool is_cut;
+    if (!before || !models_has_newer(shard->env.models, before)) return true;
+    if (!epochs_cut(shard->epochs, &is_cut, err)) return false;
+    if (!is_cut) return true;
     model_take(shard);
     batch_model_set(shard->batch, shard->model);
     models_release(shard->env.models, before);
     log_info("app", "model in use", "shard=%d version=%s", shard->number,
              model_info(shard->model).version);
+    return true;
 }
 
 /* Reading goes no further, but what was read is good: it is written, so that the next start begins at what stopped us and
@@ -162,7 +192,16 @@ static bool batch_apply(struct shard *shard, struct ingest_batch *in, struct err
     return ok;
 }
 
-/* The end of a round with n records, whether it went well or not. */
+/* Of the batch's records, those of events topics. */
+static int events_in(const struct shard *shard, const struct ingest_batch *in)
+{
+    int n = 0;
+    for (int i = 0; i < in->n; i++)
+        n += in->records[i].topic < shard->env.settings->n_topics;
+    return n;
+}
+
+/* The end of a round with n records of events, whether it went well or not. */
 static void round_count(struct shard *shard, int n, uint64_t allocations)
 {
     counters_set(shard->counters, METRIC_LAST_BATCH, 0, clock_wall_ms(&shard->clock));
@@ -175,13 +214,14 @@ static void round_count(struct shard *shard, int n, uint64_t allocations)
 static bool round_run(struct shard *shard, struct err *err)
 {
     struct ingest_batch in = {0};
-    model_follow(shard);
+    if (!model_follow(shard, err)) return false;
     uint64_t allocations = mem_thread_count(), since = clock_mono_ns();
     int wait_ms = epochs_are_pending(shard->epochs) ? POLL_BUSY_MS : POLL_IDLE_MS;
     if (!epochs_has_room(shard->epochs)) return epochs_advance(shard->epochs, POLL_BUSY_MS, err);
     if (!ingest_poll(shard->env.ingest, shard->number, wait_ms, &in, err))
         return input_ended(shard);
     int n = in.n;
+    int n_events = events_in(shard, &in);
     if (n > 0) stage_count(shard, STAGE_POLL, since);
     bool ok = n == 0 || batch_apply(shard, &in, err);
     since = clock_mono_ns();
@@ -189,7 +229,7 @@ static bool round_run(struct shard *shard, struct err *err)
     if (ok) state_shard_trim(shard->state);
     if (n > 0) {
         stage_count(shard, STAGE_COMMIT, since);
-        round_count(shard, n, allocations);
+        round_count(shard, n_events, allocations);
     }
     return ok;
 }

@@ -18,6 +18,8 @@ bool topic_plan_make(struct topic_plan *plan, const struct settings *settings,
     for (int i = 0; i < settings->n_topics; i++)
         add(plan, settings->topics[i], TOPIC_EVENTS, false);
     add(plan, settings->recommendations_topic, TOPIC_RECOMMENDATIONS, true);
+    if (settings->related.pairs_topic) add(plan, settings->related.pairs_topic, TOPIC_PAIRS, false);
+    add(plan, settings->related.topic, TOPIC_RELATED, true);
     add(plan, items_topic, TOPIC_ITEMS, true);
     add(plan, settings->dlq_topic, TOPIC_DLQ, false);
     for (int i = 0; i < plan->n; i++)
@@ -44,6 +46,13 @@ bool topic_plan_judge(const struct topic_plan *plan, int i, char text[TOPIC_PROB
         (void)snprintf(text, TOPIC_PROBLEM_MAX, "does not exist: `freshet topics create`");
         return false;
     }
+    if (topic->role == TOPIC_PAIRS && events > 0 && info->partitions != events) {
+        (void)snprintf(
+            text, TOPIC_PROBLEM_MAX,
+            "has %d partitions, the events topics have %d: delete it and `freshet topics create`",
+            info->partitions, events);
+        return false;
+    }
     if (topic->role == TOPIC_EVENTS && info->partitions != events) {
         (void)snprintf(text, TOPIC_PROBLEM_MAX,
                        "has %d partitions, '%s' has %d: events topics must have the same number, "
@@ -51,7 +60,7 @@ bool topic_plan_judge(const struct topic_plan *plan, int i, char text[TOPIC_PROB
                        info->partitions, plan->topics[0].name, events);
         return false;
     }
-    if (topic->role == TOPIC_EVENTS && info->compact) {
+    if ((topic->role == TOPIC_EVENTS || topic->role == TOPIC_PAIRS) && info->compact) {
         (void)snprintf(text, TOPIC_PROBLEM_MAX,
                        "is compacted, which deletes events: set cleanup.policy=delete "
                        "(kafka-configs --alter)");

@@ -10,7 +10,14 @@
 /* The topics that a configuration names, beside what the cluster has. For `freshet topics` and
  * `freshet validate`. */
 
-enum topic_role { TOPIC_EVENTS, TOPIC_RECOMMENDATIONS, TOPIC_ITEMS, TOPIC_DLQ };
+enum topic_role {
+    TOPIC_EVENTS,
+    TOPIC_PAIRS,
+    TOPIC_RECOMMENDATIONS,
+    TOPIC_RELATED,
+    TOPIC_ITEMS,
+    TOPIC_DLQ
+};
 
 struct topic_wanted {
     const char *name; /* borrowed from the settings */
@@ -18,7 +25,7 @@ struct topic_wanted {
     bool compact;
 };
 
-enum { TOPIC_PLAN_MAX = USER_TOPICS_MAX + 3, TOPIC_PROBLEM_MAX = 256 };
+enum { TOPIC_PLAN_MAX = USER_TOPICS_MAX + 5, TOPIC_PROBLEM_MAX = 256 };
 
 struct topic_plan {
     struct topic_wanted topics[TOPIC_PLAN_MAX]; /* (n) */

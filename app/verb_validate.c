@@ -133,6 +133,8 @@ static void check_store(struct validation *validation, const struct settings *se
                                       .cluster_id = cluster_id,
                                       .topics = settings->topics,
                                       .n_topics = settings->n_topics,
+                                      .internal = settings->topics + settings->n_topics,
+                                      .n_internal = settings->n_sources - settings->n_topics,
                                       .n_partitions = partitions};
     struct state_options options = settings_state(settings, 0);
     if (!state_open(&state, settings->state_folder, &identity, &options, &err)) {

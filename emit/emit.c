@@ -101,6 +101,7 @@ static void reports_run(void *context)
 static bool topics_warm(struct emit *emit, const char *const *names, struct err *err)
 {
     for (int i = 0; i < EMIT__TOPICS; i++) {
+        if (!names[i]) continue;
         const struct rd_kafka_metadata *metadata = NULL;
         emit->topics[i] = rd_kafka_topic_new(emit->client, names[i], NULL);
         rd_kafka_resp_err_t code =
@@ -130,13 +131,30 @@ static bool client_make(struct emit *emit, const struct kafka_config *config,
     return emit->client != NULL;
 }
 
+static const char *named(const char *topic)
+{
+    return topic && topic[0] ? topic : NULL;
+}
+
+/* Those with a name are there. */
+static bool topics_check(const struct kafka_config *config, const char *const *names,
+                         struct err *err)
+{
+    const char *wanted[EMIT__TOPICS];
+    int partitions[EMIT__TOPICS], n = 0;
+    for (int i = 0; i < EMIT__TOPICS; i++)
+        if (names[i]) wanted[n++] = names[i];
+    return kafka_topics_partitions(config, wanted, n, partitions, OPEN_MS, err);
+}
+
 bool emit_open(struct emit **out, const struct kafka_config *config,
                const struct emit_options *options, struct err *err)
 {
-    const char *const names[EMIT__TOPICS] = {options->recommendations_topic, options->dlq_topic};
-    int partitions[EMIT__TOPICS];
-    if (!kafka_topics_partitions(config, names, EMIT__TOPICS, partitions, OPEN_MS, err))
-        return false;
+    const char *names[EMIT__TOPICS] = {[EMIT_RECOMMENDATIONS] = options->recommendations_topic,
+                                       [EMIT_PAIRS] = named(options->pairs_topic),
+                                       [EMIT_RELATED] = named(options->related_topic),
+                                       [EMIT__DLQ] = options->dlq_topic};
+    if (!topics_check(config, names, err)) return false;
     struct emit *emit = mem_zalloc(sizeof *emit);
     kafka_notes_init(&emit->notes, false, emit);
     mutex_init(&emit->lock);
@@ -269,13 +287,15 @@ static void *bytes_of(struct str s)
     return cast.out;
 }
 
-bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic, struct str key,
-               struct str value, struct emit_source source, int64_t timestamp_ms, struct err *err)
+static bool record_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic,
+                        int32_t partition, struct str key, struct str value,
+                        struct emit_source source, int64_t timestamp_ms, struct err *err)
 {
     char src[EMIT__SOURCE_MAX];
     size_t src_len = emit__source_text(source, src);
     const rd_kafka_vu_t parts[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = emit->topics[topic]},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {bytes_of(key), key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {bytes_of(value), value.len}},
@@ -283,7 +303,20 @@ bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topi
         {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {"freshet-src", src, (ssize_t)src_len}},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = epoch},
     };
-    assert(topic < EMIT_TOPIC_COUNT);
+    assert(topic < EMIT_TOPIC_COUNT && emit->topics[topic]);
     return emit__produce(emit, epoch, topic, parts, sizeof parts / sizeof parts[0], err) ==
            RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic, struct str key,
+               struct str value, struct emit_source source, int64_t timestamp_ms, struct err *err)
+{
+    return record_send(emit, epoch, topic, RD_KAFKA_PARTITION_UA, key, value, source, timestamp_ms,
+                       err);
+}
+
+bool emit_send_to(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic,
+                  int32_t partition, struct str value, struct emit_source source, struct err *err)
+{
+    return record_send(emit, epoch, topic, partition, (struct str){0}, value, source, 0, err);
 }

@@ -42,6 +42,8 @@ struct emit_source { /* goes into the header freshet-src=<topic>/<partition>/<of
 struct emit_options {
     const char *recommendations_topic;
     const char *dlq_topic;
+    const char *pairs_topic; /* NULL or "", as for the next: nothing is sent there */
+    const char *related_topic;
     size_t queue_bytes; /* bound on what waits in the producer */
 };
 
@@ -54,13 +56,18 @@ MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config,
 struct emit_epoch *emit_epoch_new(struct emit *emit);
 void emit_epoch_free(struct emit_epoch *epoch); /* at any time before emit_close */
 
-enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_TOPIC_COUNT };
+enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_PAIRS, EMIT_RELATED, EMIT_TOPIC_COUNT };
 
 /* Copies key and value. A full queue waits (bounded by the delivery timeout). value len 0 with NULL ptr: tombstone.
  * Errors: ERR_FATAL. Thread: any; an epoch by one thread at a time. */
 MUST_USE bool emit_send(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic,
                         struct str key, struct str value, struct emit_source source,
                         int64_t timestamp_ms, struct err *err);
+
+/* The same into a partition of the caller's choice, without a key. */
+MUST_USE bool emit_send_to(struct emit *emit, struct emit_epoch *epoch, enum emit_topic topic,
+                           int32_t partition, struct str value, struct emit_source source,
+                           struct err *err);
 
 /* A dead letter: original key, value, headers and timestamp byte for byte, plus __connect.errors.topic, .partition,
  * .offset, .stage, .class.name ("freshet"), .exception.class.name (the reason), .exception.message; freshet-src. */

@@ -14,7 +14,8 @@ enum state__family {
     FAMILY_POSITIONS,  /* A_p */
     FAMILY_USERS,      /* struct user */
     FAMILY_POPULARITY, /* decayed counts with item ids */
-    FAMILY_SESSIONS,   /* of session neighbours; last, since stores from before have none */
+    FAMILY_SESSIONS,   /* of session neighbours */
+    FAMILY_RELATED,    /* items that go together; the last two are not in stores from before them */
     FAMILY_COUNT,
 };
 
@@ -34,7 +35,7 @@ MUST_USE bool state__make_folders(const char *folder, struct err *err);
 struct state {
     char *folder;
     struct state_options options;
-    char **topics; /* (n_topics) */
+    char **topics; /* (n_topics) source topics, then the internal ones */
     int n_topics;
     int n_partitions;
     bool readonly;

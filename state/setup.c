@@ -1,8 +1,8 @@
 /* How RocksDB is opened: column families and options. Memory is bounded by one number, split in fixed shares:
  *
- *   9/16  memtables of users, at most 2
+ *   1/2   memtables of users, at most 2
  *   1/8   memtables of popularity, at most 2
- *   1/16  memtables of sessions, at most 2
+ *   1/16  memtables of sessions, at most 2, and as much of items that go together
  *   1/4   block cache (data, index and filter blocks)
  *
  * Memtables get most: a user written twice before a flush goes to disk once, while reads of the files are few (the
@@ -12,8 +12,8 @@
  * tail takes state and position back together (RELIABILITY 2.2, row 12); state_sync bounds how far. */
 #include "state/internal.h"
 
-const char *const state__family_names[FAMILY_COUNT] = {"default", "positions", "users",
-                                                       "popularity", "sessions"};
+const char *const state__family_names[FAMILY_COUNT] = {"default",    "positions", "users",
+                                                       "popularity", "sessions",  "related"};
 
 enum {
     MIB = 1 << 20,
@@ -43,10 +43,10 @@ static rocksdb_options_t *family_new(struct state *state, enum state__family fam
     rocksdb_options_set_compression(options, family == FAMILY_POPULARITY ? rocksdb_lz4_compression
                                                                          : rocksdb_no_compression);
     if (family == FAMILY_USERS)
-        set_memtables(options, at_least(bytes / 32 * 9, 256 * 1024), 2);
+        set_memtables(options, at_least(bytes / 4, 256 * 1024), 2);
     else if (family == FAMILY_POPULARITY)
         set_memtables(options, at_least(bytes / 16, 256 * 1024), 2);
-    else if (family == FAMILY_SESSIONS)
+    else if (family == FAMILY_SESSIONS || family == FAMILY_RELATED)
         set_memtables(options, at_least(bytes / 32, 256 * 1024), 2);
     else
         set_memtables(options, 64 * 1024, 2);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "schemas/schemas.h"
@@ -20,7 +21,7 @@
  *   fold.c        how one event changes a user (docs/STATE.md, "The rules of the fold")
  *   cache.c       a shard's users in memory under a byte limit; encoders.c: their encoder states
  *   popularity.c  one table of decayed counts; ranking.c: the tables of a shard, collisions, rows in the store
- *   sessions.c    rows of session neighbours
+ *   sessions.c    rows of session neighbours; related.c: rows of items that go together
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
  *   scan.c        reading a store from outside
@@ -47,6 +48,9 @@ struct state_identity {
     const char *const *topics; /* (n_topics) source topics, co-partitioned */
     int n_topics;
     int n_partitions;
+    const char *const
+        *internal; /* (n_internal) topics of our own that are read too: positions, no identity */
+    int n_internal;
 };
 
 struct state_options {
@@ -239,6 +243,25 @@ MUST_USE bool state_sessions_each(struct state *state, int32_t partition,
                                   struct state_sessions_head *head,
                                   bool (*visit)(void *context, const struct state_session *session),
                                   void *context, struct err *err);
+
+/* ---- related: rows of items that go together, of a pairs partition and one of its tables (app/related.h) ---- */
+
+enum { STATE_RELATED_MAX = 1 << 20 }; /* bytes of a value */
+
+/* Puts a row into an epoch that is sealed and not written; value ptr NULL takes it away. */
+void state_related_put(struct state_shard *shard, struct state_epoch *epoch, int32_t partition,
+                       uint8_t table, uint64_t key, struct str value);
+/* Appends the stored value to out; found says whether there is one. A store from before there were such rows has none.
+ * Errors: ERR_FATAL, as state_user_get. Thread: any. */
+MUST_USE bool state_related_get(struct state *state, int32_t partition, uint8_t table, uint64_t key,
+                                struct buf *out, bool *found, struct err *err);
+/* Each row of a table of the partition, by key, until visit returns false. Errors: the same. */
+MUST_USE bool state_related_each(struct state *state, int32_t partition, uint8_t table,
+                                 bool (*visit)(void *context, uint64_t key, struct str value),
+                                 void *context, struct err *err);
+/* What a row is that its reader cannot read: ERR_FATAL exit 3. Returns false. */
+bool state_related_damaged(const struct state *state, int32_t partition, uint8_t table,
+                           uint64_t key, const char *why, struct err *err);
 
 /* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
 size_t state_pending_bytes(const struct state_shard *shard);

@@ -166,19 +166,21 @@ static bool db_path(const struct state *state, char *path, struct err *err)
 
 /* ---- open and close ---- */
 
-/* Families of a store that is read as it is: one from before there were sessions has no place for them. */
+/* Families of a store that is read as it is: an older one has no place for what came later. */
 static int families_there(const struct state *state, const char *path)
 {
     char *error = NULL;
     size_t n = 0;
-    bool has_sessions = false;
+    int there = FAMILY_SESSIONS;
     char **names =
         rocksdb_list_column_families(state->family_options[FAMILY_META], path, &n, &error);
-    for (size_t i = 0; i < n; i++)
-        has_sessions = has_sessions || strcmp(names[i], state__family_names[FAMILY_SESSIONS]) == 0;
-    if (error) rocksdb_free(error);
+    for (int family = FAMILY_SESSIONS; family < FAMILY_COUNT && there == family; family++)
+        for (size_t i = 0; i < n; i++)
+            if (strcmp(names[i], state__family_names[family]) == 0) there = family + 1;
     if (names) rocksdb_list_column_families_destroy(names, n);
-    return error || has_sessions ? FAMILY_COUNT : FAMILY_SESSIONS; /* opening says what is wrong */
+    if (!error) return there;
+    rocksdb_free(error);
+    return FAMILY_COUNT; /* opening says what is wrong */
 }
 
 static bool open_database(struct state *state, struct err *err)
@@ -269,11 +271,13 @@ static struct state *state_new(const char *folder, size_t rocksdb_bytes, bool re
 
 static void take_identity(struct state *state, const struct state_identity *identity)
 {
-    state->n_topics = identity->n_topics;
+    state->n_topics = identity->n_topics + identity->n_internal;
     state->n_partitions = identity->n_partitions;
-    state->topics = mem_zalloc(sizeof *state->topics * (size_t)identity->n_topics);
+    state->topics = mem_zalloc(sizeof *state->topics * (size_t)state->n_topics);
     for (int i = 0; i < identity->n_topics; i++)
         state->topics[i] = mem_strdup(identity->topics[i]);
+    for (int i = 0; i < identity->n_internal; i++)
+        state->topics[identity->n_topics + i] = mem_strdup(identity->internal[i]);
 }
 
 bool state_open(struct state **out, const char *folder, const struct state_identity *identity,

@@ -83,6 +83,9 @@ void live_open(void)
         {.name = "lists-f", .partitions = 1, .replication = 1},
         {.name = "lists-g", .partitions = 1, .replication = 1},
         {.name = "lists-h", .partitions = 1, .replication = 1},
+        {.name = "related-a", .partitions = 1, .replication = 1},
+        {.name = "shop.events", .partitions = LIVE_PARTITIONS, .replication = 1},
+        {.name = "related-pairs-repartition", .partitions = LIVE_PARTITIONS, .replication = 1},
         {.name = "test-dlq", .partitions = 1, .replication = 1}};
     (void)snprintf(live_shop.folder, sizeof live_shop.folder, "/tmp/freshet-pipeline-XXXXXX");
     CHECK(mkdtemp(live_shop.folder) != NULL);
@@ -246,7 +249,10 @@ int live_lists_read(const char *topic, struct live_list **out)
             CHECK_INT(rd_kafka_header_get_last(headers, "freshet-src", &source, &size), 0);
             (void)snprintf(all[n].source, sizeof all[n].source, "%.*s", (int)size,
                            (const char *)source);
-            memcpy(all[n].value, message->payload, message->len);
+            (void)snprintf(all[n].key, sizeof all[n].key, "%.*s", (int)message->key_len,
+                           message->key ? (const char *)message->key : "");
+            all[n].offset = message->offset;
+            if (message->len) memcpy(all[n].value, message->payload, message->len);
             all[n++].len = message->len;
         }
         rd_kafka_message_destroy(message);

@@ -20,7 +20,8 @@ struct live_shop {
 
 extern struct live_shop live_shop;
 
-/* Starts broker and topics (freshet.events, solo.events of one partition, lists-a to lists-h), puts the first model. */
+/* Starts broker and topics (freshet.events, shop.events, solo.events of one partition, lists-a to lists-h, related-a and the
+ * pairs of an application `related`), puts the first model. */
 void live_open(void);
 void live_close(void);
 /* Writes a random model to <folder>/<name>, with a random ranker when it ranks; its version is its seed. */
@@ -44,6 +45,8 @@ void live_plain(const char *name, const char *lists, const char *batch, uint64_t
 
 struct live_list {
     char source[64]; /* header freshet-src */
+    char key[64];
+    int64_t offset;
     size_t len;
     uint8_t value[2048];
 };

@@ -1,0 +1,187 @@
+/* Pairs of a shard on their way into the pairs topic: one buffer for each of its partitions, sent at the end of a slice. */
+#include "app/pairs.h"
+
+#include <string.h>
+
+#include "app/pair_bytes.h"
+#include "base/fault.h"
+#include "base/mem.h"
+
+/* A record takes groups until it has RECORD_BYTES; one event's group has at most PAIRS_ITEMS_MAX ids and PAIRS_MAX pairs, 700 KB. */
+enum { RECORD_BYTES = 128 * 1024, OUT_BYTES_MAX = 1 << 28 };
+
+struct out {
+    struct buf groups;
+    struct emit_source source; /* of the newest group */
+};
+
+struct pairs {
+    const struct settings *settings;
+    struct emit *emit;
+    struct counters_slot *counters;
+    int n_partitions;
+    enum pairs_outcome outcome; /* of the event noted last */
+    struct pairs_found found;   /* likewise */
+    struct pair *part;          /* (PAIRS_MAX) of found's, those of one partition */
+    struct out *outs;           /* (n_partitions) */
+    int32_t *touched;           /* (n_touched) partitions that the event has pairs for */
+    int n_touched;
+};
+
+struct pairs *pairs_new(const struct settings *settings, int n_partitions, struct emit *emit,
+                        struct counters_slot *counters)
+{
+    struct pairs *pairs = mem_zalloc(sizeof *pairs);
+    pairs->settings = settings;
+    pairs->emit = emit;
+    pairs->counters = counters;
+    pairs->n_partitions = n_partitions;
+    pairs->found.pairs = mem_alloc(PAIRS_MAX * sizeof *pairs->found.pairs);
+    pairs->part = mem_alloc(PAIRS_MAX * sizeof *pairs->part);
+    pairs->outs = mem_zalloc((size_t)n_partitions * sizeof *pairs->outs);
+    pairs->touched = mem_alloc((size_t)n_partitions * sizeof *pairs->touched);
+    for (int i = 0; i < n_partitions; i++) {
+        buf_init(&pairs->outs[i].groups, OUT_BYTES_MAX);
+        (void)buf_reserve(&pairs->outs[i].groups, RECORD_BYTES);
+    }
+    return pairs;
+}
+
+void pairs_free(struct pairs *pairs)
+{
+    if (!pairs) return;
+    for (int i = 0; i < pairs->n_partitions; i++)
+        buf_fini(&pairs->outs[i].groups);
+    mem_free(pairs->outs);
+    mem_free(pairs->touched);
+    mem_free(pairs->found.pairs);
+    mem_free(pairs->part);
+    mem_free(pairs);
+}
+
+/* ---- events ---- */
+
+void pairs_note(struct pairs *pairs, const struct user *user, const struct event *event,
+                const uint64_t *keys, int n)
+{
+    pairs->outcome = pairs_find(&pairs->settings->related.rules, user, event->type, event->time_ms,
+                                keys, n, &pairs->found);
+    if (pairs->outcome != PAIRS_TAKEN) pairs->found.n_pairs = 0;
+}
+
+/* The partitions of the event's subjects, each once. */
+static void partitions_find(struct pairs *pairs)
+{
+    const struct pairs_found *found = &pairs->found;
+    pairs->n_touched = 0;
+    for (int i = 0; i < found->n_pairs; i++) {
+        int32_t p = pairs_partition_of(found->items[found->pairs[i].subject], pairs->n_partitions);
+        int k = 0;
+        while (k < pairs->n_touched && pairs->touched[k] != p)
+            k++;
+        if (k == pairs->n_touched) pairs->touched[pairs->n_touched++] = p;
+    }
+}
+
+/* The item's place in the group; PAIRS_ITEMS_MAX in `place` marks one that has none yet. */
+static uint16_t place_in(struct pair_group *group, uint16_t *place, const struct str *ids, int item)
+{
+    if (place[item] == PAIRS_ITEMS_MAX) {
+        place[item] = (uint16_t)group->n_items;
+        group->items[group->n_items++] = ids[item];
+    }
+    return place[item];
+}
+
+/* Fills the group with the pairs of one partition's subjects, renumbered. */
+static void group_fill(struct pairs *pairs, int32_t partition, const struct str *ids,
+                       struct pair_group *group)
+{
+    const struct pairs_found *found = &pairs->found;
+    uint16_t place[PAIRS_ITEMS_MAX];
+    for (int i = 0; i < found->n_items; i++)
+        place[i] = PAIRS_ITEMS_MAX;
+    for (int i = 0; i < found->n_pairs; i++) {
+        struct pair pair = found->pairs[i];
+        uint64_t subject = found->items[pair.subject];
+        if (pairs_partition_of(subject, pairs->n_partitions) != partition) continue;
+        if (ids[pair.subject].len == 0 || ids[pair.other].len == 0) continue;
+        pair.subject = place_in(group, place, ids, pair.subject);
+        pair.other = place_in(group, place, ids, pair.other);
+        group->pairs[group->n_pairs++] = pair;
+        counters_add(pairs->counters, METRIC_PAIRS, pair.kind, 1);
+    }
+}
+
+static struct str event_item_id(const struct event *event, const struct pairs_found *found, int i,
+                                struct str (*id_of)(void *context, uint64_t key), void *context)
+{
+    /* The event's own items come first, in its order. */
+    return i < (int)event->n_items ? event->items[i].item_id : id_of(context, found->items[i]);
+}
+
+void pairs_take(struct pairs *pairs, const struct ingest_record *record,
+                struct str (*id_of)(void *context, uint64_t key), void *context)
+{
+    const struct event *event = &record->event;
+    const struct pairs_found *found = &pairs->found;
+    struct str ids[PAIRS_ITEMS_MAX], used[PAIRS_ITEMS_MAX];
+    if (pairs->outcome != PAIRS_TAKEN)
+        counters_add(pairs->counters, METRIC_PAIRS_REFUSED, (int)pairs->outcome - PAIRS_BASKET, 1);
+    if (found->n_pairs == 0) return;
+    for (int i = 0; i < found->n_items; i++)
+        ids[i] = event_item_id(event, found, i, id_of, context);
+    partitions_find(pairs);
+    for (int k = 0; k < pairs->n_touched; k++) {
+        struct out *out = &pairs->outs[pairs->touched[k]];
+        struct pair_group group = {.topic = record->topic,
+                                   .partition = record->partition,
+                                   .offset = record->offset,
+                                   .time_ms = event->time_ms,
+                                   .tenant = event->tenant,
+                                   .items = used,
+                                   .pairs = pairs->part};
+        group_fill(pairs, pairs->touched[k], ids, &group);
+        if (group.n_pairs == 0) continue;
+        pair_group_put(&group, &out->groups);
+        out->source = (struct emit_source){.topic = pairs->settings->topics[record->topic],
+                                           .partition = record->partition,
+                                           .offset = record->offset};
+    }
+}
+
+/* ---- out ---- */
+
+/* Whole groups in records of RECORD_BYTES or so. */
+static bool out_send(struct pairs *pairs, int32_t partition, struct emit_epoch *epoch,
+                     struct err *err)
+{
+    struct out *out = &pairs->outs[partition];
+    if (out->groups.failed)
+        return err_set(err, ERR_FATAL, "the pairs of one batch are over %d bytes", OUT_BYTES_MAX);
+    struct str left = {(const char *)out->groups.data, out->groups.len};
+    while (left.len > 0) {
+        struct str record = {left.ptr, 0};
+        while (left.len > 0 && record.len < RECORD_BYTES) {
+            size_t size = pair_group_size(left);
+            record.len += size;
+            left = (struct str){left.ptr + size, left.len - size};
+        }
+        if (!emit_send_to(pairs->emit, epoch, EMIT_PAIRS, partition, record, out->source, err))
+            return false;
+    }
+    buf_reset(&out->groups);
+    return true;
+}
+
+bool pairs_send(struct pairs *pairs, struct emit_epoch *epoch, struct err *err)
+{
+    bool is_half = false;
+    for (int32_t p = 0; p < pairs->n_partitions; p++) {
+        if (pairs->outs[p].groups.len == 0) continue;
+        if (is_half) fault_point("some_pairs");
+        is_half = true;
+        if (!out_send(pairs, p, epoch, err)) return false;
+    }
+    return true;
+}

@@ -1,0 +1,40 @@
+#ifndef APP_PAIRS_H
+#define APP_PAIRS_H
+
+#include "app/metrics.h"
+#include "app/settings.h"
+#include "base/err.h"
+#include "emit/emit.h"
+#include "ingest/ingest.h"
+#include "state/state.h"
+
+/* From events to pairs of items (rule 13 of docs/STATE.md), the second step's input: each pair goes to the partition of the internal
+ * topic that owns its subject, item key % partitions.
+ *
+ *     fold: pairs_find on the user as before -> applied? -> pairs_take: a group for each partition -> end of slice: pairs_send
+ *
+ * Groups of one source partition appear in a partition of the pairs topic by rising source offset, however records are cut into
+ * batches and however often they are read again: by that the other side (app/related.h) knows what it has. Thread: the shard's. */
+struct pairs;
+
+struct pairs *pairs_new(const struct settings *settings, int n_partitions, struct emit *emit,
+                        struct counters_slot *counters);
+void pairs_free(struct pairs *pairs);
+
+/* Notes what the event pairs; user as before the event, keys (n) its items. */
+void pairs_note(struct pairs *pairs, const struct user *user, const struct event *event,
+                const uint64_t *keys, int n);
+/* The event noted last was applied: its pairs go out with the next pairs_send. id_of: the id behind a key, len 0 when nobody
+ * knows it any more (its pairs are left out); lives until the call returns. */
+void pairs_take(struct pairs *pairs, const struct ingest_record *record,
+                struct str (*id_of)(void *context, uint64_t key), void *context);
+/* Sends what was taken. Errors: ERR_FATAL. */
+MUST_USE bool pairs_send(struct pairs *pairs, struct emit_epoch *epoch, struct err *err);
+
+/* The partition of the pairs topic that a subject belongs to. */
+static inline int32_t pairs_partition_of(uint64_t subject, int n_partitions)
+{
+    return (int32_t)(subject % (uint64_t)n_partitions);
+}
+
+#endif

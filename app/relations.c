@@ -1,0 +1,319 @@
+/* Rows and marginals of a shard's partitions: from records of the pairs topic, from the store, into epochs. */
+#include <math.h>
+#include <string.h>
+
+#include "app/pair_bytes.h"
+#include "app/pairs.h"
+#include "app/relations_internal.h"
+#include "base/fault.h"
+
+enum {
+    ARENA_BLOCK = 1 << 16,
+    ARENA_MAX = 16 << 20, /* a record of librdkafka's largest size cannot need more */
+    HEAD_VERSION = 1,
+    MARGINAL_BYTES = 8,
+};
+
+/* ---- life ---- */
+
+struct relations *relations_new(const struct relations_env *env)
+{
+    const struct related_settings *settings = &env->settings->related;
+    struct relations *relations = mem_zalloc(sizeof *relations);
+    relations->env = *env;
+    relations->half_life_ms = (double)settings->half_life_ms;
+    /* Half of the memory is the rows', shared by the shards. */
+    relations->rows =
+        rows_new(env->state, settings->memory_bytes / 2 / (size_t)env->settings->shards,
+                 settings->partners_max, relations->half_life_ms);
+    relations->parts = mem_zalloc((size_t)env->n_partitions * sizeof *relations->parts);
+    relations->arena = arena_new(ARENA_BLOCK, ARENA_MAX);
+    buf_init(&relations->bytes, STATE_RELATED_MAX);
+    buf_init(&relations->key, SCHEMAS_MESSAGE_MAX);
+    return relations;
+}
+
+void relations_free(struct relations *relations)
+{
+    if (!relations) return;
+    for (int32_t p = 0; p < relations->env.n_partitions; p++)
+        relations_close(relations, p);
+    rows_free(relations->rows);
+    arena_free(relations->arena);
+    buf_fini(&relations->bytes);
+    buf_fini(&relations->key);
+    mem_free(relations->parts);
+    mem_free(relations);
+}
+
+/* Marginals of so many items for each kind and partition: they share the other half of the memory. */
+static size_t marginals_max(const struct relations *relations)
+{
+    size_t share = relations->env.settings->related.memory_bytes / 2 /
+                   (RELATED_KIND_COUNT * (size_t)relations->env.n_partitions);
+    size_t n = share / (model_marginals_bytes_max(1 << 16) >> 16);
+    return n < 2 ? 2 : n;
+}
+
+/* ---- the head ---- */
+
+static size_t sources(const struct relations *relations)
+{
+    return (size_t)relations->env.settings->n_topics * (size_t)relations->env.n_partitions;
+}
+
+static void head_encode(const struct relations *relations, const struct relations_part *part,
+                        struct buf *out)
+{
+    uint64_t bits;
+    uint32_t n = 0;
+    for (size_t i = 0; i < sources(relations); i++)
+        n += part->last[i] >= 0;
+    buf_push_byte(out, HEAD_VERSION);
+    memcpy(&bits, &relations->half_life_ms, sizeof bits);
+    buf_push_u64(out, bits);
+    buf_push_byte(out, RELATED_KIND_COUNT);
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
+        double total = model_marginals_total(part->marginals[kind]);
+        memcpy(&bits, &total, sizeof bits);
+        buf_push_u64(out, bits);
+    }
+    buf_push_u32(out, n);
+    for (size_t i = 0; i < sources(relations); i++) {
+        if (part->last[i] < 0) continue;
+        buf_push_u32(out, (uint32_t)i);
+        buf_push_u64(out, (uint64_t)part->last[i]);
+    }
+}
+
+static const char *head_decode(const struct relations *relations, struct str value,
+                               struct relations_part *part)
+{
+    struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
+    if (cursor_u8(&c) != HEAD_VERSION) return "version of the head is unknown";
+    (void)cursor_u64(&c);
+    if (cursor_u8(&c) != RELATED_KIND_COUNT) return "the head has other kinds";
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
+        uint64_t bits = cursor_u64(&c);
+        double total;
+        memcpy(&total, &bits, sizeof total);
+        if (isnan(total)) return "a total is no number";
+        model_marginals_resume(part->marginals[kind], total);
+    }
+    uint32_t n = cursor_u32(&c);
+    for (uint32_t i = 0; i < n && !c.failed; i++) {
+        uint32_t source = cursor_u32(&c);
+        int64_t offset = (int64_t)cursor_u64(&c);
+        if (source >= sources(relations) || offset < 0) return "a source is out of bounds";
+        part->last[source] = offset;
+    }
+    return c.failed || c.left > 0 ? "the head has another length" : NULL;
+}
+
+/* ---- opening ---- */
+
+struct marginals_walk {
+    struct model_marginals *marginals;
+    const char *why;
+};
+
+static bool marginal_take(void *context, uint64_t key, struct str value)
+{
+    struct marginals_walk *walk = context;
+    struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
+    uint64_t bits = cursor_u64(&c);
+    double level;
+    memcpy(&level, &bits, sizeof level);
+    if (c.failed || c.left > 0 || !isfinite(level)) walk->why = "a marginal is no number";
+    if (!walk->why) model_marginals_restore(walk->marginals, key, level);
+    return !walk->why;
+}
+
+static bool part_read(struct relations *relations, int32_t partition, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
+    bool found;
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
+        uint8_t table = (uint8_t)(RELATED_MARGINALS + kind);
+        struct marginals_walk walk = {.marginals = part->marginals[kind]};
+        if (!state_related_each(relations->env.state, partition, table, marginal_take, &walk, err))
+            return false;
+        if (walk.why)
+            return state_related_damaged(relations->env.state, partition, table, 0, walk.why, err);
+    }
+    buf_reset(&relations->bytes);
+    if (!state_related_get(relations->env.state, partition, RELATED_HEAD, 0, &relations->bytes,
+                           &found, err))
+        return false;
+    if (!found) return true;
+    struct str value = {(const char *)relations->bytes.data, relations->bytes.len};
+    const char *why = head_decode(relations, value, part);
+    return why ? state_related_damaged(relations->env.state, partition, RELATED_HEAD, 0, why, err)
+               : true;
+}
+
+bool relations_open(struct relations *relations, int32_t partition, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
+    if (part->is_open) return true;
+    part->is_open = true;
+    part->last = mem_alloc(sources(relations) * sizeof *part->last);
+    for (size_t i = 0; i < sources(relations); i++)
+        part->last[i] = -1;
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+        part->marginals[kind] = model_marginals_new(marginals_max(relations));
+    if (part_read(relations, partition, err)) return true;
+    relations_close(relations, partition);
+    return false;
+}
+
+void relations_close(struct relations *relations, int32_t partition)
+{
+    struct relations_part *part = &relations->parts[partition];
+    if (!part->is_open) return;
+    rows_drop(relations->rows, partition);
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+        model_marginals_free(part->marginals[kind]);
+    mem_free(part->last);
+    *part = (struct relations_part){0};
+}
+
+/* ---- pairs ---- */
+
+static bool pair_apply(struct relations *relations, int32_t partition,
+                       const struct pair_group *group, const uint64_t *keys,
+                       const struct pair *pair, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
+    struct row *row;
+    double moment = model_moment(pair->time_ms, relations->half_life_ms);
+    double weight = pair->is_back ? -(double)pair->weight : (double)pair->weight;
+    uint64_t other = keys[pair->other];
+    if (!rows_get(relations->rows, partition, pair->kind, keys[pair->subject], group->tenant,
+                  group->items[pair->subject], &row, err))
+        return false;
+    row_add(row, other, group->items[pair->other], weight, moment);
+    if (!pair->is_back && pair->time_ms > row->newest_ms) row->newest_ms = pair->time_ms;
+    model_marginals_add(part->marginals[pair->kind], other, weight, moment);
+    rows_dirty(relations->rows, row);
+    return true;
+}
+
+/* Applies what was not applied before. */
+static bool group_apply(struct relations *relations, int32_t partition,
+                        const struct pair_group *group, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
+    uint64_t keys[PAIRS_ITEMS_MAX];
+    size_t source =
+        (size_t)group->topic * (size_t)relations->env.n_partitions + (size_t)group->partition;
+    bool is_new = group->offset > part->last[source] || fault_mutant("no_dedupe_of_pairs");
+    counters_add(relations->env.counters, METRIC_PAIR_GROUPS, is_new ? 0 : 1, 1);
+    if (!is_new) return true;
+    part->last[source] = group->offset;
+    for (int i = 0; i < group->n_items; i++)
+        keys[i] = schemas_item_key(group->tenant, group->items[i]);
+    for (int i = 0; i < group->n_pairs; i++)
+        if (!pair_apply(relations, partition, group, keys, &group->pairs[i], err)) return false;
+    return true;
+}
+
+static const char *group_check(const struct relations *relations, int32_t partition,
+                               const struct pair_group *group)
+{
+    if (group->topic >= relations->env.settings->n_topics ||
+        group->partition >= relations->env.n_partitions)
+        return "a source that is none of ours";
+    for (int i = 0; i < group->n_pairs; i++) {
+        struct str id = group->items[group->pairs[i].subject];
+        uint64_t key = schemas_item_key(group->tenant, id);
+        if (pairs_partition_of(key, relations->env.n_partitions) != partition)
+            return "a subject of another partition";
+    }
+    return NULL;
+}
+
+/* Reads the whole record before anything of it is applied. */
+static const char *groups_read(struct relations *relations, const struct ingest_record *record,
+                               struct pair_group **groups, int *n)
+{
+    struct cursor c = {.ptr = (const uint8_t *)record->value.ptr, .left = record->value.len};
+    struct str left = record->value;
+    const char *why = record->value.len == 0 ? "the value is empty" : NULL;
+    *n = 0;
+    for (size_t size; left.len > 0 && (size = pair_group_size(left)) > 0;
+         left = (struct str){left.ptr + size, left.len - size})
+        ++*n;
+    *groups = arena_alloc(relations->arena, ((size_t)*n + 1) * sizeof **groups);
+    for (int i = 0; i < *n && !why; i++)
+        if (pair_group_get(&c, relations->arena, &(*groups)[i], &why))
+            why = group_check(relations, record->partition, &(*groups)[i]);
+    return why || left.len == 0 ? why : "it ends within a group";
+}
+
+bool relations_apply(struct relations *relations, const struct ingest_record *record,
+                     struct err *err)
+{
+    struct relations_part *part = &relations->parts[record->partition];
+    struct pair_group *groups;
+    int n;
+    counters_add(relations->env.counters, METRIC_PAIR_RECORDS, 0, 1);
+    arena_reset(relations->arena);
+    part->offset = record->offset;
+    const char *why = groups_read(relations, record, &groups, &n);
+    if (why) return err_set(err, ERR_DATA, "no pairs: %s", why);
+    part->is_changed = true;
+    for (int i = 0; i < n; i++)
+        if (!group_apply(relations, record->partition, &groups[i], err)) return false;
+    return true;
+}
+
+/* ---- into an epoch ---- */
+
+struct sealing {
+    struct relations *relations;
+    struct state_epoch *epoch;
+    int32_t partition;
+    uint8_t table;
+};
+
+static void marginal_put(void *context, uint64_t key, double level)
+{
+    const struct sealing *sealing = context;
+    char bytes[MARGINAL_BYTES];
+    uint64_t bits;
+    memcpy(&bits, &level, sizeof bits);
+    for (int i = 0; i < MARGINAL_BYTES; i++)
+        bytes[i] = (char)(bits >> 8 * i);
+    struct str value = {isfinite(level) ? bytes : NULL, isfinite(level) ? MARGINAL_BYTES : 0};
+    state_related_put(sealing->relations->env.shard, sealing->epoch, sealing->partition,
+                      sealing->table, key, value);
+}
+
+void relations_seal(struct relations *relations, struct state_epoch *epoch)
+{
+    rows_seal(relations->rows, relations->env.shard, epoch);
+    for (int32_t p = 0; p < relations->env.n_partitions; p++) {
+        struct relations_part *part = &relations->parts[p];
+        if (!part->is_open || !part->is_changed) continue;
+        for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
+            struct sealing sealing = {relations, epoch, p, (uint8_t)(RELATED_MARGINALS + kind)};
+            model_marginals_changes(part->marginals[kind], marginal_put, &sealing);
+        }
+        buf_reset(&relations->bytes);
+        head_encode(relations, part, &relations->bytes);
+        state_related_put(relations->env.shard, epoch, p, RELATED_HEAD, 0,
+                          (struct str){(const char *)relations->bytes.data, relations->bytes.len});
+        part->is_changed = false;
+    }
+}
+
+void relations_written(struct relations *relations)
+{
+    rows_written(relations->rows);
+}
+
+size_t relations_pending_bytes(const struct relations *relations)
+{
+    return rows_pending_bytes(relations->rows);
+}

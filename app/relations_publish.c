@@ -1,0 +1,117 @@
+/* Lists of partners to Kafka: which rows are looked at, which of those changed enough, the record. */
+#include <math.h>
+#include <string.h>
+
+#include "app/relations_internal.h"
+
+/* Nothing of the row's list can be out of date enough: of what is looked at (not bought) a row takes many pairs, of which each alone
+ * changes little, and a look costs some 10 us; so it waits until they are a 64th of the row. Orders are looked at at once. */
+static bool is_due(const struct row *row, int64_t interval_ms)
+{
+    static const double grown = 0.0225; /* log2(1 + 1/64) */
+    bool is_order = row->kind != RELATED_ALSO_VIEWED;
+    bool is_old = row->list.n > 0 && row->newest_ms - row->list.time_ms >= interval_ms;
+    return is_order || is_old || !(row->partners.total < row->looked + grown);
+}
+
+static bool is_changed(const struct row *row, const struct model_scored *best, int n, double share)
+{
+    const struct row_list *list = &row->list;
+    if (list->n != n) return true;
+    for (int i = 0; i < n; i++)
+        if (list->keys[i] != best[i].key ||
+            fabs(best[i].score - (double)list->scores[i]) > share * (double)list->scores[i])
+            return true;
+    return false;
+}
+
+/* "tenant:item:kind", without the first when there is no tenant. */
+static struct str record_key(struct relations *relations, const struct row *row)
+{
+    buf_reset(&relations->key);
+    buf_push_str(&relations->key, row_tenant(row));
+    if (row_tenant(row).len > 0) buf_push_byte(&relations->key, ':');
+    buf_push_str(&relations->key, row_subject(row));
+    buf_push_byte(&relations->key, ':');
+    buf_push_text(&relations->key, schemas_related_name((enum related_kind)row->kind));
+    return (struct str){(const char *)relations->key.data, relations->key.len};
+}
+
+static void record_encode(struct relations *relations, const struct row *row,
+                          const struct model_scored *best, int n)
+{
+    struct counted_item items[RELATED_LIST_MAX];
+    double newest = row->partners.newest;
+    for (int i = 0; i < n; i++) {
+        const struct model_partner *partner = model_partners_find(&row->partners, best[i].key);
+        items[i] = (struct counted_item){.item_id = row_id_of(row, best[i].key),
+                                         .score = (float)best[i].score,
+                                         .count = exp2(partner->level - newest)};
+    }
+    struct related list = {.item_id = row_subject(row),
+                           .tenant = row_tenant(row),
+                           .kind = (enum related_kind)row->kind,
+                           .items = items,
+                           .n_items = (size_t)n,
+                           .count = exp2(row->partners.total - newest),
+                           .decay = {.half_life_ms = (int64_t)relations->half_life_ms},
+                           .event_time_ms = row->newest_ms};
+    buf_reset(&relations->bytes);
+    schemas_related_encode(relations->env.schemas, &list, &relations->bytes);
+}
+
+/* n 0: what stood there goes. */
+static bool list_send(struct relations *relations, struct row *row, const struct model_scored *best,
+                      int n, struct emit_epoch *epoch, struct err *err)
+{
+    const struct settings *settings = relations->env.settings;
+    struct emit_source source = {.topic = settings->related.pairs_topic,
+                                 .partition = row->partition,
+                                 .offset = relations->parts[row->partition].offset};
+    struct str value = {0};
+    if (n > 0) {
+        record_encode(relations, row, best, n);
+        if (relations->bytes.failed)
+            return err_set(err, ERR_FATAL, "a list of %d related items is too long", n);
+        value = (struct str){(const char *)relations->bytes.data, relations->bytes.len};
+    }
+    if (!emit_send(relations->env.emit, epoch, EMIT_RELATED, record_key(relations, row), value,
+                   source, 0, err))
+        return false;
+    row->list.n = n;
+    row->list.time_ms = row->newest_ms;
+    for (int i = 0; i < n; i++) {
+        row->list.keys[i] = best[i].key;
+        row->list.scores[i] = (float)best[i].score;
+    }
+    counters_add(relations->env.counters, METRIC_RELATED, row->kind, 1);
+    return true;
+}
+
+static bool row_publish(struct relations *relations, struct row *row, struct emit_epoch *epoch,
+                        struct err *err)
+{
+    const struct related_settings *settings = &relations->env.settings->related;
+    struct model_score_options score = model_score_options_default();
+    struct model_scored best[RELATED_LIST_MAX];
+    if (!is_due(row, settings->publish_interval_ms)) return true;
+    row->looked = row->partners.total;
+    int n = row->partners.n == 0
+                ? 0
+                : model_partners_best(&row->partners,
+                                      relations->parts[row->partition].marginals[row->kind], &score,
+                                      settings->list_size, NULL, NULL, best);
+    bool is_old = n > 0 && row->list.n > 0 &&
+                  row->newest_ms - row->list.time_ms >= settings->publish_interval_ms;
+    if (!is_old && !is_changed(row, best, n, settings->change)) return true;
+    return list_send(relations, row, best, n, epoch, err);
+}
+
+bool relations_publish(struct relations *relations, struct emit_epoch *epoch, struct err *err)
+{
+    size_t n;
+    struct row *const *rows = rows_changed(relations->rows, &n);
+    for (size_t i = 0; i < n; i++)
+        if (!row_publish(relations, rows[i], epoch, err)) return false;
+    return true;
+}

@@ -1,0 +1,82 @@
+#ifndef APP_RELATIONS_ROWS_H
+#define APP_RELATIONS_ROWS_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/model.h"
+#include "schemas/schemas.h"
+#include "state/state.h"
+
+/* Rows of partners of a shard, in memory under a limit, over the store. A row that was changed stays until the epoch that holds it
+ * is written; the others leave by the clock algorithm. Bytes: docs/STATE.md, "Row of partners". */
+
+enum { RELATED_LIST_MAX = 50 };
+
+/* The id of a partner, in the row's texts. */
+struct row_id {
+    uint64_t key;
+    uint32_t at;
+    uint16_t len;
+};
+
+/* What was published of a row last. */
+struct row_list {
+    int64_t time_ms; /* the row's newest then */
+    int n;           /* 0: nothing stands there */
+    uint64_t keys[RELATED_LIST_MAX];
+    float scores[RELATED_LIST_MAX];
+};
+
+struct row {
+    uint64_t key; /* the subject's item key */
+    struct row *chain;
+    uint64_t sealed; /* number of the last seal that took it */
+    int32_t partition;
+    uint8_t kind;
+    bool is_dirty, is_used, is_stored;
+    struct model_partners partners;
+    int64_t newest_ms; /* largest event time of what was added */
+    double looked;     /* partners.total when the list was looked at last */
+    struct row_list list;
+    struct buf texts; /* tenant, subject id, ids of partners */
+    uint16_t tenant_len, subject_len;
+    int n_ids;
+    struct row_id *ids; /* (ids_max) by rising key; those of partners that left stay a while */
+    struct model_partner entries[]; /* (partners.max), ids behind them */
+};
+
+struct rows;
+
+/* partners_max: entries of a row. half_life_ms: what levels are in; rows stored under another are brought over. */
+struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max, double half_life_ms);
+void rows_free(struct rows *rows);
+/* The row, from the store or new. The pointer lives until the next call. Errors: ERR_FATAL. */
+MUST_USE bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key,
+                       struct str tenant, struct str subject, struct row **row, struct err *err);
+/* The row goes into the next seal. */
+void rows_dirty(struct rows *rows, struct row *row);
+/* The changed rows (n), in the order of their first change. */
+struct row *const *rows_changed(const struct rows *rows, size_t *n);
+/* Puts the changed rows into the epoch; they are clean then. */
+void rows_seal(struct rows *rows, struct state_shard *shard, struct state_epoch *epoch);
+void rows_written(struct rows *rows);                 /* one more seal is written, in order */
+void rows_drop(struct rows *rows, int32_t partition); /* changed or not */
+size_t rows_bytes(const struct rows *rows);           /* of heap */
+size_t rows_pending_bytes(const struct rows *rows);
+
+/* Counts a partner and keeps its id. */
+void row_add(struct row *row, uint64_t key, struct str id, double weight, double moment);
+/* The id of a partner that the row holds; lives until the row's next change. */
+struct str row_id_of(const struct row *row, uint64_t key);
+struct str row_tenant(const struct row *row);
+struct str row_subject(const struct row *row);
+
+/* ---- bytes: relations_bytes.c ---- */
+
+void row_encode(const struct row *row, double half_life_ms, struct buf *out);
+/* Into an empty row. NULL, or why the bytes are none (static). */
+const char *row_decode(struct str value, double half_life_ms, struct row *row);
+/* Forgets ids of partners that the row does not hold. */
+void row_ids_tidy(struct row *row);
+
+#endif
