@@ -98,7 +98,7 @@ static void list_take(struct bench *bench, int T, const struct model_input *inpu
     int kept = 0;
     for (int i = 0; i < n; i++)
         if (kept == 0 || gone[kept - 1] != gone[i]) gone[kept++] = gone[i];
-    struct model_exclusions exclusions = {gone, kept};
+    struct model_exclusions exclusions = {.items = gone, .n = kept};
     model_prefill(bench->model, bench->scratch, T, inputs, bench->state);
     const float *vector = model_state_vector(bench->model, bench->state);
     model_topk(bench->model, bench->scratch, 1, &vector, &exclusions, K, bench->listed, scores);
