@@ -86,7 +86,8 @@ static void each_arrives_once_and_in_order(const char *down, const char *up)
 {
     struct err err = ERR_INIT;
     struct cluster cluster = {.config = {.bootstrap_servers = bootstrap}};
-    struct emit_options options = {"", "letters", 8 * 1024 * 1024};
+    struct emit_options options = {
+        .recommendations_topic = "", .dlq_topic = "letters", .queue_bytes = 8 * 1024 * 1024};
     struct restarter restarter = {.first = down, .second = up};
     struct clock clock = {0};
     struct thread thread;
