@@ -233,7 +233,11 @@ int main(int argc, char **argv)
 {
     struct bench b = {.users = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 20000};
     static const char *const topics[] = {"clicks", "purchases"};
-    struct state_identity identity = {"bench", "bench", topics, 2, 1};
+    struct state_identity identity = {.application_id = "bench",
+                                      .cluster_id = "bench",
+                                      .topics = topics,
+                                      .n_topics = 2,
+                                      .n_partitions = 1};
     struct err err = ERR_INIT;
     b.options = (struct state_options){
         .window_max = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 50,
