@@ -24,13 +24,20 @@ enum {
 };
 _Static_assert((int)MODEL_RANKER_DEPTH <= (int)DEPTH_MAX, "arms fit");
 
+/* Candidates of each arm. */
+static int depth_of(const struct batch *batch)
+{
+    bool has_ranker = batch->env.model && model_ranker(batch->env.model);
+    return has_ranker ? MODEL_RANKER_DEPTH : batch->env.settings->list_size;
+}
+
 /* What depends on the model: its numbers, and working memory of its shape. */
 static void model_use(struct batch *batch, const struct model *model)
 {
     int max = batch->env.settings->batch_max;
     batch->env.model = model;
     batch->info = model_info(model);
-    batch->depth = model_ranker(model) ? MODEL_RANKER_DEPTH : batch->env.settings->list_size;
+    batch->depth = depth_of(batch);
     size_t row = (size_t)batch->info.D * sizeof(float);
     bool is_large = batch->info.S > SLICE_FLOATS / max;
     batch->slice_max = is_large ? 1 + SLICE_FLOATS / batch->info.S : max;
@@ -102,14 +109,23 @@ struct skip {
     const struct user *user;
     const uint64_t *trigger; /* (n_trigger) keys of the triggering event's items */
     int n_trigger;
+    struct policy *policy; /* NULL: none */
+    const struct policy_gate *gate;
 };
+
+/* Bought, and not to be listed again. */
+static bool is_bought(const struct skip *skip, uint64_t key)
+{
+    return is_key_in(skip->user->bought, skip->user->n_bought, key) &&
+           !(skip->policy && policy_may_repeat(skip->policy, skip->gate, skip->user, key));
+}
 
 static bool is_skipped(void *context, uint64_t key)
 {
     const struct skip *skip = context;
-    return is_key_in(skip->trigger, skip->n_trigger, key) ||
-           is_key_in(skip->user->bought, skip->user->n_bought, key) ||
-           is_key_in(skip->user->disliked, skip->user->n_disliked, key);
+    return is_key_in(skip->trigger, skip->n_trigger, key) || is_bought(skip, key) ||
+           is_key_in(skip->user->disliked, skip->user->n_disliked, key) ||
+           (skip->policy && !policy_allows(skip->policy, skip->gate, key));
 }
 
 static int compare_index(const void *a, const void *b)
@@ -137,12 +153,15 @@ static struct model_exclusions exclusions_make(struct batch *batch, const struct
     int32_t *items = arena_alloc(batch->arena, most * sizeof *items + 1);
     int n = 0, kept = 0;
     n = add_indices(batch->env.model, skip->trigger, skip->n_trigger, items, n);
-    n = add_indices(batch->env.model, user->bought, user->n_bought, items, n);
+    for (int i = 0; i < user->n_bought; i++)
+        if (!skip->policy || is_bought(skip, user->bought[i]))
+            n = add_indices(batch->env.model, &user->bought[i], 1, items, n);
     n = add_indices(batch->env.model, user->disliked, user->n_disliked, items, n);
     if (n > 1) qsort(items, (size_t)n, sizeof *items, compare_index);
     for (int i = 0; i < n; i++)
         if (kept == 0 || items[kept - 1] != items[i]) items[kept++] = items[i];
-    return (struct model_exclusions){.items = items, .n = kept};
+    return (struct model_exclusions){
+        .items = items, .n = kept, .filter = skip->policy ? skip->gate->filter : NULL};
 }
 
 /* The newest known items of the window, among its last WHY_LOOK interactions or the first that is known; only the newest one when
@@ -245,11 +264,37 @@ static void session_end_note(struct batch *batch, struct work *work, struct id_s
     model_session_note(work->noted, keys, n, is_skipped_or_lost, skip);
 }
 
+bool batch__is_refused(void *context, uint64_t key)
+{
+    const struct work *work = context;
+    return is_key_in(work->refused, work->n_refused, key);
+}
+
+/* What the list may hold by catalogue and rules, and the user's own exclusions for who asks after the fold. */
+static void gate_note(struct batch *batch, struct work *work, struct skip *skip)
+{
+    const struct user *user = work->user;
+    policy_gate(batch->env.policy, &work->record->event, &work->gate);
+    skip->policy = batch->env.policy;
+    skip->gate = &work->gate;
+    size_t most = (size_t)(user->n_bought + user->n_disliked + work->n_keys);
+    uint64_t *keys = work->refused = arena_alloc(batch->arena, most * sizeof *keys + 1);
+    int n = 0;
+    for (int i = 0; i < work->n_keys; i++)
+        keys[n++] = work->keys[i];
+    for (int i = 0; i < user->n_bought; i++)
+        if (is_bought(skip, user->bought[i])) keys[n++] = user->bought[i];
+    for (int i = 0; i < user->n_disliked; i++)
+        keys[n++] = user->disliked[i];
+    work->n_refused = n;
+}
+
 /* Everything the list needs that later records may change: exclusions and the other arms as they are now. */
 static void list_note(struct batch *batch, struct work *work)
 {
     const struct ingest_record *record = work->record;
     struct skip skip = {.user = work->user, .trigger = work->keys, .n_trigger = work->n_keys};
+    if (batch->env.policy) gate_note(batch, work, &skip);
     struct id_skip with_id = {.skip = skip, .batch = batch, .work = work};
     int n = batch->depth;
     work->has_list = true;
@@ -340,6 +385,16 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
 
 /* ---- 3 rank ---- */
 
+/* New items beside the encoder's own. */
+static void content_note(struct batch *batch, struct work *work, const float *vector)
+{
+    int K = batch->depth;
+    work->content = arena_alloc(batch->arena, (size_t)K * sizeof *work->content);
+    work->content_score = arena_alloc(batch->arena, (size_t)K * sizeof *work->content_score);
+    work->n_content = policy_content(batch->env.policy, &work->gate, vector, K, batch__is_refused,
+                                     work, work->content, work->content_score);
+}
+
 static void rank(struct batch *batch)
 {
     int n = 0, K = batch->depth;
@@ -359,6 +414,7 @@ static void rank(struct batch *batch)
         struct work *work = &batch->work[batch->ranked[r]];
         work->top = batch->top_item + (size_t)r * (size_t)K;
         work->top_score = batch->top_score + (size_t)r * (size_t)K;
+        if (batch->env.policy) content_note(batch, work, batch->vector_of[r]);
     }
 }
 
@@ -384,7 +440,8 @@ static int slice_fold(struct batch *batch, const struct ingest_record *records, 
                       struct err *err)
 {
     int i = 0;
-    while (i < n && i < batch->slice_max && batch->rows_first + batch->n_rows < SLICE_STEPS) {
+    while (i < n && i < batch->slice_max && batch->rows_first + batch->n_rows < SLICE_STEPS &&
+           (!batch->env.policy || policy_has_room(batch->env.policy))) {
         struct work *work = &batch->work[batch->n_work++];
         const struct ingest_record *record = &records[i++];
         *work = (struct work){.record = record, .reason = record->reason, .text = record->text};
@@ -406,6 +463,7 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
     arena_reset(batch->arena);
     state_encoders_trim(batch->env.state);
     batch->number++;
+    if (batch->env.policy) policy_slice(batch->env.policy);
     batch->n_rows = batch->rows_first = 0;
     batch->n_work = 0;
     batch->neighbours_ns = batch->relations_ns = 0;
@@ -429,15 +487,24 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
     return ok ? taken : -1;
 }
 
+/* Catalogue and rules as they are now, and how deep the arms must go for them. */
+static bool policy_take(struct batch *batch, struct err *err)
+{
+    if (!policy_begin(batch->env.policy, batch->env.model, err)) return false;
+    batch->depth = policy_depth(batch->env.policy, depth_of(batch));
+    return true;
+}
+
 bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_epoch *epoch,
                struct err *err)
 {
     assert(in->n <= batch->env.settings->batch_max);
     counters_add(batch->env.counters, METRIC_BATCHES, 0, 1);
     cleaning_count(batch->env.counters, in);
-    for (int at = 0, taken; at < in->n; at += taken) {
+    if (batch->env.policy && !policy_take(batch, err)) return false;
+    int at = 0;
+    for (int taken = 0; taken >= 0 && at < in->n; at += taken)
         taken = slice_run(batch, in->records + at, in->n - at, epoch, err);
-        if (taken < 0) return false;
-    }
-    return true;
+    if (batch->env.policy) policy_end(batch->env.policy);
+    return at == in->n;
 }

@@ -31,6 +31,7 @@ struct batch_env {
     struct neighbours *neighbours; /* NULL: no such arm */
     struct pairs *pairs;           /* NULL: none are made */
     struct relations *relations;   /* NULL: as pairs */
+    struct policy *policy;         /* NULL: neither catalogue nor rules */
     struct emit *emit;
     struct counters_slot *counters; /* app/metrics.h */
     struct tap *tap;                /* copies of lists for a view; NULL: nobody looks */

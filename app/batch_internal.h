@@ -5,6 +5,7 @@
 #include "app/neighbours.h"
 #include "app/pairs.h"
 #include "app/relations.h"
+#include "app/policy.h"
 #include "app/tap.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -37,6 +38,14 @@ struct work {
     struct model_exclusions exclusions;
     const int32_t *top;     /* (depth) the encoder arm, -1 behind its end; NULL: empty */
     const float *top_score; /* (depth) */
+    /* With a policy alone. */
+    struct policy_gate gate;
+    uint64_t *
+        refused; /* (n_refused) what the user bought, dislikes, and the event's own, as it was in record order */
+    int n_refused;
+    uint64_t *content; /* (n_content) new items that the encoder arm proposes beside its own */
+    float *content_score;
+    int n_content;
 };
 
 /* Share of dead letters among the last records: counted over POISON_WINDOW records, then anew. */
@@ -80,6 +89,9 @@ void batch__encode_note(struct batch *batch, struct user *user, const struct fol
 void batch__encode(struct batch *batch);
 /* Copies the user vector that the record's list needs: from `vector` (D), or, when it is NULL, as it stands in the state. */
 void batch__vector_take(struct batch *batch, struct work *work, const float *vector);
+
+/* The record's list must not hold the key: the user's own reasons, by work->refused. */
+bool batch__is_refused(void *work, uint64_t key);
 
 /* ---- publish.c ---- */
 

@@ -15,6 +15,7 @@ static const char group_processing[] = "Processing";
 static const char group_group[] = "Consumer group";
 static const char group_state[] = "State and memory";
 static const char group_lists[] = "Lists";
+static const char group_rules[] = "Catalogue and rules";
 static const char group_neighbours[] = "Session neighbours";
 static const char group_related[] = "Items that go together";
 static const char group_popularity[] = "Popularity";
@@ -52,6 +53,9 @@ const struct option_spec app_config_specs[] = {
      "Where lists go: key tenant and user, compacted.", group_topics},
     {"related.topic", OPTION_TEXT, "", 0, 0, "", NULL,
      "Where the items go that go with an item: key tenant, item and kind, compacted. Empty: none are made.", group_topics},
+    {"items.topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL,
+     "The catalogue: key tenant and item, compacted. Read whole at the start and followed (docs/RULES.md). Empty, or the default "
+     "name and no such topic: no catalogue.", group_topics},
     {"replication.factor", OPTION_INT, "-1", -1, 100, "", NULL,
      "Replicas of topics that `freshet topics create` makes. -1: the broker's default.", group_topics},
     {"value.format", OPTION_ENUM, "avro", 0, 0, "", "avro|json",
@@ -130,6 +134,22 @@ const struct option_spec app_config_specs[] = {
     {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,
      "Weight of the popular items when the lists are merged by rank. Under three quarters of the model's weight they "
      "reorder its list and fill a short one, and displace nothing (docs/RESULTS.md).", group_lists},
+
+    {"items.confirm", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "Before events are answered, everything that was acknowledged in items.topic is applied: what is sold out or hidden is in no "
+     "list from then on. false: some milliseconds later.", group_rules},
+    {"items.required", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "When a tenant has items in the catalogue, only those are listed. false: items without a record too.", group_rules},
+    {"items.memory.max.bytes", OPTION_INT, "1GiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "Memory of the catalogue; about 500 bytes for an item. A catalogue that needs more ends the process.", group_rules},
+    {"rules.file", OPTION_TEXT, "", 0, 0, "", NULL,
+     "JSON file of rules for lists (docs/RULES.md): what they must not hold, limits, boosts, pins, diversity, new items. Empty: none.",
+     group_rules},
+    {"rules.check.interval.ms", OPTION_INT, "1s", 0, 86400000, "ms", NULL,
+     "How often the file is looked at; a changed one takes the place of the rules in use, one with errors is refused. 0: only when "
+     "SIGHUP comes.", group_rules},
+    {"rules.bought.days", OPTION_INT, "0", 0, 36500, "days", NULL,
+     "A bought item is in no list of its buyer for so many days of event time. 0: for ever.", group_rules},
 
     {"neighbours.enabled", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Lists also hold what users of similar sessions went on to (VMIS-kNN), from the first event on, without training.",

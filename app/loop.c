@@ -84,7 +84,7 @@ static void on_hangup(uv_signal_t *handle, int number)
 {
     struct loop *loop = handle->data;
     (void)number;
-    pipeline_model_reload(loop->options->pipeline);
+    pipeline_reload(loop->options->pipeline);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/catalogue.h"
 #include "app/models.h"
+#include "app/rules_watch.h"
 #include "app/shard.h"
 #include "base/clock.h"
 #include "base/fault.h"
@@ -32,6 +34,8 @@ struct pipeline {
     char model_version[MODEL_VERSION_MAX]; /* of the first; "none" */
     int state_floats;                      /* of the first */
     struct schemas *schemas;
+    struct catalogue *catalogue; /* NULL: none */
+    struct rules_watch *rules;   /* NULL: none */
     struct state *state;
     struct emit *emit;
     struct ingest *ingest;
@@ -141,6 +145,8 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
                             .n_partitions = pipeline->n_partitions,
                             .ingest = pipeline->ingest,
                             .models = pipeline->models,
+                            .catalogue = pipeline->catalogue,
+                            .rules = pipeline->rules,
                             .emit = pipeline->emit,
                             .tap = tap,
                             .counters = pipeline->counters,
@@ -172,6 +178,48 @@ static bool first_model_open(struct pipeline *pipeline, struct err *err)
     return true;
 }
 
+/* The topic of the default name need not be there; one that was asked for must. */
+static bool items_topic_look(const struct pipeline *pipeline, bool *is_there, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct kafka_topic_info info = {0};
+    *is_there = false;
+    if (!settings->items_topic[0]) return true;
+    if (!kafka_topic_describe(&settings->kafka, &settings->items_topic, 1, &info,
+                              CONNECT_TIMEOUT_MS, err))
+        return false;
+    *is_there = info.partitions > 0;
+    if (*is_there) return true;
+    if (options_is_set(settings->options, "items.topic"))
+        return err_fatal(
+            err, ERR_EXIT_TOPIC,
+            "items.topic=%s does not exist: create it with `freshet topics create`, or "
+            "set items.topic= for no catalogue",
+            settings->items_topic);
+    log_info("app", "no catalogue", "topic %s does not exist", settings->items_topic);
+    return true;
+}
+
+/* What lists may hold: the catalogue, read whole, and the rules. */
+static bool policy_open(struct pipeline *pipeline, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    const struct options *options = settings->options;
+    const char *rules = options_text(options, "rules.file");
+    struct catalogue_options catalogue = {
+        .kafka = &settings->kafka,
+        .topic = settings->items_topic,
+        .schemas = pipeline->schemas,
+        .bytes_max = (size_t)options_int(options, "items.memory.max.bytes"),
+        .timeout_ms = CONNECT_TIMEOUT_MS};
+    bool has_items;
+    if (rules[0] && !rules_watch_open(&pipeline->rules, rules,
+                                      options_int(options, "rules.check.interval.ms"), err))
+        return false;
+    if (!items_topic_look(pipeline, &has_items, err)) return false;
+    return !has_items || catalogue_open(&pipeline->catalogue, &catalogue, err);
+}
+
 static bool consumer_open(struct pipeline *pipeline, struct err *err)
 {
     struct ingest_options options = settings_ingest(pipeline->settings);
@@ -196,6 +244,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
     if (!first_model_open(pipeline, err)) return false;
     if (!topics_check(pipeline, err)) return false;
     if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
+    if (!policy_open(pipeline, err)) return false;
     if (!store_open(pipeline, err)) return false;
     if (!emit_open(&pipeline->emit, &settings->kafka, &emit, err)) return false;
     fault_point("opened");
@@ -251,6 +300,8 @@ bool pipeline_serve(struct pipeline *pipeline, struct err *err)
     struct clock clock = {0};
     int64_t now_ms = (int64_t)(clock_mono_us(&clock) / 1000);
     if (!ingest_serve(pipeline->ingest, 0, err) || !shards_check(pipeline, err)) return false;
+    if (pipeline->rules) rules_watch_serve(pipeline->rules, now_ms);
+    if (pipeline->catalogue && !catalogue_check(pipeline->catalogue, err)) return false;
     if (now_ms - pipeline->synced_ms < SYNC_EVERY_MS) return true;
     pipeline->synced_ms = now_ms;
     if (state_sync(pipeline->state, err)) return true;
@@ -309,8 +360,9 @@ const char *pipeline_model_version(const struct pipeline *pipeline)
     return pipeline->model_version;
 }
 
-void pipeline_model_reload(struct pipeline *pipeline)
+void pipeline_reload(struct pipeline *pipeline)
 {
+    if (pipeline->rules) rules_watch_reload(pipeline->rules);
     if (pipeline->models)
         models_reload(pipeline->models);
     else
@@ -345,6 +397,8 @@ void pipeline_close(struct pipeline *pipeline)
     for (int i = 0; pipeline->shards && i < pipeline->settings->shards; i++)
         shard_free(pipeline->shards[i]);
     if (pipeline->emit) emit_close(pipeline->emit);
+    catalogue_close(pipeline->catalogue);
+    rules_watch_close(pipeline->rules);
     if (pipeline->state) state_close(pipeline->state);
     if (pipeline->schemas) schemas_close(pipeline->schemas);
     models_close(pipeline->models);

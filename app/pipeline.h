@@ -9,7 +9,7 @@
 
 /* The pipeline of one process: everything between the events topics and the lists topic, opened in this order
  *
- *   settings -> model -> cluster id, topics -> schemas -> store -> producer -> shards -> consumer
+ *   settings -> model -> cluster id, topics -> schemas -> rules, catalogue -> store -> producer -> shards -> consumer
  *
  * and closed in the reverse one. No loop of its own: the caller turns it from the main thread (app/loop.h). */
 struct pipeline;
@@ -27,8 +27,8 @@ int pipeline_event_fd(const struct pipeline *pipeline);
 const struct counters *pipeline_counters(struct pipeline *pipeline);
 int pipeline_partitions(const struct pipeline *pipeline);            /* assigned to us now */
 const char *pipeline_model_version(const struct pipeline *pipeline); /* at the start; "none" */
-/* Loads the model folder again, changed or not; returns at once. */
-void pipeline_model_reload(struct pipeline *pipeline);
+/* Loads the rules file again, and the model folder on a thread of its own, changed or not. */
+void pipeline_reload(struct pipeline *pipeline);
 struct schemas *pipeline_schemas(const struct pipeline *pipeline);
 
 /* Stops the shards: what is in flight is finished and written, bounded by task.timeout.ms. The numbers are final after it.

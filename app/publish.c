@@ -101,16 +101,37 @@ static void quality_count(struct batch *batch, const struct work *work)
 
 /* ---- lists ---- */
 
-/* The model's ranker, or rank fusion when it has none. To a ranker an arm of weight 0 proposes nothing, as in freshet eval. */
-static int blend(const struct batch *batch, const struct work *work, struct model_blended *out)
+/* The encoder arm: the model's items and the new ones, by score. keys, scores (USER_LIST_MAX) written; returns how many. */
+static int encoder_arm(const struct batch *batch, const struct work *work, uint64_t *keys,
+                       float *scores)
+{
+    int n = 0, own = 0, new = 0;
+    while (n < batch->depth) {
+        bool has_own = work->top && own < batch->depth && work->top[own] >= 0;
+        bool has_new = new < work->n_content;
+        if (!has_own && !has_new) break;
+        if (has_new && (!has_own || work->content_score[new] > work->top_score[own])) {
+            keys[n] = work->content[new];
+            scores[n++] = work->content_score[new ++];
+        } else {
+            keys[n] = model_item_key(batch->env.model, work->top[own]);
+            scores[n++] = work->top_score[own++];
+        }
+    }
+    return n;
+}
+
+/* The K best by the model's ranker, or by rank fusion when it has none. To a ranker an arm of weight 0 proposes nothing, as in
+ * freshet eval. */
+static int blend(const struct batch *batch, const struct work *work, int K,
+                 struct model_blended *out)
 {
     const struct settings *settings = batch->env.settings;
     uint64_t encoder[USER_LIST_MAX];
-    int n = 0, K = settings->list_size;
-    for (int k = 0; work->top && k < batch->depth && work->top[k] >= 0; k++)
-        encoder[n++] = model_item_key(batch->env.model, work->top[k]);
+    float scores[USER_LIST_MAX];
+    int n = encoder_arm(batch, work, encoder, scores);
     struct model_ranking ranking = {
-        .arms = {[ARM_ENCODER] = {encoder, n, work->top_score},
+        .arms = {[ARM_ENCODER] = {encoder, n, scores},
                  [ARM_NEIGHBOURS] = {work->neighbours, work->n_neighbours, work->neighbour_scores},
                  [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular}},
         .follows = work->follows,
@@ -133,6 +154,7 @@ static struct str item_id(struct batch *batch, const struct work *work, uint64_t
     const struct ingest_record *record = work->record;
     if (index >= 0) return model_item_id(batch->env.model, index);
     struct str id = state_item_id(batch->env.state, record->partition, record->event.tenant, key);
+    if (id.len == 0 && batch->env.policy) return policy_item_id(batch->env.policy, key);
     return arena_str(batch->arena, id);
 }
 
@@ -147,9 +169,33 @@ static const enum reason_kind arm_reasons[ARM_COUNT] = {
     [ARM_POPULAR] = REASON_POPULAR,
 };
 
-static struct list_item list_item_make(struct batch *batch, const struct work *work,
-                                       const struct model_blended *blended)
+/* Of what no arm proposed. */
+static const enum reason_kind other_reasons[] = {
+    [POLICY_FOUND] = REASON_REPEAT,
+    [POLICY_PINNED] = REASON_PINNED,
+    [POLICY_NEW] = REASON_NEW,
+};
+
+/* What is listed: the best of the blend, or with rules that move items what they make of a deeper one. */
+static int choose(struct batch *batch, struct work *work, uint64_t seed, struct policy_listed *out)
 {
+    struct model_blended blended[ARM_COUNT * USER_LIST_MAX];
+    int K = batch->env.settings->list_size;
+    if (work->gate.is_reranked) {
+        int n = blend(batch, work, ARM_COUNT * USER_LIST_MAX, blended);
+        return policy_rerank(batch->env.policy, &work->gate, blended, n, K, seed, batch__is_refused,
+                             work, out);
+    }
+    int n = blend(batch, work, K, blended);
+    for (int i = 0; i < n; i++)
+        out[i] = (struct policy_listed){.blended = blended[i], .origin = POLICY_FOUND};
+    return n;
+}
+
+static struct list_item list_item_make(struct batch *batch, const struct work *work,
+                                       const struct policy_listed *listed)
+{
+    const struct model_blended *blended = &listed->blended;
     const struct model *model = batch->env.model;
     int32_t index = item_index(batch, blended->key);
     struct list_item item = {.item_id = item_id(batch, work, blended->key, index),
@@ -157,11 +203,12 @@ static struct list_item list_item_make(struct batch *batch, const struct work *w
     for (int arm = 0; arm < ARM_COUNT; arm++) {
         if (!(blended->arms & (1u << arm))) continue;
         struct reason *reason = &item.reasons[item.n_reasons++];
-        reason->kind = arm_reasons[arm];
-        if (arm == ARM_ENCODER && batch->env.settings->reasons_name_items)
+        bool is_new = arm == ARM_ENCODER && index < 0;
+        reason->kind = is_new ? REASON_CONTENT : arm_reasons[arm];
+        if (arm == ARM_ENCODER && !is_new && batch->env.settings->reasons_name_items)
             reason->item_id = model_item_id(model, model_because(model, &work->because, index));
     }
-    if (blended->arms == 0) item.reasons[item.n_reasons++].kind = REASON_REPEAT;
+    if (blended->arms == 0) item.reasons[item.n_reasons++].kind = other_reasons[listed->origin];
     return item;
 }
 
@@ -200,18 +247,18 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
     const struct settings *settings = batch->env.settings;
     const struct ingest_record *record = work->record;
     const struct event *event = &record->event;
-    struct model_blended blended[USER_LIST_MAX];
+    struct policy_listed listed[USER_LIST_MAX];
     struct list_item items[USER_LIST_MAX];
     char id[33];
-    int n = blend(batch, work, blended);
-
-    for (int i = 0; i < n; i++) {
-        items[i] = list_item_make(batch, work, &blended[i]);
-        work->user->last_list[i] = blended[i].key;
-    }
-    work->user->n_last_list = n;
     schemas_recommendation_id(str_of(settings->topics[record->topic]), record->partition,
                               record->offset, id);
+    int n = choose(batch, work, schemas_id_hash((struct str){id, 32}), listed);
+
+    for (int i = 0; i < n; i++) {
+        items[i] = list_item_make(batch, work, &listed[i]);
+        work->user->last_list[i] = listed[i].blended.key;
+    }
+    work->user->n_last_list = n;
     struct recommendations list = {
         .recommendation_id = {id, 32},
         .tenant = event->tenant,

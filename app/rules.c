@@ -34,7 +34,7 @@ static bool read_price(struct reading *reading, const json_t *json, struct model
 {
     const char *key;
     json_t *value;
-    *test = (struct model_test){.field = TEST_PRICE, .min = -INFINITY, .max = INFINITY};
+    *test = (struct model_test){.field = TEST_PRICE, .min = -HUGE_VAL, .max = HUGE_VAL};
     bool ok = json_is_object(json) && json_object_size(json) > 0;
     json_object_foreach((json_t *)(uintptr_t)json, key, value)
     {

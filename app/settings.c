@@ -153,6 +153,7 @@ bool settings_init(struct settings *settings, const struct options *options, str
     settings->recommendations_topic = options_text(options, "recommendations.topic");
     related_make(settings);
     sources_make(settings);
+    settings->items_topic = options_text(options, "items.topic");
     settings->model_folder = options_text(options, "model.dir");
     settings->shards = (int)options_int(options, "num.stream.threads");
     settings->list_size = (int)options_int(options, "list.size");

@@ -32,6 +32,7 @@ struct settings {
     char *dlq_topic;    /* errors.deadletterqueue.topic.name, or <application.id>-dlq; owned */
     const char *recommendations_topic;
     const char *const *topics; /* (n_sources) events topics (n_topics), then internal ones; owned */
+    const char *items_topic;   /* "" no catalogue */
     int n_topics;
     int n_sources;
     struct related_settings related;

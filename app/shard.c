@@ -6,6 +6,7 @@
 #include "app/epochs.h"
 #include "app/pairs.h"
 #include "app/relations.h"
+#include "app/policy.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -33,6 +34,7 @@ struct shard {
     struct neighbours *neighbours; /* NULL: neighbours.enabled=false */
     struct pairs *pairs;           /* NULL: nothing needs them */
     struct relations *relations;   /* likewise */
+    struct policy *policy;         /* NULL: neither catalogue nor rules */
     struct batch *batch;
     struct epochs *epochs;
     struct counters_slot *counters;
@@ -83,6 +85,9 @@ struct shard *shard_new(const struct shard_env *env, int number)
         shard->neighbours =
             neighbours_new(env->settings, env->state, shard->state, env->n_partitions);
     if (env->settings->related.pairs_topic) relations_start(shard);
+    struct policy_env policy = {
+        .settings = env->settings, .catalogue = env->catalogue, .rules = env->rules};
+    shard->policy = policy_new(&policy);
     struct batch_env batch = {.settings = env->settings,
                               .schemas = env->schemas,
                               .state = shard->state,
@@ -90,6 +95,7 @@ struct shard *shard_new(const struct shard_env *env, int number)
                               .neighbours = shard->neighbours,
                               .pairs = shard->pairs,
                               .relations = shard->relations,
+                              .policy = shard->policy,
                               .emit = env->emit,
                               .counters = shard->counters,
                               .tap = env->tap};
@@ -103,6 +109,7 @@ void shard_free(struct shard *shard)
 {
     if (!shard) return;
     batch_free(shard->batch);
+    policy_free(shard->policy);
     epochs_free(shard->epochs);
     pairs_free(shard->pairs);
     relations_free(shard->relations);

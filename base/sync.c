@@ -94,6 +94,59 @@ void condition_broadcast(struct condition *condition)
     pthread_cond_broadcast(&condition->handle);
 }
 
+/* ---- readers and writers ---- */
+
+void rwlock_init(struct rwlock *lock)
+{
+    *lock = (struct rwlock){.readers = 0};
+    mutex_init(&lock->mutex);
+    condition_init(&lock->changed);
+}
+
+void rwlock_fini(struct rwlock *lock)
+{
+    assert(lock->readers == 0 && !lock->is_writing);
+    condition_fini(&lock->changed);
+    mutex_fini(&lock->mutex);
+}
+
+void rwlock_read(struct rwlock *lock)
+{
+    mutex_lock(&lock->mutex);
+    while (lock->is_writing || lock->waiting > 0)
+        condition_wait(&lock->changed, &lock->mutex);
+    lock->readers++;
+    mutex_unlock(&lock->mutex);
+}
+
+void rwlock_read_end(struct rwlock *lock)
+{
+    mutex_lock(&lock->mutex);
+    assert(lock->readers > 0);
+    if (--lock->readers == 0 && lock->waiting > 0) condition_broadcast(&lock->changed);
+    mutex_unlock(&lock->mutex);
+}
+
+void rwlock_write(struct rwlock *lock)
+{
+    mutex_lock(&lock->mutex);
+    lock->waiting++;
+    while (lock->is_writing || lock->readers > 0)
+        condition_wait(&lock->changed, &lock->mutex);
+    lock->waiting--;
+    lock->is_writing = true;
+    mutex_unlock(&lock->mutex);
+}
+
+void rwlock_write_end(struct rwlock *lock)
+{
+    mutex_lock(&lock->mutex);
+    assert(lock->is_writing);
+    lock->is_writing = false;
+    condition_broadcast(&lock->changed);
+    mutex_unlock(&lock->mutex);
+}
+
 /* ---- threads ---- */
 
 /* What every thread runs first: its name, as far as the kernel takes it, then the work. */

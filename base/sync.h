@@ -178,6 +178,22 @@ bool condition_wait_ms(struct condition *condition, struct mutex *held, int64_t 
 void condition_signal(struct condition *condition);    /* wakes one */
 void condition_broadcast(struct condition *condition); /* wakes all */
 
+/* One writer or many readers; a writer that waits goes before readers that come later. Readers may hold it for long (a whole
+ * micro-batch) and take mutexes meanwhile: no mutex is held while a thread has it. Not recursive. */
+struct rwlock {
+    struct mutex mutex;
+    struct condition changed;
+    int readers, waiting; /* waiting: writers */
+    bool is_writing;
+};
+
+void rwlock_init(struct rwlock *lock);
+void rwlock_fini(struct rwlock *lock); /* nobody holds it */
+void rwlock_read(struct rwlock *lock);
+void rwlock_read_end(struct rwlock *lock);
+void rwlock_write(struct rwlock *lock);
+void rwlock_write_end(struct rwlock *lock);
+
 /* ---- threads ---- */
 
 struct thread {

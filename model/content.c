@@ -209,3 +209,22 @@ int model_content_vector(const struct model *model, const struct model_content *
         vector[d] *= scale;
     return known;
 }
+
+float model_tail_bias(const struct model *model)
+{
+    const float *bias = model__tensor(model, MODEL_ITEM_BIAS, 0);
+    int N = model->config.N, n = (N + 9) / 10;
+    double sum = 0;
+    for (int i = N - n; i < N; i++)
+        sum += (double)bias[i];
+    return (float)(sum / n);
+}
+
+void model_content_score(const struct model *model, const float *vector, int n,
+                         const float *const *item, float bias, float *score)
+{
+    int D = model->config.D;
+    const float *usable = model__usable_vector(D, vector);
+    for (int i = 0; i < n; i++)
+        score[i] = model__score_of(model->kernels->dot(D, usable, item[i]), bias);
+}

@@ -247,6 +247,11 @@ void model_content_features(const struct model_content *content, struct model_fe
  * 0 the vector is zeros. */
 int model_content_vector(const struct model *model, const struct model_content *content,
                          float *vector);
+/* The mean bias of the last tenth of the items, which training met least: that of an item that it never met. */
+float model_tail_bias(const struct model *model);
+/* score[i] = dot(vector, item[i]) + bias, as model_topk scores its own: vector and each item (D), n items. */
+void model_content_score(const struct model *model, const float *vector, int n,
+                         const float *const *item, float bias, float *score);
 /* Of a model with content features: name of feature f, 0..n_content-1. Lives as long as the model. */
 struct str model_content_name(const struct model *model, int f);
 /* The features (returned count) of an item of the model, 0 when they are not known. They live as long as the model. */

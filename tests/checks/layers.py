@@ -45,8 +45,9 @@ arpa/inet netinet/in netinet/tcp sys/eventfd sys/file sys/ioctl sys/mman sys/prc
 sys/mount sys/socket sys/stat sys/statvfs sys/syscall sys/time sys/types sys/uio sys/un sys/utsname sys/wait""".split())
 
 # Headers of a folder that other folders may include, beside <folder>/<folder>.h. kafka/client.h is librdkafka's side of
-# kafka/, for the two folders that hide librdkafka too; model/rerank.h is a chapter of model/model.h.
-SHARED = {"kafka/client.h": ["ingest", "emit"], "model/rerank.h": ["app"]}
+# kafka/, for the two folders that hide librdkafka too; model/rerank.h and ingest/follow.h are
+# chapters of their folders' headers.
+SHARED = {"kafka/client.h": ["ingest", "emit"], "model/rerank.h": ["app"], "ingest/follow.h": ["app"]}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
 

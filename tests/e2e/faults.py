@@ -146,6 +146,7 @@ class Bench:
             "bootstrap.servers": self.broker.bootstrap,
             "events.topics": "shop.events",
             "recommendations.topic": f"{name}.lists",
+            "items.topic": "",  # the reference knows no catalogue
             "state.dir": state,
             "model.dir": self.model,
             "group.instance.id": f"faults-{name}",
