@@ -50,6 +50,12 @@ static int64_t time_of(const struct serve *serve, enum serve__state state)
     }
 }
 
+/* Does it count against the limit? What is on its way out does not. */
+static int is_live(enum serve__state state)
+{
+    return state != SERVE__FREE && state != SERVE__LINGERING && state != SERVE__CLOSED;
+}
+
 /* The deadline of a state counts from the move into it, whatever bytes come. */
 void serve__conn_move(struct serve__conn *conn, enum serve__state to)
 {
@@ -63,6 +69,7 @@ void serve__conn_move(struct serve__conn *conn, enum serve__state to)
         serve__list_remove(from_list, conn);
         serve__list_push(to_list, conn);
     }
+    serve->n_live += is_live(to) - is_live(conn->state);
     serve->numbers.streams += (to == SERVE__STREAMING) - (conn->state == SERVE__STREAMING);
     conn->state = to;
     conn->deadline_ms = serve->wire->now_ms(serve) + time_of(serve, to);

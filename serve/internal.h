@@ -253,6 +253,7 @@ struct serve {
     struct serve__conn **conns; /* by slot; NULL: not made yet */
     int n_slots;
     int n_open; /* connections not in the pool */
+    int n_live; /* of these, not on their way out */
     struct serve__list pool, idle, busy, streams;
     struct serve__conn *dirty;
     struct serve_numbers numbers;

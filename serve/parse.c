@@ -193,6 +193,13 @@ static bool has_clean_lines(const char *head, size_t len, size_t *first)
     return true;
 }
 
+static bool has_names(const struct serve__parser *parser)
+{
+    for (int i = 0; i < parser->n_headers; i++)
+        if (parser->headers[i].name.len == 0) return false;
+    return true;
+}
+
 /* Space at the end of a value belongs to the line (RFC 9112, 5); llhttp takes off what stands before. */
 static void values_trim(struct serve__parser *parser)
 {
@@ -217,6 +224,7 @@ static bool head_check(struct serve__parser *parser)
         return bad(parser, 400,
                    "a header line is folded, not ended by CR LF, or has control characters"),
                false;
+    if (!has_names(parser)) return bad(parser, 400, "a header line has no name"), false;
     if (http->http_major != 1)
         return bad(parser, 505, "HTTP/1.1 and HTTP/1.0 are spoken here"), false;
     size_t method = strlen(llhttp_method_name((llhttp_method_t)http->method));
@@ -228,7 +236,7 @@ static bool head_check(struct serve__parser *parser)
     if (coding && (serve__parser_count(parser, cl) || serve__parser_count(parser, te) > 1))
         return bad(parser, 400, "the body's length is stated twice"), false;
     if (coding && (http->http_minor == 0 || !is_name(*coding, STR("chunked"))))
-        return bad(parser, 501, "Transfer-Encoding: chunked alone is taken, in HTTP/1.1"), false;
+        return bad(parser, 400, "Transfer-Encoding: chunked alone is taken, in HTTP/1.1"), false;
     if (!coding && http->content_length > parser->body_max)
         return bad(parser, 413, "the body is too large"), false;
     return true;

@@ -68,7 +68,7 @@ static void conn_free(struct serve__conn *conn)
 
 struct serve__conn *serve__conn_take(struct serve *serve)
 {
-    if (serve->n_open >= serve->options.limits.connections && serve->idle.first) {
+    if (serve->n_live >= serve->options.limits.connections && serve->idle.first) {
         serve->numbers.evicted++;
         serve__conn_close(serve->idle.first);
     }

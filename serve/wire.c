@@ -5,14 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "serve/internal.h"
 
 enum { BACKLOG = 511, TICK_MIN_MS = 5, TICK_MAX_MS = 250 };
 
+/* Not uv_now, which stands still while a handler works. */
 static int64_t now_ms(const struct serve *serve)
 {
-    return (int64_t)uv_now(serve->loop);
+    (void)serve;
+    return (int64_t)(clock_mono_ns() / 1000000);
 }
 
 /* ---- writing ---- */
@@ -145,7 +148,7 @@ static void client_take(struct serve *serve, struct serve__conn *conn)
     (void)uv_tcp_nodelay(&conn->uv.tcp, 1);
     serve->numbers.accepted++;
     serve__conn_begin(conn);
-    if (serve->n_open <= serve->options.limits.connections) return;
+    if (serve->n_live <= serve->options.limits.connections) return;
     serve->numbers.refused++;
     serve_reply_header(&conn->request, "Retry-After", STR("1"));
     serve_reply_error(&conn->request, 503, "all connections are taken");

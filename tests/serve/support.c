@@ -207,8 +207,8 @@ void rig_turn(struct rig *rig, int64_t ms)
     do {
         int64_t left = end - now_ms();
         uv_update_time(&rig->loop);
-        uv_timer_start(&timer, wake, left > 0 ? (uint64_t)left : 0, 0);
-        uv_run(&rig->loop, UV_RUN_ONCE);
+        if (left > 0) uv_timer_start(&timer, wake, (uint64_t)left, 0);
+        uv_run(&rig->loop, left > 0 ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     } while (now_ms() < end);
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&rig->loop, UV_RUN_NOWAIT);
