@@ -119,7 +119,9 @@ static bool conf_put_all(rd_kafka_conf_t *conf, const char *prefix,
 }
 
 /* Ours, which the user may change. Nagle and the ten-second reconnect back-off cost latency; both are librdkafka 2.0.2
- * defaults. A fetch waits 10 ms at most: the mock broker is not woken by new data, a real one is. */
+ * defaults. A fetch waits 10 ms at most: the mock broker is not woken by new data, a real one is. A shard's queue holds more
+ * than it takes in a second: a partition that meets a longer queue than queued.min.messages is not fetched for a second
+ * (librdkafka before 2.2 has no setting for that pause), and with a shorter queue the shard would run dry meanwhile. */
 static const struct kafka_setting defaults_common[] = {
     {"socket.nagle.disable", "true"},
     {"reconnect.backoff.ms", "50"},
@@ -129,7 +131,7 @@ static const struct kafka_setting defaults_common[] = {
 };
 static const struct kafka_setting defaults_consumer[] = {
     {"fetch.wait.max.ms", "10"},        {"fetch.error.backoff.ms", "100"},
-    {"queued.min.messages", "20000"},   {"queued.max.messages.kbytes", "16384"},
+    {"queued.min.messages", "100000"},  {"queued.max.messages.kbytes", "32768"},
     {"max.poll.interval.ms", "300000"},
 };
 static const struct kafka_setting defaults_producer[] = {
