@@ -9,6 +9,7 @@
 #include "app/pipeline.h"
 #include "app/settings.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 enum { TICK_MS = 1000 };
 
@@ -170,7 +171,10 @@ static bool run(struct app *app, struct err *err)
                        "bootstrap.servers=embedded is the demo's broker, where nothing is durable: "
                        "`freshet demo` "
                        "uses it; `freshet run` needs a real one");
-    if (ok) ok = run_pipeline(app, &settings, err);
+    if (ok) {
+        mem_heaps_limit(settings.shards);
+        ok = run_pipeline(app, &settings, err);
+    }
     settings_fini(&settings);
     return ok;
 }

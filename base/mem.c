@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +72,11 @@ char *mem_strndup(const char *text, size_t len)
 void mem_free(void *ptr)
 {
     free(ptr);
+}
+
+void mem_heaps_limit(int n)
+{
+    (void)mallopt(M_ARENA_MAX, n);
 }
 
 uint64_t mem_thread_count(void)

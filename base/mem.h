@@ -21,6 +21,10 @@ char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len); /* adds the NUL */
 void mem_free(void *ptr);                        /* NULL is fine */
 
+/* At most n heaps of malloc (n > 0), for all threads and libraries of the process. Call it before threads are started. glibc makes
+ * up to eight for each core and a thread keeps to one, so what the consumer's thread frees is of no use to the producer's. */
+void mem_heaps_limit(int n);
+
 /* Calls of mem_alloc, mem_zalloc, mem_realloc, mem_aligned and mem_str*dup made so far by this thread. */
 uint64_t mem_thread_count(void);
 
