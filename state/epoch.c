@@ -1,5 +1,5 @@
-/* Shards and commits. An epoch is a run of rows (users, popularity, positions) as they were at seal, in a buffer of its
- * own, so that what changes later cannot leak in; writing it is one WriteBatch (I1).
+/* Shards and commits. An epoch is a WriteBatch of rows (users, popularity, positions) as they were at seal, so that what
+ * changes later cannot leak in; it is written as it is (I1).
  *
  *   user: clean -> dirty (state_user_dirty) -> sealed (seal: value copied) -> clean (write)
  *                    ^------- changed again: dirty and sealed at once -----'
@@ -13,9 +13,10 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-/* A bound that the caller's own limit on state_pending_bytes makes unreachable; RocksDB's is 4 GiB. */
-#define EPOCH_BYTES_MAX   ((size_t)2 << 30)
-#define EPOCH_BYTES_FIRST ((size_t)1 << 20) /* most epochs fit: no growth while events come */
+/* Bounds that no row and no epoch reaches: the first far over the largest user, the second over the caller's own limit on
+ * state_pending_bytes; a WriteBatch ends at 4 GiB. */
+#define ROW_BYTES_MAX   ((size_t)256 << 20)
+#define EPOCH_BYTES_MAX ((size_t)2 << 30)
 
 /* ---- shards ---- */
 
@@ -28,7 +29,6 @@ struct state_shard *state_shard_new(struct state *state, int number)
     for (int i = 0; i < EVENT_TYPE_COUNT; i++)
         if (state->options.popularity_weight[i] > 0)
             shard->log2_weight[i] = log2(state->options.popularity_weight[i]);
-    shard->batch = rocksdb_writebatch_create();
     buf_init(&shard->key, STATE_KEY_MAX);
     state__encoders_init(shard);
     state__cache_init(shard);
@@ -43,7 +43,6 @@ void state_shard_free(struct state_shard *shard)
     state__encoders_fini(shard);
     for (int32_t p = 0; p < shard->state->n_partitions; p++)
         state__popularity_free(shard->partitions[p]);
-    rocksdb_writebatch_destroy(shard->batch);
     mem_free(shard->partitions);
     mem_free(shard->dirty);
     mem_free(shard->scratch);
@@ -80,24 +79,41 @@ void state__epoch_begin(struct state_epoch *epoch, enum state__family family, in
 {
     epoch->rows =
         state__grow(epoch->rows, epoch->n_rows, &epoch->cap_rows, sizeof(struct epoch_row));
-    epoch->rows[epoch->n_rows++] = (struct epoch_row){.at = epoch->bytes.len,
-                                                      .key_len = (uint32_t)key.len,
-                                                      .partition = partition,
-                                                      .family = (uint8_t)family};
+    epoch->rows[epoch->n_rows++] = (struct epoch_row){
+        .key_len = (uint32_t)key.len, .partition = partition, .family = (uint8_t)family};
+    buf_reset(&epoch->bytes);
     buf_push_str(&epoch->bytes, key);
+}
+
+/* Puts the row into the batch, from bytes that hold its key and, unless it is deleted, its value. */
+static void row_add(struct state_epoch *epoch, struct epoch_row *row, const char *bytes)
+{
+    bool is_put = row->value_len != STATE_DELETE;
+    rocksdb_column_family_handle_t *family = epoch->family[row->family];
+    if (is_put)
+        rocksdb_writebatch_put_cf(epoch->batch, family, bytes, row->key_len, bytes + row->key_len,
+                                  row->value_len);
+    else
+        rocksdb_writebatch_delete_cf(epoch->batch, family, bytes, row->key_len);
+    (void)rocksdb_writebatch_data(epoch->batch, &row->end);
+    epoch->size += row->key_len + (is_put ? row->value_len : 0);
 }
 
 void state__epoch_end(struct state_epoch *epoch)
 {
     struct epoch_row *row = epoch->rows + epoch->n_rows - 1;
-    row->value_len = (uint32_t)(epoch->bytes.len - row->at - row->key_len);
+    assert(!epoch->bytes.failed);
+    row->value_len = (uint32_t)(epoch->bytes.len - row->key_len);
+    row_add(epoch, row, (const char *)epoch->bytes.data);
 }
 
 void state__epoch_delete(struct state_epoch *epoch, enum state__family family, int32_t partition,
                          struct str key)
 {
     state__epoch_begin(epoch, family, partition, key);
-    epoch->rows[epoch->n_rows - 1].value_len = STATE_DELETE;
+    struct epoch_row *row = epoch->rows + epoch->n_rows - 1;
+    row->value_len = STATE_DELETE;
+    row_add(epoch, row, (const char *)epoch->bytes.data);
 }
 
 /* ---- the life of an epoch ---- */
@@ -107,19 +123,21 @@ static struct state_epoch *epoch_take(struct state_shard *shard)
     struct state_epoch *epoch = shard->spare;
     if (!epoch) {
         epoch = mem_zalloc(sizeof *epoch);
-        buf_init(&epoch->bytes, EPOCH_BYTES_MAX);
-        (void)buf_reserve(&epoch->bytes, EPOCH_BYTES_FIRST);
+        epoch->family = shard->state->family;
+        epoch->batch = rocksdb_writebatch_create();
+        buf_init(&epoch->bytes, ROW_BYTES_MAX);
         return epoch;
     }
     shard->spare = epoch->next;
     epoch->next = NULL;
-    buf_reset(&epoch->bytes);
-    epoch->n_rows = epoch->n_users = 0;
+    rocksdb_writebatch_clear(epoch->batch);
+    epoch->size = epoch->n_rows = epoch->n_users = 0;
     return epoch;
 }
 
 static void epoch_free(struct state_epoch *epoch)
 {
+    rocksdb_writebatch_destroy(epoch->batch);
     buf_fini(&epoch->bytes);
     mem_free(epoch->rows);
     mem_free(epoch->users);
@@ -136,11 +154,44 @@ void state__epochs_fini(struct state_shard *shard)
         }
 }
 
+/* Key and, behind it, value of the row, copied out of a batch's bytes. In them, as in RocksDB's log, a row that is deleted ends
+ * with its key, and one that is put with key, length of the value (7 bits a byte) and value. */
+static const char *row_bytes(const char *data, const struct epoch_row *row, struct buf *out)
+{
+    size_t value_len = row->value_len == STATE_DELETE ? 0 : row->value_len, length_bytes = 0;
+    if (row->value_len != STATE_DELETE)
+        for (size_t left = value_len; left || length_bytes == 0; left >>= 7)
+            length_bytes++;
+    const char *value = data + row->end - value_len;
+    buf_reset(out);
+    buf_push(out, value - length_bytes - row->key_len, row->key_len);
+    buf_push(out, value, value_len);
+    return (const char *)out->data;
+}
+
+/* A batch cannot lose rows: the others are put into a new one. */
+static void epoch_drop(struct state_epoch *epoch, int32_t partition)
+{
+    rocksdb_writebatch_t *before = epoch->batch;
+    const char *data = rocksdb_writebatch_data(before, &(size_t){0});
+    size_t n = epoch->n_rows;
+    epoch->batch = rocksdb_writebatch_create();
+    epoch->size = epoch->n_rows = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct epoch_row row = epoch->rows[i];
+        if (row.partition == partition) continue;
+        row_add(epoch, &row, row_bytes(data, &row, &epoch->bytes));
+        epoch->rows[epoch->n_rows++] = row;
+    }
+    rocksdb_writebatch_destroy(before);
+}
+
 void state__epochs_drop(struct state_shard *shard, int32_t partition)
 {
     for (struct state_epoch *epoch = shard->first; epoch; epoch = epoch->next) {
-        for (size_t i = 0; i < epoch->n_rows; i++)
-            if (epoch->rows[i].partition == partition) epoch->rows[i].dropped = true;
+        shard->sealed_bytes -= epoch->size;
+        epoch_drop(epoch, partition);
+        shard->sealed_bytes += epoch->size;
         for (size_t i = 0; i < epoch->n_users; i++)
             if (epoch->users[i] && epoch->users[i]->partition == partition) epoch->users[i] = NULL;
     }
@@ -183,27 +234,11 @@ struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct sta
     state__popularity_seal(shard, epoch);
     for (int i = 0; i < n_moves; i++)
         seal_position(shard, epoch, moves + i);
-    assert(!epoch->bytes.failed);
+    assert(epoch->size < EPOCH_BYTES_MAX);
     *(shard->last ? &shard->last->next : &shard->first) = epoch;
     shard->last = epoch;
-    shard->sealed_bytes += epoch->bytes.len;
+    shard->sealed_bytes += epoch->size;
     return epoch;
-}
-
-static void fill_batch(struct state_shard *shard, const struct state_epoch *epoch)
-{
-    rocksdb_writebatch_clear(shard->batch);
-    for (size_t i = 0; i < epoch->n_rows; i++) {
-        const struct epoch_row *row = epoch->rows + i;
-        if (row->dropped) continue;
-        rocksdb_column_family_handle_t *family = shard->state->family[row->family];
-        const char *key = (const char *)epoch->bytes.data + row->at;
-        if (row->value_len == STATE_DELETE)
-            rocksdb_writebatch_delete_cf(shard->batch, family, key, row->key_len);
-        else
-            rocksdb_writebatch_put_cf(shard->batch, family, key, row->key_len, key + row->key_len,
-                                      row->value_len);
-    }
 }
 
 bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err)
@@ -211,11 +246,10 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     struct state *state = shard->state;
     char *error = NULL;
     assert(epoch == shard->first);
-    if (!state__check_room(state, epoch->bytes.len, err)) return false;
-    fill_batch(shard, epoch);
+    if (!state__check_room(state, epoch->size, err)) return false;
     fault_point("state.write.before");
     fault_point_within("in_write");
-    rocksdb_write(state->db, state->write, shard->batch, &error);
+    rocksdb_write(state->db, state->write, epoch->batch, &error);
     fault_point("state.write.after");
     if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
     for (size_t i = 0; i < epoch->n_users; i++) {
@@ -226,7 +260,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     }
     shard->first = epoch->next;
     if (!shard->first) shard->last = NULL;
-    shard->sealed_bytes -= epoch->bytes.len;
+    shard->sealed_bytes -= epoch->size;
     epoch->next = shard->spare;
     shard->spare = epoch;
     return true;

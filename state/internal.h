@@ -246,7 +246,6 @@ struct state_shard {
     struct state_epoch *first, *last; /* sealed, oldest first */
     struct state_epoch *spare;        /* written ones, kept for their buffers */
     size_t sealed_bytes;
-    rocksdb_writebatch_t *batch;
     struct buf key; /* scratch of seal */
 };
 
@@ -271,22 +270,24 @@ void state__cache_drop(struct state_shard *shard, int32_t partition);
 
 /* ---- epoch.c ---- */
 
-/* One row to put, or to delete when value_len is STATE_DELETE. */
+/* One row of an epoch's batch: to put, or to delete when value_len is STATE_DELETE. */
 struct epoch_row {
-    size_t at; /* of the key in bytes; the value follows it */
+    size_t end; /* of the row in the batch's bytes */
     uint32_t key_len;
     uint32_t value_len;
     int32_t partition;
     uint8_t family;
-    bool dropped; /* its partition was closed */
 };
 
 #define STATE_DELETE UINT32_MAX
 
 struct state_epoch {
     struct state_epoch *next;
-    struct buf bytes;
-    struct epoch_row *rows;
+    rocksdb_column_family_handle_t *const *family; /* the state's */
+    rocksdb_writebatch_t *batch;
+    size_t size;            /* bytes of all keys and values */
+    struct buf bytes;       /* the row that is being made: key and value */
+    struct epoch_row *rows; /* (n_rows) what stands in the batch, in its order */
     size_t n_rows, cap_rows;
     struct slot **users; /* (n_users) whose values are in rows; NULL when dropped */
     size_t n_users, cap_users;

@@ -57,7 +57,7 @@ static const char *head_decode(struct str value, struct state_sessions_head *hea
 void state_session_put(struct state_shard *shard, struct state_epoch *epoch, int32_t partition,
                        const struct state_session *session)
 {
-    size_t before = epoch->bytes.len;
+    size_t before = epoch->size;
     struct str key = session_key(partition, session->id, &shard->key);
     assert(session->n >= 0 && session->n <= STATE_SESSION_ITEMS_MAX);
     if (session->n == 0) {
@@ -71,13 +71,13 @@ void state_session_put(struct state_shard *shard, struct state_epoch *epoch, int
             buf_push_u64(&epoch->bytes, session->items[i]);
         state__epoch_end(epoch);
     }
-    shard->sealed_bytes += epoch->bytes.len - before;
+    shard->sealed_bytes += epoch->size - before;
 }
 
 void state_sessions_head_put(struct state_shard *shard, struct state_epoch *epoch,
                              int32_t partition, const struct state_sessions_head *head)
 {
-    size_t before = epoch->bytes.len;
+    size_t before = epoch->size;
     buf_reset(&shard->key);
     buf_push_be32(&shard->key, (uint32_t)partition);
     state__epoch_begin(epoch, FAMILY_SESSIONS, partition,
@@ -86,7 +86,7 @@ void state_sessions_head_put(struct state_shard *shard, struct state_epoch *epoc
     buf_push_u64(&epoch->bytes, head->clicks);
     buf_push_u64(&epoch->bytes, (uint64_t)head->newest_ms);
     state__epoch_end(epoch);
-    shard->sealed_bytes += epoch->bytes.len - before;
+    shard->sealed_bytes += epoch->size - before;
 }
 
 /* ---- reading ---- */

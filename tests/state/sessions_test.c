@@ -120,14 +120,18 @@ static void test_partition_close(void)
     struct state_options options = fixture_options();
     struct err err = ERR_INIT;
     uint64_t item = 5;
-    struct state_session row = {3, 1, 10, &item, 1};
+    struct state_session row = {3, 1, 10, &item, 1}, old = {4, 1, 10, &item, 1}, none = {.id = 4};
     struct state_sessions_head head = {1, 10};
     fixture_folder(folder, sizeof folder);
     struct state *state = fixture_open(folder, &options);
     struct state_shard *shard = fixture_shard_of(state, 1);
     CHECK_OK(state_partition_open(shard, 2, &err), err);
+    struct state_epoch *before = state_epoch_seal(shard, NULL, 0);
+    state_session_put(shard, before, 2, &old);
+    CHECK_OK(state_epoch_write(shard, before, &err), err);
     struct state_epoch *epoch = state_epoch_seal(shard, NULL, 0);
     for (int32_t p = 1; p <= 2; p++) {
+        state_session_put(shard, epoch, p, &none);
         state_session_put(shard, epoch, p, &row);
         state_sessions_head_put(shard, epoch, p, &head);
     }
