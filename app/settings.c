@@ -10,6 +10,11 @@
  * encoding the windows of those who come back after they left the memory. */
 enum { STORED_FLOATS_MAX = 4096 };
 
+/* Nor are states of short windows. Of width 64, writing one costs as much as 5 to 9 steps (docs/STATE.md, "What it costs"), at each
+ * commit that the user has part in; the steps are taken only when the user comes back after leaving the memory. Bytes grow with the width, a
+ * step with its square. */
+enum { STORED_WINDOW_TIMES_WIDTH = 512 };
+
 /* Items of one session in the index of neighbours; of a longer one the newest stay. Items further apart than that say
  * nothing about each other. */
 enum { SESSION_ITEMS_MAX = 64 };
@@ -209,6 +214,11 @@ struct state_options settings_state(const struct settings *settings, int state_f
         state.popularity_weight[type] = options_number(options, name);
     }
     return state;
+}
+
+int settings_stored_window(int D)
+{
+    return STORED_WINDOW_TIMES_WIDTH / D + 1;
 }
 
 struct model_neighbours_options settings_neighbours_unbounded(const struct options *options)

@@ -60,6 +60,8 @@ MUST_USE bool settings_init(struct settings *settings, const struct options *opt
 void settings_fini(struct settings *settings);
 /* The parts that folders take. state_floats = S of the model, 0 without one. */
 struct state_options settings_state(const struct settings *settings, int state_floats);
+/* Interactions that a window needs for its encoder state to be stored, for a model of width D. */
+int settings_stored_window(int D);
 /* All but the bounds that memory gives: sessions_max and clicks_max are 0. options: the configuration. */
 struct model_neighbours_options settings_neighbours_unbounded(const struct options *options);
 /* Of one partition's index: its share of neighbours.memory.max.bytes gives the bounds. */

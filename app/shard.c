@@ -52,8 +52,10 @@ struct shard {
 static void model_take(struct shard *shard)
 {
     shard->model = models_take(shard->env.models);
-    struct state_options options = settings_state(shard->env.settings, model_info(shard->model).S);
-    state_shard_model(shard->state, options.state_floats, options.rebuild_encoders);
+    struct model_info info = model_info(shard->model);
+    struct state_options options = settings_state(shard->env.settings, info.S);
+    state_shard_model(shard->state, options.state_floats, options.rebuild_encoders,
+                      settings_stored_window(info.D));
 }
 
 /* Both steps of what goes together: pairs out, pairs in. */

@@ -109,7 +109,7 @@ void state__encoders_init(struct state_shard *shard)
 {
     const struct state_options *options = &shard->state->options;
     shard->encoders.generation = 1;
-    state_shard_model(shard, options->state_floats, options->rebuild_encoders);
+    state_shard_model(shard, options->state_floats, options->rebuild_encoders, 0);
 }
 
 void state__encoders_fini(struct state_shard *shard)
@@ -120,7 +120,8 @@ void state__encoders_fini(struct state_shard *shard)
     mem_free(shard->encoders.holders);
 }
 
-void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild_encoders)
+void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild_encoders,
+                       int window_min)
 {
     const struct state_options *options = &shard->state->options;
     struct encoders *encoders = &shard->encoders;
@@ -130,6 +131,7 @@ void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild
     encoders->floats = state_floats;
     encoders->block_bytes = bytes_of(state_floats);
     encoders->rebuild = rebuild_encoders;
+    encoders->window_min = window_min;
     encoders->limit =
         rebuild_encoders ? options->cache_bytes / (size_t)options->shards / 4 * 3 : SIZE_MAX;
 }

@@ -201,7 +201,8 @@ static void seal_users(struct state_shard *shard, struct state_epoch *epoch)
 {
     for (size_t i = 0; i < shard->n_dirty; i++) {
         struct slot *slot = shard->dirty[i];
-        bool is_stored = slot->user.encoder && !shard->encoders.rebuild;
+        bool is_stored = slot->user.encoder && !shard->encoders.rebuild &&
+                         slot->user.n_window >= shard->encoders.window_min;
         state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
         state__user_encode(&slot->user, is_stored ? slot->floats : 0, &epoch->bytes);
         state__epoch_end(epoch);

@@ -222,7 +222,8 @@ struct cache {
 struct encoders {
     int floats;   /* S of the model in use; blocks of another size are those of a model before it */
     bool rebuild; /* states are not stored */
-    void *free;   /* blocks of this S, each beginning with a pointer to the next */
+    int window_min; /* and those of windows with fewer interactions not either */
+    void *free;     /* blocks of this S, each beginning with a pointer to the next */
     size_t block_bytes;
     size_t bytes;          /* of all blocks, held and free */
     size_t limit;          /* of bytes, when states are not stored */

@@ -148,9 +148,11 @@ float *state_user_encoder(struct state_shard *shard, struct user *user);
 /* Ends the life of encoder pointers; when states are not stored, takes them from the users not asked for longest until they
  * are within their bound. state_shard_trim does it too. */
 void state_encoders_trim(struct state_shard *shard);
-/* Another model from now on: states have so many floats and are stored or not. Users keep states of the model before only
- * until they are asked for one with another size. No epoch needs to be written first. */
-void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild_encoders);
+/* Another model from now on: states have so many floats and are stored or not; those of windows with fewer than window_min
+ * interactions never are (0 at first). Users keep states of the model before only until they are asked for one with another
+ * size. No epoch needs to be written first. */
+void state_shard_model(struct state_shard *shard, int state_floats, bool rebuild_encoders,
+                       int window_min);
 /* What the user holds goes into the next epoch. */
 void state_user_dirty(struct state_shard *shard, struct user *user);
 

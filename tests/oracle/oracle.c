@@ -192,7 +192,8 @@ static bool is_same_encoder(const struct oracle *o, const struct user *user,
 {
     struct model_info info = model_info(o->model);
     if (settings_state(&o->settings, info.S).rebuild_encoders) return true;
-    if (user->model_id != info.id) return expected->n_window == 0;
+    if (expected->n_window < settings_stored_window(info.D)) return true;
+    if (user->model_id != info.id) return false;
     float *state = mem_aligned(64, (size_t)info.S * sizeof *state);
     bool is_attention = model_shape(o->model).encoder == ENCODER_ATTENTION;
     size_t from = is_attention ? (size_t)(info.S - info.D) : 0;

@@ -137,7 +137,7 @@ static void test_other_model(void)
         if (i == 9) fixture_commit(shard, 1, 50); /* 0..9 clean */
         if (i == 19) (void)state_epoch_seal(shard, &move, 1);
     }
-    state_shard_model(shard, 6, false);
+    state_shard_model(shard, 6, false, 0);
     struct state_epoch *epoch = shard->first; /* 10..19, then 20..29 still dirty */
     CHECK_OK(state_epoch_write(shard, epoch, &err), err);
     for (int i = 0; i < 30; i++) {
@@ -159,7 +159,7 @@ static void test_other_model(void)
         CHECK_INT(user->model_id, 7);
         check_state(user, i, BIG);
     }
-    state_shard_model(shard, 6, false);
+    state_shard_model(shard, 6, false, 0);
     for (int i = 0; i < 30; i += 2) {
         struct user *user = fixture_get(shard, 1, i);
         CHECK_INT(user->model_id, 8);
@@ -169,11 +169,39 @@ static void test_other_model(void)
     stop(state, shard);
 }
 
+/* States of short windows stay in memory alone: a user read again has none, and the rest as it was. */
+static void test_short_windows(void)
+{
+    struct state_options options;
+    struct state *state;
+    struct state_shard *shard = start(&state, &options, false);
+    state_shard_model(shard, BIG, false, 3);
+    for (int i = 0; i < 5; i++) {
+        struct user *user = fixture_get(shard, 1, i);
+        for (int n = 0; n <= i; n++)
+            fixture_view(shard, user, 5 + n, 1000 + n, 10 * i + n);
+        encode(shard, user, i, 7);
+    }
+    fixture_commit(shard, 1, 50);
+    check_state(fixture_get(shard, 1, 0), 0, BIG);
+    state_shard_free(shard);
+    shard = fixture_shard_of(state, 1);
+    for (int i = 0; i < 5; i++) {
+        struct user *user = fixture_get(shard, 1, i);
+        CHECK_INT(user->n_window, i + 1);
+        CHECK_HEX(user->window[i].item, fixture_item(5 + i));
+        CHECK_INT(user->model_id, i + 1 < 3 ? 0 : 7);
+        if (user->model_id) check_state(user, i, BIG);
+    }
+    stop(state, shard);
+}
+
 int main(void)
 {
     CASE(test_bound);
     CASE(test_pointers_live);
     CASE(test_dirty_loses);
     CASE(test_other_model);
+    CASE(test_short_windows);
     return 0;
 }
