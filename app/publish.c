@@ -192,24 +192,26 @@ static int choose(struct batch *batch, struct work *work, uint64_t seed, struct 
     return n;
 }
 
-static struct list_item list_item_make(struct batch *batch, const struct work *work,
-                                       const struct policy_listed *listed)
+/* Sets no more of the item than is read again: clearing all of it costs a list 0.2 us. */
+static void list_item_make(struct batch *batch, const struct work *work,
+                           const struct policy_listed *listed, struct list_item *item)
 {
     const struct model_blended *blended = &listed->blended;
     const struct model *model = batch->env.model;
     int32_t index = item_index(batch, blended->key);
-    struct list_item item = {.item_id = item_id(batch, work, blended->key, index),
-                             .score = blended->score};
+    item->item_id = item_id(batch, work, blended->key, index);
+    item->score = blended->score;
+    item->n_reasons = 0;
     for (int arm = 0; arm < ARM_COUNT; arm++) {
         if (!(blended->arms & (1u << arm))) continue;
-        struct reason *reason = &item.reasons[item.n_reasons++];
+        struct reason *reason = &item->reasons[item->n_reasons++];
         bool is_new = arm == ARM_ENCODER && index < 0;
-        reason->kind = is_new ? REASON_CONTENT : arm_reasons[arm];
+        *reason = (struct reason){.kind = is_new ? REASON_CONTENT : arm_reasons[arm]};
         if (arm == ARM_ENCODER && !is_new && batch->env.settings->reasons_name_items)
             reason->item_id = model_item_id(model, model_because(model, &work->because, index));
     }
-    if (blended->arms == 0) item.reasons[item.n_reasons++].kind = other_reasons[listed->origin];
-    return item;
+    if (blended->arms == 0)
+        item->reasons[item->n_reasons++] = (struct reason){.kind = other_reasons[listed->origin]};
 }
 
 static void tap_copy(struct batch *batch, const struct work *work,
@@ -255,7 +257,7 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
     int n = choose(batch, work, schemas_id_hash((struct str){id, 32}), listed);
 
     for (int i = 0; i < n; i++) {
-        items[i] = list_item_make(batch, work, &listed[i]);
+        list_item_make(batch, work, &listed[i], &items[i]);
         work->user->last_list[i] = listed[i].blended.key;
     }
     work->user->n_last_list = n;
