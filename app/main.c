@@ -8,6 +8,7 @@
 #include "app/app.h"
 #include "app/cli.h"
 #include "base/log.h"
+#include "train/train.h"
 
 extern const struct verb verb_demo;
 extern const struct verb verb_eval;
@@ -85,6 +86,7 @@ int main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : "";
     /* A reader that goes away is an error of write, not a silent end of the process. */
     signal(SIGPIPE, SIG_IGN);
+    train_threads_end();
     log_init(LOG_LOGFMT, LOG_INFO, "");
     if (name[0] == '\0') {
         cli_print_overview(groups, GROUP_COUNT);

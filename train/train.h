@@ -405,6 +405,10 @@ MUST_USE bool eval_run(const struct model *model, const struct train_data *data,
 
 /* ---- the ranker ---- */
 
+/* Ends the threads that OpenBLAS starts, one for each further core, when the program is loaded. They look for work for a tenth of
+ * a second each before they sleep, and train/ gives them none (its own threads share the work). Call it first in main. */
+void train_threads_end(void);
+
 struct train_ranker_options {
     const struct train_options
         *train; /* how the model was trained, with its split, mask and seed */

@@ -578,3 +578,11 @@ bool train_model(const struct train_data *data, const struct train_options *opti
     train__plan_free(&t.plan);
     return ok;
 }
+
+/* OpenBLAS calls it before a fork; its headers do not have it. */
+int blas_thread_shutdown_(void);
+
+void train_threads_end(void)
+{
+    (void)blas_thread_shutdown_();
+}
