@@ -22,6 +22,7 @@ static const char group_popularity[] = "Popularity";
 static const char group_errors[] = "Bad records";
 static const char group_logs[] = "Logs";
 static const char group_metrics[] = "Metrics";
+static const char group_http[] = "HTTP";
 
 /* ---- bounds ---- */
 
@@ -53,6 +54,8 @@ const struct option_spec app_config_specs[] = {
      "Where lists go: key tenant and user, compacted.", group_topics},
     {"related.topic", OPTION_TEXT, "", 0, 0, "", NULL,
      "Where the items go that go with an item: key tenant, item and kind, compacted. Empty: none are made.", group_topics},
+    {"trending.topic", OPTION_TEXT, "freshet.trending", 0, 0, "", NULL,
+     "Where what rises in each category goes: key tenant and category, compacted. Empty: none.", group_topics},
     {"items.topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL,
      "The catalogue: key tenant and item, compacted. Read whole at the start and followed (docs/RULES.md). Empty, or the default "
      "name and no such topic: no catalogue.", group_topics},
@@ -251,6 +254,26 @@ const struct option_spec app_config_specs[] = {
      "is replaced as a whole. Empty: none.", group_metrics},
     {"metrics.interval.ms", OPTION_INT, "5s", 100, 86400000, "ms", NULL,
      "How often it is written; also at the start and at the end.", group_metrics},
+
+    {"http.listen", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Address and port of the HTTP API and the page: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Empty: `freshet run` opens "
+     "none, `freshet serve` takes 127.0.0.1:8080.", group_http},
+    {"http.token", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Bearer token that requests must carry (`Authorization: Bearer ...`), but for health checks and the page; better `${file:/path}`. Empty: "
+     "none.", group_http},
+    {"http.cors.origin", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Origin whose pages may call the API from a browser, or `*`. Empty: none but our own.", group_http},
+    {"http.max.connections", OPTION_INT, "256", 1, 65536, "connections", NULL,
+     "Connections at a time; the longest idle one gives way to a new one.", group_http},
+    {"http.view.memory.bytes", OPTION_INT, "64MiB", 1048576, BYTES_MAX, "bytes", NULL,
+     "Write buffers and block cache of the view that answers come from.", group_http},
+    {"http.items.max", OPTION_INT, "1000000", 1, 100000000, "items", NULL,
+     "Items of the catalogue that are held in memory for titles, prices, what is hidden, and search; some 250 bytes each.", group_http},
+    {"http.sessions", OPTION_ENUM, "events", 0, 0, "", "events|off",
+     "What POST /v1/session compares a session with: the newest sessions of the events topics, read by the server itself "
+     "(neighbours.memory.max.bytes bounds them); or nothing but model and popularity.", group_http},
+    {"http.sessions.events", OPTION_INT, "1000000", 0, 1e12, "events", NULL,
+     "How many of the newest events of each partition are read for that at the start.", group_http},
     /* clang-format on */
 };
 

@@ -5,13 +5,15 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "app/http.h"
 #include "base/log.h"
 
-enum { SERVE_EVERY_MS = 200, EXIT_SECOND_SIGNAL = 130 };
+enum { SERVE_EVERY_MS = 200, EXIT_SECOND_SIGNAL = 130, HTTP_GRACE_MS = 2000 };
 
 struct loop {
     const struct loop_options *options;
     uv_loop_t uv;
+    struct http *http; /* NULL: not asked for */
     uv_poll_t events;
     uv_timer_t serve, tick, limit, metrics;
     uv_signal_t interrupt, terminate, hangup;
@@ -21,10 +23,21 @@ struct loop {
     struct err err;
 };
 
+static void on_http_stopped(void *context)
+{
+    struct loop *loop = context;
+    uv_stop(&loop->uv);
+}
+
+/* Requests in work are answered first. */
 static void stop(struct loop *loop)
 {
+    if (loop->is_stopping) return;
     loop->is_stopping = true;
-    uv_stop(&loop->uv);
+    if (loop->http)
+        http_stop(loop->http, HTTP_GRACE_MS, on_http_stopped, loop);
+    else
+        uv_stop(&loop->uv);
 }
 
 static void serve(struct loop *loop)
@@ -49,6 +62,7 @@ static void on_serve(uv_timer_t *handle)
 static void on_tick(uv_timer_t *handle)
 {
     struct loop *loop = handle->data;
+    if (loop->is_stopping) return;
     if (loop->options->tick(loop->options->context, &loop->err)) return;
     loop->ok = loop->err.class == ERR_NONE;
     stop(loop);
@@ -101,12 +115,36 @@ static void timer_start(struct loop *loop, uv_timer_t *timer, uv_timer_cb call, 
     if (every_ms) (void)uv_timer_start(timer, call, (uint64_t)every_ms, (uint64_t)every_ms);
 }
 
+/* With http.listen the process answers over HTTP as well. */
+static void http_begin(struct loop *loop)
+{
+    const struct settings *settings = loop->options->settings;
+    const struct http_options options = {.settings = settings,
+                                         .models = pipeline_models(loop->options->pipeline),
+                                         .pipeline = loop->options->pipeline,
+                                         .listen = options_text(settings->options, "http.listen")};
+    if (!options.listen[0]) return;
+    loop->ok = http_open(&loop->http, &options, &loop->uv, &loop->err);
+    if (!loop->ok) stop(loop);
+}
+
+static void signals_start(struct loop *loop)
+{
+    loop->interrupt.data = loop->terminate.data = loop->hangup.data = loop;
+    (void)uv_signal_init(&loop->uv, &loop->interrupt);
+    (void)uv_signal_start(&loop->interrupt, on_signal, SIGINT);
+    (void)uv_signal_init(&loop->uv, &loop->terminate);
+    (void)uv_signal_start(&loop->terminate, on_signal, SIGTERM);
+    (void)uv_signal_init(&loop->uv, &loop->hangup);
+    (void)uv_signal_start(&loop->hangup, on_hangup, SIGHUP);
+}
+
 /* From the first event to the last: what comes is served. */
 static bool turn(const struct loop_options *options, struct err *err)
 {
     struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
     (void)uv_loop_init(&loop.uv);
-    loop.events.data = loop.interrupt.data = loop.terminate.data = loop.hangup.data = &loop;
+    loop.events.data = &loop;
     (void)uv_poll_init(&loop.uv, &loop.events, pipeline_event_fd(options->pipeline));
     (void)uv_poll_start(&loop.events, UV_READABLE, on_events);
     timer_start(&loop, &loop.serve, on_serve, SERVE_EVERY_MS);
@@ -115,16 +153,13 @@ static bool turn(const struct loop_options *options, struct err *err)
     timer_start(&loop, &loop.metrics, on_metrics,
                 options->metrics_file[0] ? options->metrics_ms : 0);
     serve(&loop);
-    (void)uv_signal_init(&loop.uv, &loop.interrupt);
-    (void)uv_signal_start(&loop.interrupt, on_signal, SIGINT);
-    (void)uv_signal_init(&loop.uv, &loop.terminate);
-    (void)uv_signal_start(&loop.terminate, on_signal, SIGTERM);
-    (void)uv_signal_init(&loop.uv, &loop.hangup);
-    (void)uv_signal_start(&loop.hangup, on_hangup, SIGHUP);
+    signals_start(&loop);
+    if (!loop.is_stopping) http_begin(&loop);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
     uv_walk(&loop.uv, close_handle, NULL);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop.uv);
+    http_close(loop.http);
     (void)signal(SIGHUP, SIG_IGN); /* libuv gave it back its default, which ends the process */
     if (!loop.ok) *err = loop.err;
     return loop.ok;

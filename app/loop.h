@@ -8,6 +8,8 @@
  * in flight; a second one ends the process at once. SIGHUP loads the model folder again. */
 struct loop_options {
     struct pipeline *pipeline;
+    const struct settings
+        *settings;    /* of the pipeline; with http.listen the loop serves HTTP, too */
     int64_t limit_ms; /* 0: none */
     int tick_ms;      /* how often `tick` is called; 0 never */
     /* May end the loop by returning false; then err, if its class is set, is the loop's. */

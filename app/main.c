@@ -15,13 +15,14 @@ extern const struct verb verb_eval;
 extern const struct verb verb_import;
 extern const struct verb verb_query;
 extern const struct verb verb_run;
+extern const struct verb verb_serve;
 extern const struct verb verb_simulate;
 extern const struct verb verb_topics;
 extern const struct verb verb_train;
 extern const struct verb verb_validate;
 extern char **environ;
 
-static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, NULL};
+static const struct verb *const verbs_start[] = {&verb_demo, &verb_run, &verb_serve, NULL};
 static const struct verb *const verbs_models[] = {&verb_train, &verb_eval, NULL};
 static const struct verb *const verbs_input[] = {&verb_import, &verb_simulate, NULL};
 static const struct verb *const verbs_look[] = {&verb_query, NULL};

@@ -369,6 +369,11 @@ void pipeline_reload(struct pipeline *pipeline)
         log_warn("app", "no model to load: model.dir is empty", NULL);
 }
 
+struct models *pipeline_models(const struct pipeline *pipeline)
+{
+    return pipeline->models;
+}
+
 struct schemas *pipeline_schemas(const struct pipeline *pipeline)
 {
     return pipeline->schemas;

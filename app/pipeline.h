@@ -2,6 +2,7 @@
 #define APP_PIPELINE_H
 
 #include "app/metrics.h"
+#include "app/models.h"
 #include "app/settings.h"
 #include "app/tap.h"
 #include "base/err.h"
@@ -29,6 +30,8 @@ int pipeline_partitions(const struct pipeline *pipeline);            /* assigned
 const char *pipeline_model_version(const struct pipeline *pipeline); /* at the start; "none" */
 /* Loads the rules file again, and the model folder on a thread of its own, changed or not. */
 void pipeline_reload(struct pipeline *pipeline);
+/* NULL: no model is configured. */
+struct models *pipeline_models(const struct pipeline *pipeline);
 struct schemas *pipeline_schemas(const struct pipeline *pipeline);
 
 /* Stops the shards: what is in flight is finished and written, bounded by task.timeout.ms. The numbers are final after it.

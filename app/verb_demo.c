@@ -195,6 +195,7 @@ static bool demo_run(struct demo *demo, struct err *err)
     view_start(demo);
     demo->started_us = clock_mono_us(&clock);
     struct loop_options loop = {.pipeline = demo->pipeline,
+                                .settings = &demo->settings,
                                 .limit_ms = options_int(demo->app->flags, "seconds") * 1000,
                                 .tick_ms = TICK_MS,
                                 .tick = tick,

@@ -148,6 +148,7 @@ static bool run_pipeline(struct app *app, const struct settings *settings, struc
     if (!pipeline_open(&runner.pipeline, settings, NULL, err)) return false;
     double opened_s = cpu_seconds();
     struct loop_options loop = {.pipeline = runner.pipeline,
+                                .settings = settings,
                                 .limit_ms = options_int(app->flags, "seconds") * 1000,
                                 .tick_ms = TICK_MS,
                                 .tick = tick,

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "emit/post.h" /* chapter: records whose sender waits */
 #include "kafka/kafka.h"
 
 /* emit/: the producer: lists and dead letters (later pairs, examples, changelog, transactions), and a plain one for
@@ -14,7 +15,7 @@
  * librdkafka's own retries: what fails, fails the process, and the store's positions say where to begin again.
  *
  * Files, in reading order: emit.h, internal.h, emit.c (open, send, acknowledgements, close), letter.c (dead letters),
- * feed.c (the plain producer).
+ * feed.c (the plain producer), post.h, post.c (records one by one, each with its acknowledgement).
  *
  * Invariants
  * - Idempotent, acks=all: retries neither repeat nor reorder. Keys go to the partitions that Java's producers choose. But a

@@ -174,8 +174,11 @@ static bool parts_start(struct ingest_follow *follow, const struct ingest_follow
     }
     for (int i = 0; i < follow->n_parts; i++) {
         struct part *part = &follow->parts[i];
-        int64_t from =
-            options->start ? options->start(options->context, part->topic, part->partition) : -1;
+        int64_t from = -1;
+        if (options->tail > 0)
+            from = part->first_end > options->tail ? part->first_end - options->tail : -1;
+        else if (options->start)
+            from = options->start(options->context, part->topic, part->partition);
         part->gone = from > part->first_end ? from : -1;
         if (part->gone >= 0) from = -1;
         part->next = part->delivered = from > 0 ? from : 0;

@@ -50,6 +50,8 @@ struct ingest_follow_options {
     int n_topics;
     int batch_max;  /* records in one batch */
     int timeout_ms; /* how long open may take to reach the cluster */
+    int64_t
+        tail; /* over 0: of each partition at most so many records before the end; `start` is not asked */
     /* The next offset to read of a partition, -1: from its beginning. Called by open only; NULL: all from the beginning. */
     int64_t (*start)(void *context, int topic, int32_t partition);
     void *context;

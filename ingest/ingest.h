@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "ingest/follow.h" /* chapter: whole topics without a group */
 #include "kafka/kafka.h"
 #include "schemas/schemas.h"
 

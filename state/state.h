@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "schemas/schemas.h"
+#include "state/view.h" /* chapter: a copy of the output topics */
 
 /* state/: what freshet remembers, in RocksDB: users, item popularity, positions; each shard's cache over it; commits.
  *

@@ -1,0 +1,81 @@
+/* The catalogue: one item, and search in titles. */
+#include "app/http_internal.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+static void item_write(struct http *http, struct serve_json *json, const struct item *item,
+                       int64_t published_ms)
+{
+    serve_json_object(json, NULL);
+    serve_json_text(json, "item_id", item->item_id);
+    serve_json_text(json, "tenant", item->tenant);
+    serve_json_text(json, "title", item->title);
+    serve_json_array(json, "categories");
+    for (size_t i = 0; i < item->n_categories; i++)
+        serve_json_text(json, NULL, item->categories[i]);
+    serve_json_end(json);
+    serve_json_text(json, "brand", item->brand);
+    if (item->has_price) serve_json_number(json, "price", item->price);
+    if (item->stock >= 0) serve_json_int(json, "stock", item->stock);
+    if (item->available_from_ms) serve_json_int(json, "available_from", item->available_from_ms);
+    if (item->available_until_ms) serve_json_int(json, "available_until", item->available_until_ms);
+    serve_json_object(json, "attributes");
+    for (size_t i = 0; i < item->n_attributes; i++)
+        serve_json_text(json, arena_str(http->arena, item->attributes[i].key).ptr,
+                        item->attributes[i].value);
+    serve_json_end(json);
+    serve_json_bool(json, "hidden", item->hidden);
+    serve_json_int(json, "published_at", published_ms);
+    serve_json_end(json);
+}
+
+void http__item(void *context, struct serve_request *request)
+{
+    struct http *http = context;
+    char key[KEYS_MAX];
+    struct err err = ERR_INIT;
+    struct state_view_row row;
+    struct item item;
+    bool found = false;
+    struct str id = serve_text(request, "item");
+    arena_reset(http->arena);
+    if (!state_view_get(mirror_view(http->mirror), VIEW_ITEMS,
+                        keys_pair(serve_text(request, "tenant"), id, key), &found, &row, &err))
+        log_err(LOG_ERROR, "app", &err);
+    if (!found) {
+        serve_reply_error(request, 404, "no item %.*s in the catalogue", STR_ARG(id));
+        return;
+    }
+    if (schemas_item_decode(http->schemas, row.value, http->arena, &item, &err)) {
+        struct serve_json json = serve_json_begin(serve_reply_body(request));
+        item_write(http, &json, &item, row.timestamp_ms);
+        serve_reply(request, 200);
+    } else {
+        serve_reply_error(request, 500, "the record of item %.*s does not decode", STR_ARG(id));
+    }
+    state_view_release(&row);
+}
+
+void http__search(void *context, struct serve_request *request)
+{
+    struct http *http = context;
+    uint64_t keys[HTTP_LIST_MAX];
+    int64_t now_ms = http__now_ms();
+    int n = shelf_find(http->shelf, serve_text(request, "tenant"), serve_text(request, "query"),
+                       (int)serve_int(request, "n"), keys);
+    struct serve_json json = serve_json_begin(serve_reply_body(request));
+    serve_json_object(&json, NULL);
+    serve_json_array(&json, "items");
+    for (int i = 0; i < n; i++) {
+        const struct shelf_item *item = shelf_get(http->shelf, keys[i]);
+        if (!shelf_is_listed(item, now_ms)) continue;
+        serve_json_object(&json, NULL);
+        http__item_facts(&json, item->id, item);
+        if (item->brand.len) serve_json_text(&json, "brand", item->brand);
+        serve_json_end(&json);
+    }
+    serve_json_end(&json);
+    serve_json_end(&json);
+    serve_reply(request, 200);
+}

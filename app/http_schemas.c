@@ -1,0 +1,55 @@
+/* The schemas of bodies and answers, for the OpenAPI document. A test holds answers against them. */
+#include "app/http_internal.h"
+
+/* clang-format off */
+#define TEXT    "{\"type\":\"string\"}"
+#define NUMBER  "{\"type\":\"number\"}"
+#define INTEGER "{\"type\":\"integer\"}"
+#define TRIGGER "{\"type\":\"object\",\"properties\":{\"topic\":" TEXT ",\"partition\":" INTEGER ",\"offset\":" INTEGER \
+    ",\"event_id\":" TEXT ",\"event_time\":" INTEGER "}}"
+#define REASONS "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"kind\"],\"properties\":{\"kind\":" TEXT \
+    ",\"item_id\":" TEXT "}}}"
+#define FACTS   "\"item_id\":" TEXT ",\"title\":" TEXT ",\"price\":" NUMBER
+#define NULLABLE "{\"type\":[\"string\",\"null\"]}"
+#define COUNTED "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"item_id\",\"score\"],\"properties\":{" FACTS \
+    ",\"score\":" NUMBER ",\"count\":" NUMBER "}}}"
+
+static const char lists[] = "{"
+"\"Error\":{\"type\":\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"type\":\"object\",\"properties\":{\"code\":" TEXT
+    ",\"message\":" TEXT "}}}},"
+"\"List\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"recommendation_id\":" TEXT ",\"user_id\":" TEXT ",\"tenant\":" TEXT
+    ",\"scenario\":" TEXT ",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"item_id\",\"score\",\"reasons\"],"
+    "\"properties\":{" FACTS ",\"score\":" NUMBER ",\"reasons\":" REASONS "}}},\"model_version\":" TEXT ",\"variant\":" TEXT
+    ",\"trigger\":" TRIGGER ",\"published_at\":" INTEGER ",\"fallback\":" NULLABLE "}},"
+"\"Related\":{\"type\":\"object\",\"required\":[\"items\",\"kind\"],\"properties\":{\"item_id\":" TEXT ",\"tenant\":" TEXT ",\"kind\":" TEXT
+    ",\"items\":" COUNTED ",\"count\":" NUMBER ",\"event_time\":" INTEGER ",\"published_at\":" INTEGER "}},"
+"\"Trending\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"tenant\":" TEXT ",\"category\":" TEXT ",\"items\":" COUNTED
+    ",\"count\":" NUMBER ",\"event_time\":" INTEGER ",\"published_at\":" INTEGER ",\"fallback\":" NULLABLE "}},"
+"\"Explanation\":{\"type\":\"object\",\"required\":[\"item_id\",\"rank\",\"reasons\"],\"properties\":{\"user_id\":" TEXT
+    ",\"recommendation_id\":" TEXT "," FACTS ",\"rank\":" INTEGER ",\"score\":" NUMBER ",\"reasons\":" REASONS
+    ",\"is_listed\":{\"type\":\"boolean\"},\"model_version\":" TEXT ",\"trigger\":" TRIGGER ",\"published_at\":" INTEGER "}},"
+"";
+static const char others[] = ""
+"\"Item\":{\"type\":\"object\",\"required\":[\"item_id\"],\"properties\":{" FACTS ",\"tenant\":" TEXT
+    ",\"categories\":{\"type\":\"array\",\"items\":" TEXT "},\"brand\":" TEXT ",\"stock\":" INTEGER ",\"available_from\":" INTEGER
+    ",\"available_until\":" INTEGER ",\"attributes\":{\"type\":\"object\"},\"hidden\":{\"type\":\"boolean\"},\"published_at\":" INTEGER "}},"
+"\"Items\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+    "\"properties\":{" FACTS ",\"brand\":" TEXT "}}}}},"
+"\"Session\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"oneOf\":[" TEXT
+    ",{\"type\":\"object\",\"properties\":{\"item_id\":" TEXT "}}]},\"description\":\"Newest last.\"},\"tenant\":" TEXT "}},"
+"\"Event\":{\"type\":\"object\",\"properties\":{\"event_id\":" TEXT ",\"event_type\":" TEXT ",\"event_time\":" INTEGER ",\"user_id\":" TEXT
+    ",\"anonymous_id\":" TEXT ",\"session_id\":" TEXT ",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{"
+    "\"item_id\":" TEXT ",\"quantity\":" NUMBER ",\"price\":" NUMBER "}}},\"query\":" TEXT ",\"order_id\":" TEXT ",\"tenant\":" TEXT "}},"
+"\"Events\":{\"oneOf\":[{\"$ref\":\"#/components/schemas/Event\"},{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Event\"}}]},"
+"\"Accepted\":{\"type\":\"object\",\"required\":[\"accepted\",\"event_ids\"],\"properties\":{\"accepted\":" INTEGER
+    ",\"event_ids\":{\"type\":\"array\",\"items\":" TEXT "}}},"
+"\"Health\":{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":" TEXT ",\"message\":" TEXT "}}"
+"}";
+/* clang-format on */
+
+void http__schemas_write(struct buf *out)
+{
+    buf_push_text(out, lists);
+    buf_push_text(out, others);
+    buf_push_byte(out, 0);
+}
