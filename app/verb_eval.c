@@ -6,6 +6,7 @@
 
 #include "app/app.h"
 #include "app/arm_flags.h"
+#include "app/eval_orders.h"
 #include "app/eval_report.h"
 #include "app/train_input.h"
 #include "base/progress.h"
@@ -14,9 +15,9 @@
 enum { PROMILLE = 1000 };
 
 static const char group_log[] = "Log", group_protocol[] = "Protocol", group_arms[] = "Arms",
-                  group_report[] = "Report";
+                  group_baskets[] = "Baskets", group_report[] = "Report";
 
-/* What a protocol predicts and masks; --mask and --min-events, given, win. */
+/* What a protocol predicts and masks; --mask and --min-events, given, win. Baskets have flags of their own (eval_orders.h). */
 struct preset {
     enum train_protocol protocol; /* TRAIN_ALL: wants --test */
     enum eval_mask mask;
@@ -25,10 +26,10 @@ struct preset {
     bool is_frozen;
 };
 
-enum { NEXT_ITEM, TIME_SPLIT, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC };
+enum { NEXT_ITEM, TIME_SPLIT, LEAVE_ONE_OUT, LRUREC, SASREC, SERENADE, SESSION_REC, BASKETS };
 
 static const char *const protocol_names[] = {"next-item", "time-split", "leave-one-out", "lrurec",
-                                             "sasrec",    "serenade",   "session-rec"};
+                                             "sasrec",    "serenade",   "session-rec",   "baskets"};
 
 static const struct preset presets[] = {
     [NEXT_ITEM] = {.protocol = TRAIN_NEXT_ITEM, .min_events = 2, .is_live = true},
@@ -191,6 +192,8 @@ static bool run(struct app *app, struct err *err)
     uint32_t by;
     struct train_data *log = NULL, *test = NULL;
     const char *folder = options_text(flags, "model");
+    if (options_enum(flags, "protocol") == BASKETS)
+        return read_k(flags, &options, err) && eval_orders_run(flags, options.k, options.n_k, err);
     bool ok = read_options(flags, &options, err) &&
               arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err) &&
               read_blend(flags, &options, err) &&
@@ -212,9 +215,10 @@ static const struct option_spec flags[] = {
     {"test", OPTION_LIST, "", 0, 0, "", NULL,
      "Another log, whose every event but the first of each user is predicted; --input is then only counted for the baselines.",
      group_log},
-    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|time-split|leave-one-out|lrurec|sasrec|serenade|session-rec",
+    {"protocol", OPTION_ENUM, "next-item", 0, 0, "", "next-item|time-split|leave-one-out|lrurec|sasrec|serenade|session-rec|baskets",
      "next-item: every event after --split-time, from all before it; time-split: of each user the first event after it, from "
-     "what was known at that time; leave-one-out: each user's last event. The others are "
+     "what was known at that time; leave-one-out: each user's last event; baskets: what goes with an item of an order, with "
+     "--map user= the order's id. The others are "
      "published protocols, see above; --mask and --min-events change them.", group_protocol},
     {"split-time", OPTION_NUMBER, "1", 0.01, 1, "", NULL,
      "The share of the log's time that the model was trained on.", group_protocol},
@@ -232,6 +236,7 @@ static const struct option_spec flags[] = {
      "Which are asked: encoder, popularity, popularity_recent, neighbours, markov, blend. Default: all that the protocol has use for.",
      group_arms},
     ARM_FLAGS(group_arms),
+    EVAL_ORDERS_FLAGS(group_baskets),
     {"fusion", OPTION_BOOL, "false", 0, 0, "", NULL,
      "Blend by rank fusion even when the model has a ranker, to compare them.", group_arms},
     {"learn", OPTION_BOOL, "true", 0, 0, "", NULL,
@@ -268,6 +273,14 @@ const struct verb verb_eval = {
         "more\n"
         "  serenade     every next click of --test, the current item masked\n"
         "  session-rec  every next click of --test, nothing masked\n"
+        "\n"
+        "Baskets: bought_together (as the pipeline counts and scores it), raw_counts (every pair "
+        "of every order, no decay) and "
+        "popularity (--half-life-days), each order predicted from those before it; hr@k: share of "
+        "an order's other items within the "
+        "first k, any@k: share of lists with one of them. head, mid and tail: of the targets' "
+        "items that hold the first half, the "
+        "next 30 % and the rest of what was bought before.\n"
         "\n"
         "hr@k: share of targets within the first k (recall@k is the same with one target). ndcg@k: "
         "mean of 1/log2(rank+1). mrr@k: mean of 1/rank; both 0 beyond k. precision@k: hr/k. f1@k: "

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "model/model.h"
+#include "train/baskets.h" /* chapter: evaluation of orders */
 
 /* train/: log files, data sets, the encoders' backward pass, the optimiser, evaluation.
  *
@@ -19,7 +20,7 @@
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
  * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
- * eval_blend.c (arms), tally.c, diversity.c, bootstrap.c, eval_groups.c
+ * eval_blend.c (arms), eval_baskets.c and baskets_tally.c (baskets.h), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.

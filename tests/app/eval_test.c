@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "model/model.h"
 #include "tests/app/program.h"
 #include "tests/test.h"
 
@@ -205,6 +206,40 @@ static void nothing_to_predict(void)
     json_decref(json);
 }
 
+/* Orders of four items that always meet; the flags' defaults are the model's. */
+static void orders(void)
+{
+    char text[1 << 14], call[512];
+    size_t at = (size_t)snprintf(text, sizeof text, "order,item,time\n");
+    for (int o = 0; o < 60; o++)
+        for (int j = 0; j < 4; j++)
+            at += (size_t)snprintf(text + at, sizeof text - at, "o%d,i%d,%d\n", o, o % 5 * 4 + j,
+                                   1600000000 + 60 * o);
+    write_file("orders.csv", text);
+    const char *input = "--map user=order,item=item,type==purchase,time=time --quiet --input";
+    (void)snprintf(call, sizeof call, "--protocol baskets --resamples 50 %s %s/orders.csv", input,
+                   folder);
+    json_t *json = eval_ok(call);
+    struct model_score_options usual = model_score_options_default();
+    CHECK_STR(json_string_value(json_object_get(json, "score")),
+              model_measure_names[usual.measure]);
+    CHECK_NEAR(json_number_value(json_object_get(json, "prior")), usual.prior, 0);
+    CHECK_NEAR(json_number_value(json_object_get(json, "damping")), usual.damping, 0);
+    CHECK_INT(count_of(json, "orders"), 60);
+    CHECK_INT(count_of(json, "asked"), 12);
+    CHECK_INT(count_of(json, "queries"), 48);
+    CHECK_NEAR(number_of(json, "bought_together", "hr@5"), 1, 1e-6);
+    CHECK_NEAR(number_of(json, "raw_counts", "hr@5"), 1, 1e-6);
+    CHECK(number_of(json, "popularity", "hr@5") < 0.5);
+    json_decref(json);
+    (void)snprintf(call, sizeof call, "--protocol baskets --mask window %s %s/orders.csv", input,
+                   folder);
+    eval_fails(call, 2, "takes no --mask");
+    (void)snprintf(call, sizeof call, "--protocol baskets --given 4 %s %s/orders.csv", input,
+                   folder);
+    eval_fails(call, 2, "nothing to predict");
+}
+
 int main(void)
 {
     (void)snprintf(folder, sizeof(folder), "/tmp/freshet-eval-XXXXXX");
@@ -213,6 +248,7 @@ int main(void)
     CASE(protocols_differ);
     CASE(intervals_and_options);
     CASE(nothing_to_predict);
+    CASE(orders);
     char remove[128];
     (void)snprintf(remove, sizeof(remove), "rm -r %s", folder);
     CHECK_INT(system(remove), 0);
