@@ -184,7 +184,6 @@ static bool body_check(struct serve_request *request)
         serve_reply_error(request, 417, "of expectations 100-continue alone is known");
         return false;
     }
-    if (conn->parser.parsed < conn->parser.filled) return true; /* it did not wait */
     conn->sending[0] = STR("HTTP/1.1 100 Continue\r\n\r\n");
     conn->sending[1] = (struct str){NULL, 0};
     /* Nothing else is on its way: a client that has no room for these bytes takes none. */

@@ -58,7 +58,19 @@ void serve__files_fini(struct serve__files *files)
     mem_free(files->list);
 }
 
-/* Does the comma-separated list name the word, not with weight 0? */
+/* ";q=0", with any number of zeros: the client refuses it. */
+static bool is_weightless(struct str rest)
+{
+    size_t i = 0;
+    while (i < rest.len && (rest.ptr[i] == ';' || rest.ptr[i] == ' '))
+        i++;
+    if (rest.len - i < 3 || memcmp(rest.ptr + i, "q=0", 3) != 0) return false;
+    for (i += 3; i < rest.len; i++)
+        if (rest.ptr[i] >= '1' && rest.ptr[i] <= '9') return false;
+    return true;
+}
+
+/* Does the comma-separated list name the word, and not refuse it? */
 static bool list_has(struct str list, struct str word)
 {
     for (size_t at = 0; at < list.len;) {
@@ -69,9 +81,8 @@ static bool list_has(struct str list, struct str word)
             from++, len--;
         if (len < word.len || memcmp(from, word.ptr, word.len) != 0) continue;
         struct str rest = {from + word.len, len - word.len};
-        if (rest.len == 0 ||
-            (rest.ptr[0] == ';' && !(rest.len >= 4 && memcmp(rest.ptr, ";q=0", 4) == 0)))
-            return true;
+        bool is_end = rest.len == 0 || rest.ptr[0] == ';' || rest.ptr[0] == ' ';
+        if (is_end && !is_weightless(rest)) return true;
     }
     return false;
 }

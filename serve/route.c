@@ -232,13 +232,9 @@ static int path_take(struct serve_request *request, const struct str *segments)
 {
     const struct serve__row *row = request->row;
     for (int i = 0; i < row->n_segments; i++) {
-        const struct serve_param *param =
-            &row->route->params[row->segments[i].param >= 0 ? row->segments[i].param : 0];
-        struct str text = segments[i];
         if (row->segments[i].literal.ptr) continue;
-        if (text.len == 0 && !(param->type == SERVE_TEXT && param->min == 0 && param->max > 0))
-            return 404;
-        if (!param_take(request, row->segments[i].param, text)) return 400;
+        if (segments[i].len == 0) return 404;
+        if (!param_take(request, row->segments[i].param, segments[i])) return 400;
     }
     return 200;
 }

@@ -122,6 +122,7 @@ static void limits_fill(struct serve_limits *limits)
     LIMIT(hold_ms, 30 * 1000);
     LIMIT(write_ms, 30 * 1000);
     LIMIT(idle_ms, 30 * 1000);
+    LIMIT(beat_ms, 15 * 1000);
 }
 
 static void openapi_handle(void *context, struct serve_request *request)

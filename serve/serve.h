@@ -59,8 +59,7 @@ enum { SERVE_PARAMS_MAX = 12, SERVE_SEGMENTS_MAX = 8 };
 struct serve_param {
     const char *name;
     enum serve_type type;
-    bool
-        is_required; /* of the query; those of the path always are, and not empty unless TEXT says min 0 */
+    bool is_required;     /* of the query; those of the path always are, and never empty */
     const char *fallback; /* the value when it is not given; NULL: 0, "" or the first of `values` */
     double min, max;      /* inclusive; both 0: unbounded */
     const char *values;   /* for ENUM: "bought_together|also_bought" */
@@ -75,9 +74,9 @@ struct serve_route {
     struct serve_param params[SERVE_PARAMS_MAX]; /* up to the first without a name */
     const char *summary;                         /* one line for the document */
     const char *tag;                             /* its heading there; NULL: none */
-    const char
-        *body; /* schema of the JSON body, a name in options.schemas; NULL: a body is refused */
-    const char *answer; /* schema of the answer with 200 or 202, likewise; NULL: none stated */
+    /* Schemas of JSON bodies: names in options.schemas. */
+    const char *body;   /* of the request; NULL: a body is refused */
+    const char *answer; /* with 200 or 202; NULL: none stated */
     const char *type;   /* content type of the answer; NULL: application/json */
     bool is_open;       /* no token needed: health checks */
     bool is_accepting;  /* answers 202, not 200 */
@@ -96,17 +95,19 @@ struct serve_file {
 
 /* What bounds one connection. Zero means the default in brackets. Times in ms, absolute. */
 struct serve_limits {
-    int connections; /* (256) the longest idle one is closed to make room; without one the newcomer gets 503 */
-    int streams;      /* (half of the connections) more get 503 */
-    size_t head;      /* (8 KiB) request line and headers: 431; 64 header lines at most */
-    size_t body;      /* (64 KiB) 413 */
-    size_t answer;    /* (1 MiB) a handler that writes more: 500 */
-    size_t queue;     /* (256 KiB) waiting bytes of a stream; a slower reader is dropped */
+    int connections; /* (256) the longest idle one makes room; is none idle, the newcomer gets 503 */
+    int streams;     /* (half of the connections) more get 503 */
+    size_t head;     /* (8 KiB) request line and headers: 431; 64 header lines at most */
+    size_t body;     /* (64 KiB) 413 */
+    size_t answer;   /* (1 MiB) a handler that writes more: 500 */
+    size_t queue;    /* (256 KiB) waiting bytes of a stream; a slower reader is dropped */
     int64_t head_ms;  /* (10 s) first byte (or connection) to the end of the headers: 408 */
     int64_t body_ms;  /* (30 s) end of the headers to the end of the body: 408 */
     int64_t hold_ms;  /* (30 s) a ticket's life: 504 */
     int64_t write_ms; /* (30 s) the client takes its answer, or is cut off */
     int64_t idle_ms;  /* (30 s) between two requests */
+    int64_t
+        beat_ms; /* (15 s) how often streams get a comment, so that no proxy takes them for dead */
 };
 
 struct serve_options {

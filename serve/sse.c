@@ -3,9 +3,6 @@
  * dropped, and may come back. */
 #include "serve/internal.h"
 
-/* Proxies cut what is silent for a minute; clients learn that the server is gone. */
-enum { BEAT_MS = 15 * 1000 };
-
 /* The queue becomes what is sent, and the sent buffer the queue; each keeps its own limit. */
 static void swap(struct serve__conn *conn)
 {
@@ -106,7 +103,7 @@ void serve__streams_beat(struct serve *serve)
 {
     int64_t now_ms = serve->wire->now_ms(serve);
     struct serve__conn *next;
-    if (now_ms - serve->beat_ms < BEAT_MS) return;
+    if (now_ms - serve->beat_ms < serve->options.limits.beat_ms) return;
     serve->beat_ms = now_ms;
     for (struct serve__conn *conn = serve->streams.first; conn; conn = next) {
         next = conn->next;

@@ -266,7 +266,8 @@ void serve__wire_stop(struct serve *serve)
 static int64_t tick_ms(const struct serve_limits *limits)
 {
     int64_t least = limits->head_ms;
-    const int64_t others[] = {limits->body_ms, limits->hold_ms, limits->write_ms, limits->idle_ms};
+    const int64_t others[] = {limits->body_ms, limits->hold_ms, limits->write_ms, limits->idle_ms,
+                              limits->beat_ms};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (others[i] < least) least = others[i];
     least /= 8;

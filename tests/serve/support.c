@@ -62,7 +62,7 @@ static void big(void *context, struct serve_request *request)
     int64_t n = serve_int(request, "n");
     rig->handled++;
     buf_push_byte(body, '"');
-    for (int64_t i = 0; i < n - 2; i++)
+    for (int64_t i = 0; i < n - 2 && !body->failed; i++)
         buf_push_byte(body, (uint8_t)('a' + i % 26));
     buf_push_byte(body, '"');
     serve_reply(request, 200);
@@ -127,12 +127,12 @@ const struct serve_route rig_routes[RIG_ROUTES] = {
      .handle = big,
      .params = {{.name = "n", .type = SERVE_INT, .is_required = true, .min = 2, .max = 10000000}}},
     {.method = SERVE_GET, .path = "/open", .handle = open_one, .is_open = true},
-    {.method = SERVE_GET, .path = "/mute", .handle = mute, .is_undocumented = true},
     {.method = SERVE_DELETE,
      .path = "/hello/{name}",
      .handle = erase,
      .params = {{.name = "name", .type = SERVE_TEXT, .min = 1, .max = 20}}},
     {.method = SERVE_GET, .path = "/fixed", .handle = fixed, .type = "text/plain"},
+    {.method = SERVE_GET, .path = "/mute", .handle = mute, .is_undocumented = true},
 };
 
 /* ---- the server ---- */

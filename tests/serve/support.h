@@ -15,9 +15,9 @@ extern const struct serve_route rig_routes[RIG_ROUTES];
  *  GET  /stream?topic=        server-sent events
  *  GET  /big?n=               a JSON text of n bytes
  *  GET  /open                 without a token
- *  GET  /mute                 gives no answer
  *  DELETE /hello/{name}       {"deleted":..}
- *  GET  /fixed                static text */
+ *  GET  /fixed                static text
+ *  GET  /mute                 gives no answer; the last row, for those who leave it out */
 
 struct rig {
     uv_loop_t loop;
