@@ -246,8 +246,10 @@ static void purchase_back(struct look *look, const struct purchase *bought, cons
         both_add(look->found, a, item_place(look->found, past->key), as);
     }
     int n_viewed = looked_at(look, first, bought->place, order, n_order, viewed);
-    struct pair as = {
-        .kind = RELATED_VIEWED_THEN_BOUGHT, .is_back = true, .time_ms = bought->time_ms};
+    struct pair as = {.kind = RELATED_VIEWED_THEN_BOUGHT,
+                      .is_back = true,
+                      .weight = 1,
+                      .time_ms = bought->time_ms};
     for (int i = 0; i < n_viewed; i++)
         pair_add(look->found, viewed[i], a, as);
 }

@@ -46,11 +46,9 @@ void relations_free(struct relations *relations)
     mem_free(relations);
 }
 
-/* Marginals of so many items for each kind and partition: they share the other half of the memory. */
-static size_t marginals_max(const struct relations *relations)
+size_t relations_marginals_max(const struct related_settings *settings, int n_partitions)
 {
-    size_t share = relations->env.settings->related.memory_bytes / 2 /
-                   (RELATED_KIND_COUNT * (size_t)relations->env.n_partitions);
+    size_t share = settings->memory_bytes / 2 / (RELATED_KIND_COUNT * (size_t)n_partitions);
     size_t n = share / (model_marginals_bytes_max(1 << 16) >> 16);
     return n < 2 ? 2 : n;
 }
@@ -157,11 +155,14 @@ bool relations_open(struct relations *relations, int32_t partition, struct err *
     struct relations_part *part = &relations->parts[partition];
     if (part->is_open) return true;
     part->is_open = true;
+    part->settling = 2 * relations->env.settings->epochs_max;
     part->last = mem_alloc(sources(relations) * sizeof *part->last);
     for (size_t i = 0; i < sources(relations); i++)
         part->last[i] = -1;
+    size_t max =
+        relations_marginals_max(&relations->env.settings->related, relations->env.n_partitions);
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
-        part->marginals[kind] = model_marginals_new(marginals_max(relations));
+        part->marginals[kind] = model_marginals_new(max);
     if (part_read(relations, partition, err)) return true;
     relations_close(relations, partition);
     return false;
@@ -192,8 +193,7 @@ static bool pair_apply(struct relations *relations, int32_t partition,
     if (!rows_get(relations->rows, partition, pair->kind, keys[pair->subject], group->tenant,
                   group->items[pair->subject], &row, err))
         return false;
-    row_add(row, other, group->items[pair->other], weight, moment);
-    if (!pair->is_back && pair->time_ms > row->newest_ms) row->newest_ms = pair->time_ms;
+    row_add(row, other, group->items[pair->other], weight, pair->time_ms, relations->half_life_ms);
     model_marginals_add(part->marginals[pair->kind], other, weight, moment);
     rows_dirty(relations->rows, row);
     return true;

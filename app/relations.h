@@ -50,6 +50,9 @@ void relations_written(struct relations *relations);
 /* Of changed rows, not sealed. */
 size_t relations_pending_bytes(const struct relations *relations);
 
+/* Marginals hold so many items for each kind and partition: they share half of related.memory.max.bytes. */
+size_t relations_marginals_max(const struct related_settings *settings, int n_partitions);
+
 /* ---- tables of the family `related`, as the store's keys name them ---- */
 
 enum related_table {

@@ -88,13 +88,21 @@ static bool list_send(struct relations *relations, struct row *row, const struct
     return true;
 }
 
+/* Lists that went out just before a crash may have left no trace in the store. So after a start what is published is no matter of
+ * how much: every row that the records read again change gets the list that follows from it. */
+static bool is_settling(const struct relations *relations, const struct row *row)
+{
+    return relations->parts[row->partition].settling > 0;
+}
+
 static bool row_publish(struct relations *relations, struct row *row, struct emit_epoch *epoch,
                         struct err *err)
 {
     const struct related_settings *settings = &relations->env.settings->related;
     struct model_score_options score = model_score_options_default();
     struct model_scored best[RELATED_LIST_MAX];
-    if (!is_due(row, settings->publish_interval_ms)) return true;
+    bool settles = is_settling(relations, row);
+    if (!settles && !is_due(row, settings->publish_interval_ms)) return true;
     row->looked = row->partners.total;
     int n = row->partners.n == 0
                 ? 0
@@ -103,7 +111,7 @@ static bool row_publish(struct relations *relations, struct row *row, struct emi
                                       settings->list_size, NULL, NULL, best);
     bool is_old = n > 0 && row->list.n > 0 &&
                   row->newest_ms - row->list.time_ms >= settings->publish_interval_ms;
-    if (!is_old && !is_changed(row, best, n, settings->change)) return true;
+    if (!is_old && !is_changed(row, best, n, settles ? 0 : settings->change)) return true;
     return list_send(relations, row, best, n, epoch, err);
 }
 
@@ -113,5 +121,7 @@ bool relations_publish(struct relations *relations, struct emit_epoch *epoch, st
     struct row *const *rows = rows_changed(relations->rows, &n);
     for (size_t i = 0; i < n; i++)
         if (!row_publish(relations, rows[i], epoch, err)) return false;
+    for (int32_t p = 0; p < relations->env.n_partitions; p++)
+        relations->parts[p].settling -= relations->parts[p].settling > 0;
     return true;
 }

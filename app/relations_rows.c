@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 enum { BUCKETS_FIRST = 1024, TEXT_BYTES_MAX = 1 << 17, TEXT_BYTES_TYPICAL = 1024 };
@@ -211,7 +212,7 @@ void rows_seal(struct rows *rows, struct state_shard *shard, struct state_epoch 
             assert(!rows->bytes.failed);
             value = (struct str){(const char *)rows->bytes.data, rows->bytes.len};
         }
-        if (!is_empty || row->is_stored)
+        if ((!is_empty || row->is_stored) && !fault_mutant("rows_not_stored"))
             state_related_put(shard, epoch, row->partition, (uint8_t)(1 + row->kind), row->key,
                               value);
         row->is_stored = !is_empty;
@@ -302,8 +303,15 @@ void row_ids_tidy(struct row *row)
     row->texts = kept;
 }
 
-void row_add(struct row *row, uint64_t key, struct str id, double weight, double moment)
+void row_add(struct row *row, uint64_t key, struct str id, double weight, int64_t time_ms,
+             double half_life_ms)
 {
-    if (weight > 0 && !model_partners_find(&row->partners, key)) id_keep(row, key, id);
-    model_partners_add(&row->partners, key, weight, moment);
+    struct model_partners *partners = &row->partners;
+    if (weight > 0 && !model_partners_find(partners, key)) id_keep(row, key, id);
+    model_partners_add(partners, key, weight, model_moment(time_ms, half_life_ms));
+    if (weight > 0 && time_ms > row->newest_ms) row->newest_ms = time_ms;
+    if (partners->n > 0 || isfinite(partners->total)) return;
+    model_partners_init(partners, row->entries, partners->max);
+    row->newest_ms = INT64_MIN;
+    row->looked = -(double)INFINITY;
 }

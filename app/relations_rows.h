@@ -64,8 +64,9 @@ void rows_drop(struct rows *rows, int32_t partition); /* changed or not */
 size_t rows_bytes(const struct rows *rows);           /* of heap */
 size_t rows_pending_bytes(const struct rows *rows);
 
-/* Counts a partner and keeps its id. */
-void row_add(struct row *row, uint64_t key, struct str id, double weight, double moment);
+/* Counts a partner and keeps its id. A row of which all was taken back is as if new, whether it was stored meanwhile or not. */
+void row_add(struct row *row, uint64_t key, struct str id, double weight, int64_t time_ms,
+             double half_life_ms);
 /* The id of a partner that the row holds; lives until the row's next change. */
 struct str row_id_of(const struct row *row, uint64_t key);
 struct str row_tenant(const struct row *row);

@@ -39,6 +39,7 @@ POINTS = {
     "fetched": 0.06,
     "inferred": 0.06,
     "some_produced": 0.06,
+    "some_pairs": 0.06,
     "acked": 0.8,
     "in_write": 0.9,
     "written": 1.0,
@@ -48,6 +49,7 @@ FEW_PASSES = 0.5  # chance at least, once the shared topic has been read to its 
 FEED = 200  # events before each further start, once the shared topic has been read to its end
 MISSES = 10  # starts in a row that come to the end without a kill: the point is not reached
 LATE = "did not come to the end in 180 s"
+STAYING = ("no_dedupe_of_pairs", "rows_not_stored")  # bugs that the last run has too: only there all pairs have come
 RANKED = ("plain", "kill_acked")  # scenarios whose model has a ranker; the others merge by rank fusion
 MOUNT = "freshet-faults-"  # with the process id: the source of a mounted tmpfs
 
@@ -147,6 +149,10 @@ class Bench:
             "events.topics": "shop.events",
             "recommendations.topic": f"{name}.lists",
             "items.topic": "",  # the reference knows no catalogue
+            "related.topic": f"{name}.related",
+            "related.memory.max.bytes": "1MiB",  # rows leave the memory
+            "related.partners.max": "12",  # and partners their rows
+            "related.user.max": "15",
             "state.dir": state,
             "model.dir": self.model,
             "group.instance.id": f"faults-{name}",
@@ -371,7 +377,8 @@ class Bench:
             if name == "offset_in_second_write":  # its second write follows the first at once: no epoch may wait between them
                 settings["max.in.flight.epochs"] = "1"
             killed, trouble = self.kill_at_point(settings, point, mutant=name, kills=10)
-        return Outcome(f"planted {name}", trouble or self.finish(settings, mutant="" if point else name), killed)
+        stays = not point or name in STAYING
+        return Outcome(f"planted {name}", trouble or self.finish(settings, mutant=name if stays else ""), killed)
 
 
 SCENARIOS = [Scenario("plain", "holds", lambda b, s: b.plain(s))]
@@ -387,6 +394,8 @@ SCENARIOS += [
     Scenario("auto_offset_reset_latest", "caught", lambda b, s: b.mutant(s, "auto_offset_reset_latest", "written")),
     Scenario("skip_on_decode_error", "caught", lambda b, s: b.mutant(s, "skip_on_decode_error", "")),
     Scenario("neighbours_not_stored", "caught", lambda b, s: b.mutant(s, "neighbours_not_stored", "written")),
+    Scenario("no_dedupe_of_pairs", "caught", lambda b, s: b.mutant(s, "no_dedupe_of_pairs", "acked")),
+    Scenario("rows_not_stored", "caught", lambda b, s: b.mutant(s, "rows_not_stored", "written")),
     Scenario("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
 ]
 

@@ -7,6 +7,7 @@
  *   a  store == reference at A_p, and A_p == end of each partition; encoder state == encode(window), bit for bit
  *   b  every list expected is there, every list there is expected, byte for byte, repeats too; first appearances ascend
  *   c  dead letters: exactly the poison, with the reason and the original bytes
+ *   e  with related.topic: tests/oracle/pairs_check.h
  *   d  conservation: records = lists + quiet + duplicates + poison
  * Prints one JSON object; exit 0 when all agree, 1 when something differs, 2 when it could not look. */
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "state/state.h"
+#include "tests/oracle/pairs_check.h"
 #include "tests/oracle/reference.h"
 #include "tests/oracle/topic.h"
 
@@ -33,6 +35,7 @@ struct oracle {
     struct expectation *expected; /* (events.n) */
     int *seen;                    /* (events.n) how often its list or dead letter appeared */
     int64_t *end;                 /* (events.partitions) next offset after the last record */
+    struct pairs_result pairs;
     int64_t records, quiet, duplicates, poison, expected_lists, repeats, wrong, users, sessions;
 };
 
@@ -236,10 +239,11 @@ static bool user_check(void *context, int32_t partition, struct str key, const s
 static bool position_check(void *context, const char *topic, int32_t partition, int64_t next)
 {
     struct oracle *o = context;
-    if (partition >= o->events.partitions || next != o->end[partition])
+    const char *pairs = o->settings.related.pairs_topic;
+    const int64_t *end = pairs && strcmp(topic, pairs) == 0 ? o->pairs.end : o->end;
+    if (partition >= o->events.partitions || next != end[partition])
         WRONG(o, "store: position of %s/%d is %lld, the topic ends at %lld", topic, (int)partition,
-              (long long)next,
-              partition < o->events.partitions ? (long long)o->end[partition] : -1LL);
+              (long long)next, partition < o->events.partitions ? (long long)end[partition] : -1LL);
     return true;
 }
 
@@ -281,8 +285,11 @@ static bool store_check(struct oracle *o, struct err *err)
 {
     struct state *state;
     if (!state_open_readonly(&state, o->settings.state_folder, err)) return false;
-    bool ok = state_users_each(state, user_check, o, err) &&
-              state_positions_each(state, position_check, o, err) && sessions_check(o, state, err);
+    struct pairs_input pairs = {&o->settings, o->schemas, state, &o->events, o->expected};
+    bool ok = !o->settings.related.pairs_topic || pairs_check(&pairs, &o->pairs, err);
+    o->wrong += o->pairs.wrong;
+    ok = ok && state_users_each(state, user_check, o, err) &&
+         state_positions_each(state, position_check, o, err) && sessions_check(o, state, err);
     if (ok && o->users != reference_user_count(o->reference))
         WRONG(o, "store: %lld users, the reference has %d", (long long)o->users,
               reference_user_count(o->reference));
@@ -322,6 +329,12 @@ static struct reference_options reference_options_of(const struct settings *sett
                                         .has_neighbours = settings->neighbours,
                                         .session_gap_ms = settings->session_gap_ms,
                                         .neighbours = settings_neighbours(settings, n_partitions),
+                                        .has_pairs = settings->related.pairs_topic != NULL,
+                                        .related_basket_max = settings->related.rules.basket_max,
+                                        .related_session_items =
+                                            settings->related.rules.session_items,
+                                        .related_user_max = settings->related.rules.user_max,
+                                        .related_window_ms = settings->related.rules.window_ms,
                                         .events_topic = settings->topics[0]};
     memcpy(options.blend, settings->blend_weights, sizeof options.blend);
     memcpy(options.weight, state.popularity_weight, sizeof options.weight);
@@ -361,9 +374,12 @@ int main(int argc, char **argv)
     }
     printf("{\"records\":%lld,\"lists\":%lld,\"quiet\":%lld,\"duplicates\":%lld,\"poison\":%lld,"
            "\"repeats\":%lld,"
-           "\"users\":%lld,\"sessions\":%lld,\"wrong\":%lld}\n",
+           "\"users\":%lld,\"sessions\":%lld,\"pair_groups\":%lld,\"pair_repeats\":%lld,"
+           "\"related_rows\":%lld,\"related_lists\":%lld,\"wrong\":%lld}\n",
            (long long)oracle.records, (long long)oracle.expected_lists, (long long)oracle.quiet,
            (long long)oracle.duplicates, (long long)oracle.poison, (long long)oracle.repeats,
-           (long long)oracle.users, (long long)oracle.sessions, (long long)oracle.wrong);
+           (long long)oracle.users, (long long)oracle.sessions, (long long)oracle.pairs.groups,
+           (long long)oracle.pairs.repeats, (long long)oracle.pairs.rows,
+           (long long)oracle.pairs.lists, (long long)oracle.wrong);
     return oracle.wrong ? 1 : 0;
 }

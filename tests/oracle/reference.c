@@ -195,35 +195,7 @@ static int popular_top(struct reference *r, int32_t partition, struct str tenant
     return found;
 }
 
-/* ---- rules 7 and 8 ---- */
-
-static int set_remove(uint64_t *set, int n, uint64_t key)
-{
-    int kept = 0;
-    for (int i = 0; i < n; i++)
-        if (set[i] != key) set[kept++] = set[i];
-    return kept;
-}
-
-static int set_add(uint64_t *set, int n, int max, uint64_t key)
-{
-    n = set_remove(set, n, key);
-    if (n == max) {
-        memmove(set, set + 1, (size_t)(n - 1) * sizeof *set);
-        n--;
-    }
-    set[n++] = key;
-    return n;
-}
-
-static void sets_change(struct reference_user *user, enum event_type type, uint64_t key)
-{
-    if (type == EVENT_PURCHASE) user->n_bought = set_add(user->bought, user->n_bought, 128, key);
-    if (type == EVENT_REFUND) user->n_bought = set_remove(user->bought, user->n_bought, key);
-    if (type == EVENT_DISLIKE)
-        user->n_disliked = set_add(user->disliked, user->n_disliked, 64, key);
-    if (type == EVENT_LIKE) user->n_disliked = set_remove(user->disliked, user->n_disliked, key);
-}
+/* ---- rule 8 ---- */
 
 /* Whether the interaction went to the end. */
 static bool window_insert(const struct reference *r, struct reference_user *user,
@@ -554,7 +526,7 @@ static void event_apply(struct reference *r, struct reference_user *user, int32_
     popularity_count(r, partition, event);
     for (size_t i = 0; i < event->n_items; i++) {
         uint64_t key = schemas_item_key(event->tenant, event->items[i].item_id);
-        sets_change(user, event->type, key);
+        reference_sets_change(user, event->type, key);
         struct reference_interaction in = {key, event->time_ms, (int)event->type};
         if (is_windowed(event->type) && !window_insert(r, user, in)) at_end = false;
     }
@@ -569,6 +541,18 @@ static const char *event_take(struct reference *r, int64_t timestamp_ms, struct 
     if (value.len > 65536) return "too_large";
     if (!schemas_event_decode(r->schemas, value, r->arena, event, &err)) return "decode";
     return reference_clean(event, timestamp_ms, r->options.max_future_ms);
+}
+
+struct naming {
+    struct reference *r;
+    int32_t partition;
+    struct str tenant;
+};
+
+static bool is_named(void *context, uint64_t key)
+{
+    const struct naming *naming = context;
+    return id_of(naming->r, naming->partition, naming->tenant, key).len > 0;
 }
 
 struct expectation reference_apply(struct reference *r, int32_t partition, int64_t offset,
@@ -588,7 +572,10 @@ struct expectation reference_apply(struct reference *r, int32_t partition, int64
     expected.outcome = REFERENCE_QUIET;
     if (event.type == EVENT_IMPRESSION || event.type == EVENT_OTHER || !event.consent)
         return expected;
+    struct naming naming = {r, partition, event.tenant};
+    if (r->options.has_pairs) reference_pairs_find(&r->options, user, &event, &expected.pairs);
     event_apply(r, user, partition, &event);
+    reference_pairs_named(&expected.pairs, &event, is_named, &naming);
     expected.outcome = REFERENCE_LIST;
     list_make(r, user, partition, offset, &event, &expected);
     return expected;

@@ -20,6 +20,22 @@ struct reference_options {
     bool has_neighbours;
     int64_t session_gap_ms;
     struct model_neighbours_options neighbours; /* of one partition */
+    bool has_pairs;
+    int related_basket_max, related_session_items, related_user_max;
+    int64_t related_window_ms;
+};
+
+/* Rule 13: what an event pairs. */
+struct reference_pair {
+    uint64_t subject, other;
+    int kind;
+    bool is_back;
+    float weight;
+    int64_t time_ms;
+};
+struct reference_pairs {
+    struct reference_pair *pairs; /* (n) */
+    int n, cap;
 };
 
 enum reference_outcome {
@@ -32,9 +48,10 @@ enum reference_outcome {
 /* What one record must lead to. */
 struct expectation {
     enum reference_outcome outcome;
-    const char *reason; /* POISON: as in __connect.errors.exception.class.name; static */
-    struct str key;     /* LIST: Kafka key; lives until reference_free */
-    struct str value;   /* LIST: Kafka value; likewise */
+    const char *reason;           /* POISON: as in __connect.errors.exception.class.name; static */
+    struct str key;               /* LIST: Kafka key; lives until reference_free */
+    struct str value;             /* LIST: Kafka value; likewise */
+    struct reference_pairs pairs; /* LIST: sorted; the caller's */
 };
 
 struct reference_interaction {
@@ -92,6 +109,22 @@ struct reference_neighbour {
  * (REFERENCE_CANDIDATES_MAX) written. Returns how many. */
 int reference_index_query(const struct reference_index *index, uint64_t own, const uint64_t *items,
                           int n, struct reference_neighbour *found);
+
+/* Rule 7: reference_sets.c. */
+void reference_sets_change(struct reference_user *user, enum event_type type, uint64_t key);
+
+/* ---- pairs: reference_pairs.c ---- */
+
+/* The pairs of an event by a user as before it, in no order; none when a cap refuses it. */
+void reference_pairs_find(const struct reference_options *options,
+                          const struct reference_user *user, const struct event *event,
+                          struct reference_pairs *out);
+/* Leaves out pairs of items that nobody can name after the event; sorts. */
+void reference_pairs_named(struct reference_pairs *pairs, const struct event *event,
+                           bool (*is_named)(void *context, uint64_t key), void *context);
+void reference_pairs_sort(struct reference_pairs *pairs);
+/* Both are sorted; ids do not count. */
+bool reference_pairs_equal(const struct reference_pairs *a, const struct reference_pairs *b);
 
 /* ---- the fold ---- */
 
