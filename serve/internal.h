@@ -251,7 +251,7 @@ struct serve {
     struct serve__files files;
     struct buf openapi;
     struct serve__conn **conns; /* by slot; NULL: not made yet */
-    int n_slots;
+    int n_slots, n_made;
     int n_open; /* connections not in the pool */
     int n_live; /* of these, not on their way out */
     struct serve__list pool, idle, busy, streams;

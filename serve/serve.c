@@ -73,8 +73,7 @@ struct serve__conn *serve__conn_take(struct serve *serve)
         serve__conn_close(serve->idle.first);
     }
     struct serve__conn *conn = serve->pool.first;
-    for (int i = 0; conn == NULL && i < serve->n_slots; i++)
-        if (serve->conns[i] == NULL) conn = conn_make(serve, i);
+    if (conn == NULL && serve->n_made < serve->n_slots) conn = conn_make(serve, serve->n_made++);
     if (conn) serve->n_open++;
     return conn;
 }
@@ -157,7 +156,7 @@ void serve__init(struct serve *serve, const struct serve_options *options,
 
 void serve__fini(struct serve *serve)
 {
-    for (int i = 0; i < serve->n_slots; i++)
+    for (int i = 0; i < serve->n_made; i++)
         conn_free(serve->conns[i]);
     mem_free(serve->conns);
     buf_fini(&serve->openapi);

@@ -78,7 +78,7 @@ static void numbers_come_back(void)
     }
 }
 
-/* Every character up to U+FFFF that there is, and some beyond. */
+/* Every character up to U+FFFF that there is, and some beyond, as value and as key. */
 static void texts_come_back(void)
 {
     for (uint32_t code = 1; code < 0x11000; code++) {
@@ -90,12 +90,55 @@ static void texts_come_back(void)
         utf8_push(&text, code);
         buf_reset(&out);
         struct serve_json json = serve_json_begin(&out);
-        serve_json_text(&json, NULL, (struct str){(const char *)text.data, text.len});
-        json_t *back = json_loads(text_of(), JSON_DECODE_ANY, &error);
+        struct str value = {(const char *)text.data, text.len};
+        buf_push_byte(&text, '\0');
+        serve_json_object(&json, NULL);
+        serve_json_text(&json, (const char *)text.data, value);
+        serve_json_end(&json);
+        json_t *back = json_loads(text_of(), 0, &error);
         if (!back) test_fail(__FILE__, __LINE__, "U+%04X: %s", (unsigned)code, error.text);
-        CHECK_BYTES(json_string_value(back), json_string_length(back), text.data, text.len);
+        json_t *same = json_object_get(back, (const char *)text.data);
+        CHECK(same != NULL);
+        CHECK_BYTES(json_string_value(same), json_string_length(same), value.ptr, value.len);
         json_decref(back);
         buf_fini(&text);
+    }
+}
+
+/* A byte that needs an escape, at each place of texts of each length: eight bytes are looked at at once. */
+static void each_place_is_seen(void)
+{
+    static const char special[] = {'"', '\\', '\n', 0x1f, 0x7f, ' ', '!', '#', '[', ']'};
+    for (size_t len = 1; len < 40; len++) {
+        for (size_t i = 0; i < len * sizeof special; i++) {
+            char text[40];
+            memset(text, 'x', len);
+            text[i / sizeof special] = special[i % sizeof special];
+            buf_reset(&out);
+            struct serve_json json = serve_json_begin(&out);
+            serve_json_text(&json, NULL, (struct str){text, len});
+            json_t *back = json_loads(text_of(), JSON_DECODE_ANY, NULL);
+            CHECK(back != NULL);
+            CHECK_BYTES(json_string_value(back), json_string_length(back), text, len);
+            json_decref(back);
+        }
+    }
+}
+
+/* What does not fit marks the buffer and writes nothing beyond it. */
+static void full_buffer_is_marked(void)
+{
+    for (size_t max = 0; max < 40; max++) {
+        struct buf small;
+        buf_init(&small, max);
+        struct serve_json json = serve_json_begin(&small);
+        serve_json_object(&json, NULL);
+        serve_json_text(&json, "key", STR("val\"ue"));
+        serve_json_number(&json, "n", 0.5);
+        serve_json_end(&json);
+        CHECK(small.len <= max);
+        CHECK(max >= 25 || small.failed);
+        buf_fini(&small);
     }
 }
 
@@ -130,6 +173,8 @@ int main(void)
     CASE(numbers_known);
     CASE(numbers_come_back);
     CASE(texts_come_back);
+    CASE(each_place_is_seen);
+    CASE(full_buffer_is_marked);
     CASE(bytes_are_mended);
     buf_fini(&out);
     return 0;
