@@ -20,7 +20,7 @@ double model_moment(int64_t time_ms, double half_life_ms)
 double model_basket_weight(int n)
 {
     assert(n >= 2);
-    return 1.0 / (n - 1);
+    return 1.0 / sqrt((double)(n - 1));
 }
 
 double model__level_add(double level, double weight, double moment)

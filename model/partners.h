@@ -24,8 +24,9 @@
 /* t / H; 0 when half_life_ms is 0, then nothing decays. */
 double model_moment(int64_t time_ms, double half_life_ms);
 
-/* What a pair in an order of n different items weighs: 1 / (n - 1), so that an order gives each of its items one partner in
- * all. n at least 2. */
+/* What a pair in an order of n different items weighs: 1 / sqrt(n - 1). Between 1, where one large order outweighs hundreds of small
+ * ones, and 1 / (n - 1), where every order gives each of its items one partner in all; measured best of these (docs/QUALITY.md). n at
+ * least 2. */
 double model_basket_weight(int n);
 
 /* ---- rows ---- */

@@ -11,7 +11,7 @@ const char *const model_measure_names[MEASURES] = {"count", "cosine", "lift", "l
 
 struct model_score_options model_score_options_default(void)
 {
-    return (struct model_score_options){.measure = MEASURE_COSINE, .prior = 30.0, .damping = 0.15};
+    return (struct model_score_options){.measure = MEASURE_COSINE, .prior = 30.0, .damping = 0.2};
 }
 
 /* What the score of every entry of a row has in common. */

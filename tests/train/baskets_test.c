@@ -63,7 +63,7 @@ static void twin_scores(const struct shop *shop, const struct basket_options *o,
         if (n < 2 || (arm == BASKET_TOGETHER && n > o->basket_max)) continue;
         double at =
             arm == BASKET_TOGETHER ? (double)(shop->time_ms[i] - shop->time_ms[0]) / half : 0;
-        double weight = arm == BASKET_TOGETHER ? exp2(at) / (n - 1) : 1.0;
+        double weight = arm == BASKET_TOGETHER ? exp2(at) / sqrt(n - 1) : 1.0;
         for (int a = 0; a < n; a++) {
             if (shop->items[i][a] == given) newest = at;
             for (int b = 0; b < n; b++) {
