@@ -16,6 +16,7 @@
 /* Bounds that no row and no epoch reaches: the first far over the largest user, the second over the caller's own limit on
  * state_pending_bytes; a WriteBatch ends at 4 GiB. */
 #define ROW_BYTES_MAX   ((size_t)256 << 20)
+#define ROW_BYTES_FIRST ((size_t)64 << 10) /* most rows fit: no growth while events come */
 #define EPOCH_BYTES_MAX ((size_t)2 << 30)
 
 /* ---- shards ---- */
@@ -126,6 +127,7 @@ static struct state_epoch *epoch_take(struct state_shard *shard)
         epoch->family = shard->state->family;
         epoch->batch = rocksdb_writebatch_create();
         buf_init(&epoch->bytes, ROW_BYTES_MAX);
+        (void)buf_reserve(&epoch->bytes, ROW_BYTES_FIRST);
         return epoch;
     }
     shard->spare = epoch->next;
