@@ -121,9 +121,10 @@ static struct policy_filter *filter_make(struct policy *policy, uint64_t hard, i
 /* The filter for these rules at this time; NULL: nothing that it could refuse. */
 static const struct model_filter *filter_find(struct policy *policy, uint64_t hard, int64_t time_ms)
 {
+    if (!policy->model) return NULL;
     bool has_items = policy->env.catalogue &&
                      catalogue_has_tenant(policy->env.catalogue, str_of(policy->info.tenant));
-    if (!policy->model || (!has_items && hard == 0)) return NULL;
+    if (!has_items && hard == 0) return NULL;
     struct policy_filter *found = NULL;
     for (int f = 0; f < FILTERS_MAX && !found; f++) {
         struct policy_filter *entry = &policy->filters[f];
