@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""The HTTP API over a real broker: `freshet run` with http.listen and `freshet serve` beside it.
+
+  tests/e2e/answers.py --bin FOLDER [--keep]
+
+Events go in by POST /v1/events of the one and lists come out by GET of the other; items are hidden while lists are asked for;
+a server is killed and started again; one is ended under load. Broker: FRESHET_TEST_BOOTSTRAP, else its own. Ends with
+`N passed, N failed, N skipped`.
+"""
+import argparse
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import ending  # noqa: E402
+from bad_input import World, must, run_one  # noqa: E402
+
+WITHIN_S = 1.0  # from the answer of POST /v1/events to the list in an answer
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """One process that answers over HTTP."""
+
+    def __init__(self, case, verb, name, **settings):
+        self.case, self.port = case, free_port()
+        self.log = os.path.join(case.folder, f"{name}.log")
+        listen = {"http.listen": f"127.0.0.1:{self.port}", "value.format": "json", "http.view.memory.bytes": "8MiB", **settings}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(case.command([verb], listen), stdout=log, stderr=log, cwd=case.folder,
+                                            env={"PATH": os.environ["PATH"]})
+        self.await_ready()
+
+    def await_ready(self):
+        until = time.time() + 60
+        while time.time() < until:
+            try:
+                if self.ask("GET", "/readyz")[0] == 200:
+                    return
+            except OSError:
+                pass
+            must(self.process.poll() is None, f"ended with {self.process.returncode}: {self.tail()}")
+            time.sleep(0.05)
+        must(False, f"not ready: {self.tail()}")
+
+    def tail(self):
+        with open(self.log) as f:
+            return f.read()[-600:]
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def get(self, path, status=200):
+        got, text = self.ask("GET", path)
+        must(got == status, f"GET {path}: {got}, not {status}: {text[:300]}")
+        return json.loads(text)
+
+    def post(self, path, body, status=200):
+        got, text = self.ask("POST", path, body)
+        must(got == status, f"POST {path}: {got}, not {status}: {text[:300]}")
+        return json.loads(text)
+
+    def end(self, how=signal.SIGTERM, code=0):
+        self.process.send_signal(how)
+        got = self.process.wait(timeout=30)
+        must(got == code, f"exit {got}, not {code}: {self.tail()}")
+
+
+def topics_make(case):
+    case.settings.update({"events.topics": f"{case.world.run_id}-{case.name}.events", "items.topic": f"{case.world.run_id}-{case.name}.items",
+                          "trending.topic": "", "related.topic": ""})
+    case.good("topics", "create", "--partitions", "2", "--items-topic", case.settings["items.topic"])
+
+
+def item_put(case, **item):
+    line = f"{item['item_id']}:{json.dumps(item)}\n"
+    subprocess.run(["kcat", "-P", "-b", case.world.bootstrap, "-t", case.settings["items.topic"], "-K:"], input=line, text=True,
+                   check=True, capture_output=True, timeout=30)
+
+
+def view(user, item, **more):
+    return {"event_type": "view", "user_id": user, "items": [item], **more}
+
+
+def ids(answer):
+    return [item["item_id"] for item in answer["items"]]
+
+
+def until(what, seconds=10.0):
+    """Waits until what() is true; returns how long it took."""
+    begun = time.time()
+    while not what():
+        must(time.time() - begun < seconds, f"not within {seconds} s")
+        time.sleep(0.005)
+    return time.time() - begun
+
+
+# ---- the cases ----
+
+def events_in_lists_out(case):
+    """A click changes the list that another process answers with, within a second; the trigger names the event."""
+    topics_make(case)
+    run = Server(case, "run", "run")
+    serve = Server(case, "serve", "serve", **{"state.dir": case.folder + "/serve"})
+    run.post("/v1/events", [view(f"u{u}", f"i{(u + k) % 20}") for u in range(20) for k in range(6)], 202)
+    worst = 0.0
+    for i in range(20):
+        user = f"u{i}"
+        accepted = serve.post("/v1/events", view(user, f"i{i}", event_id=f"e{i}"), 202)
+        must(accepted == {"accepted": 1, "event_ids": [f"e{i}"]}, f"{accepted}")
+        for server in (serve, run):
+            took = until(lambda: server.get(f"/v1/recommend/{user}")["trigger"]["event_id"] == f"e{i}")
+            worst = max(worst, took)
+    must(worst < WITHIN_S, f"a list took {worst:.3f} s")
+    print(f"    worst of 20 lists in two processes: {worst * 1000:.0f} ms")
+    answer = serve.get("/v1/recommend/u3?n=5")
+    must(len(answer["items"]) == 5 and answer["fallback"] is None and answer["items"][0]["reasons"], f"{answer}")
+    item = ids(answer)[0]
+    why = serve.get(f"/v1/explain/u3/{item}")
+    must(why["rank"] == 1 and why["recommendation_id"] == answer["recommendation_id"], f"{why}")
+    must(serve.get("/v1/explain/u3/no-such", 404)["error"]["code"] == "not_found", "explain of a stranger")
+    stranger = serve.get("/v1/recommend/stranger")
+    must(stranger["fallback"] == "popular" and len(stranger["items"]) == 20, f"{stranger}")
+    serve.get("/v1/recommend/stranger?fallback=false", 404)
+    session = serve.post("/v1/session?n=5", {"items": ["i1", "i2"]})
+    must("i3" in ids(session) and "i2" not in ids(session), f"{session}")
+    must(session == serve.post("/v1/session?n=5", {"items": ["i1", "i2"]}), "the same question has another answer")
+    must(ids(serve.post("/v1/session", {"items": ["nobody-knows"]})), "empty for an unknown item")
+    bad = serve.post("/v1/events", [view("u1", "i1"), {"event_type": "view", "items": ["i1"]}], 400)
+    must("event 1" in bad["error"]["message"], f"{bad}")
+    serve.end()
+    run.end()
+
+
+def hidden_items_are_gone(case):
+    """Catalogue, search, and items that disappear: from the moment their record is read, no answer holds them."""
+    topics_make(case)
+    for i in range(10):
+        item_put(case, item_id=f"i{i}", title=f"Red shoe number {i}", price=10 + i, stock=5)
+    run = Server(case, "run", "run")
+    serve = Server(case, "serve", "serve", **{"state.dir": case.folder + "/serve"})
+    run.post("/v1/events", [view(f"u{u}", f"i{(u + k) % 10}") for u in range(10) for k in range(4)], 202)
+    until(lambda: len(ids(serve.get("/v1/recommend/u0"))) >= 5)
+    must(serve.get("/v1/items/i3")["title"] == "Red shoe number 3", "the item")
+    must(len(ids(serve.get("/v1/items?query=red+num"))) == 10, "search")
+    must(serve.get("/v1/recommend/u0")["items"][0]["title"].startswith("Red shoe"), "title in a list")
+    hidden = ids(serve.get("/v1/recommend/u0"))[0]
+    item_put(case, item_id=hidden, title="Red shoe", stock=0)
+    until(lambda: hidden not in ids(serve.get("/v1/recommend/u0")))
+    for path in ("/v1/recommend/u0", "/v1/recommend/stranger", "/v1/items?query=red"):
+        must(hidden not in ids(serve.get(path)), f"{hidden} in {path}")
+    must(hidden not in ids(serve.post("/v1/session", {"items": ["i8"]})), f"{hidden} in a session's list")
+    item_put(case, item_id=hidden, title="Red shoe", stock=3)
+    until(lambda: hidden in ids(serve.get("/v1/items?query=red")))
+    # the server is killed, the catalogue changes meanwhile: its view goes on where it stands
+    serve.end(signal.SIGKILL, -signal.SIGKILL)
+    item_put(case, item_id=hidden, title="Red shoe", hidden=True)
+    again = Server(case, "serve", "again", **{"state.dir": case.folder + "/serve"})
+    must(hidden not in ids(again.get("/v1/items?query=red")) and len(ids(again.get("/v1/items?query=red"))) == 9, "after the kill")
+    again.end()
+    run.end()
+
+
+def changes_are_streamed(case):
+    topics_make(case)
+    run = Server(case, "run", "run")
+    connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=10)
+    connection.request("GET", "/v1/stream?user=u1&types=list,metrics")
+    answer = connection.getresponse()
+    must(answer.status == 200 and answer.getheader("Content-Type").startswith("text/event-stream"), "no stream")
+    run.post("/v1/events", [view("u2", "a"), view("u1", "b", event_id="mine")], 202)
+    seen, event, ends = {}, "", time.time() + 15
+    while set(seen) != {"list", "metrics"}:
+        must(time.time() < ends, f"only {set(seen)} came")
+        line = answer.readline().decode()
+        if line.startswith("event:"):
+            event = line.split(":", 1)[1].strip()
+        if line.startswith("data:") and event:
+            data = json.loads(line[5:])
+            must(event in ("list", "metrics"), f"event {event}")
+            must(event != "list" or data["user_id"] == "u1", f"a list of {data.get('user_id')}")
+            seen[event] = data
+    must(seen["list"]["trigger"]["event_id"] == "mine", f"{seen['list']}")
+    connection.close()
+    text = run.ask("GET", "/metrics")[1]
+    names = [line.rsplit(" ", 1)[0] for line in text.splitlines() if line and not line.startswith("#")]
+    must(len(names) == len(set(names)), "a series stands twice in /metrics")
+    must("freshet_records_total" in names and "freshet_view_records_total" in names, "metrics of both")
+    run.end()
+
+
+def ended_under_load(case):
+    """SIGTERM while requests come: every answer that begins is whole, and the end is clean."""
+    topics_make(case)
+    run = Server(case, "run", "run")
+    run.post("/v1/events", [view(f"u{u}", f"i{u}") for u in range(20)], 202)
+    counts = {"ok": 0, "cut": 0}
+    stop = threading.Event()
+
+    def load():
+        while not stop.is_set():
+            try:
+                status, text = run.ask("GET", "/v1/recommend/u1")
+                json.loads(text)
+                counts["ok"] += status == 200
+            except http.client.IncompleteRead:
+                counts["cut"] += 1
+            except (OSError, http.client.HTTPException):
+                if run.process.poll() is not None:
+                    return
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    run.end()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    must(counts["ok"] > 100 and counts["cut"] == 0, f"{counts}")
+
+
+class Shop(World):
+    """The world of bad_input, without its extra broker and model."""
+
+    def prepare(self):
+        self.bootstrap = os.environ.get("FRESHET_TEST_BOOTSTRAP") or self.start_broker("broker")
+        self.events = ""
+        self.run_id = f"http{os.getpid()}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
+    args = parser.parse_args()
+    args.bin = os.path.abspath(args.bin)
+    work = tempfile.mkdtemp(prefix="freshet-http-")
+    world, outcomes = Shop(args, work), []
+    try:
+        world.prepare()
+        outcomes = [run_one(world, case) for case in (events_in_lists_out, hidden_items_are_gone, changes_are_streamed, ended_under_load)]
+    finally:
+        world.stop()
+        ending.clear(work, outcomes, args.keep)
+    ending.leave(outcomes)
+
+
+if __name__ == "__main__":
+    main()
