@@ -1,7 +1,7 @@
 /* Job J1: events in, a list out for each, through a real broker on the same machine.
  *
  *   j1_bench --freshet PATH --bootstrap HOST:PORT --work FOLDER [--items 50000] [--events 200000] [--users 20000]
- *            [--partitions 8] [--rate 0] [--seconds 30] [--seed 1] [--set key=value]...
+ *            [--partitions 8] [--related 0] [--rate 0] [--seconds 30] [--seed 1] [--set key=value]...
  *
  * One-item Avro views of Zipf(1) users over uniformly Zipf items, window 50, a random `lru` model (d 64, 2 blocks), exact
  * top-20. Throughput (--rate 0): all events are in the topic before freshet starts; printed are events/s between its first
@@ -34,12 +34,14 @@ enum { SETS_MAX = 32, ID_MAX = 32, WARM_SECONDS = 3, STALLS_MAX = 12, STALL_GAP_
 struct bench {
     const char *freshet, *bootstrap, *work;
     int items, users, partitions;
+    int related; /* 1: also what goes together, which needs two topics more */
     int64_t events;
     double rate, seconds;
     uint64_t seed;
     const char *sets[SETS_MAX];
     int n_sets;
-    char topic[64], lists[64], dlq[64], application[64], model[512];
+    char topic[64], lists[64], dlq[64], related_topic[64], pairs_topic[96], application[64],
+        model[512];
     double *user_cdf, *item_cdf;
     struct schemas *schemas;
     struct rng rng;
@@ -145,13 +147,15 @@ static void topics_make(struct bench *b)
     struct kafka_topic_spec specs[] = {
         {.name = b->topic, .partitions = b->partitions, .replication = 1},
         {.name = b->lists, .partitions = b->partitions, .replication = 1},
-        {.name = b->dlq, .partitions = 1, .replication = 1}};
-    if (!kafka_topics_create(&config, specs, 3, 20000, &err)) die("topics", &err);
+        {.name = b->dlq, .partitions = 1, .replication = 1},
+        {.name = b->related_topic, .partitions = b->partitions, .replication = 1},
+        {.name = b->pairs_topic, .partitions = b->partitions, .replication = 1}};
+    if (!kafka_topics_create(&config, specs, b->related ? 5 : 3, 20000, &err)) die("topics", &err);
 }
 
 static pid_t freshet_start(const struct bench *b, const char *ending, const char *value)
 {
-    char sets[8][640];
+    char sets[9][640];
     const char *words[64];
     int n = 0, k = 0;
     (void)snprintf(sets[k++], sizeof sets[0], "application.id=%s", b->application);
@@ -160,6 +164,8 @@ static pid_t freshet_start(const struct bench *b, const char *ending, const char
     (void)snprintf(sets[k++], sizeof sets[0], "recommendations.topic=%s", b->lists);
     (void)snprintf(sets[k++], sizeof sets[0], "state.dir=%s", b->work);
     (void)snprintf(sets[k++], sizeof sets[0], "model.dir=%s", b->model);
+    (void)snprintf(sets[k++], sizeof sets[0], "related.topic=%s",
+                   b->related ? b->related_topic : "");
     (void)snprintf(sets[k++], sizeof sets[0], "session.window=50");
     (void)snprintf(sets[k++], sizeof sets[0], "log.level=warn");
     words[n++] = b->freshet;
@@ -365,6 +371,7 @@ static void arguments_read(struct bench *b, int argc, char **argv)
         if (strcmp(argv[i], "--items") == 0) b->items = (int)strtol(value, NULL, 10);
         if (strcmp(argv[i], "--users") == 0) b->users = (int)strtol(value, NULL, 10);
         if (strcmp(argv[i], "--partitions") == 0) b->partitions = (int)strtol(value, NULL, 10);
+        if (strcmp(argv[i], "--related") == 0) b->related = (int)strtol(value, NULL, 10);
         if (strcmp(argv[i], "--events") == 0) b->events = strtoll(value, NULL, 10);
         if (strcmp(argv[i], "--seed") == 0) b->seed = strtoull(value, NULL, 10);
         if (strcmp(argv[i], "--rate") == 0) b->rate = strtod(value, NULL);
@@ -394,6 +401,8 @@ int main(int argc, char **argv)
     (void)snprintf(b.topic, sizeof b.topic, "j1-%llu.events", run);
     (void)snprintf(b.lists, sizeof b.lists, "j1-%llu.lists", run);
     (void)snprintf(b.dlq, sizeof b.dlq, "j1-%llu-dlq", run);
+    (void)snprintf(b.related_topic, sizeof b.related_topic, "j1-%llu.related", run);
+    (void)snprintf(b.pairs_topic, sizeof b.pairs_topic, "%s-pairs-repartition", b.application);
     (void)snprintf(b.model, sizeof b.model, "%s/j1-model-%d", b.work, b.items);
     rng_init(&b.rng, b.seed);
     b.user_cdf = zipf_cdf(b.users);

@@ -21,7 +21,7 @@ void state_related_put(struct state_shard *shard, struct state_epoch *epoch, int
                        uint8_t table, uint64_t key, struct str value)
 {
     char bytes[KEY];
-    size_t before = epoch->bytes.len;
+    size_t before = epoch->size;
     struct str at = row_key(partition, table, key, bytes);
     assert(value.len <= STATE_RELATED_MAX);
     if (!value.ptr) {
@@ -31,7 +31,7 @@ void state_related_put(struct state_shard *shard, struct state_epoch *epoch, int
         buf_push_str(&epoch->bytes, value);
         state__epoch_end(epoch);
     }
-    shard->sealed_bytes += epoch->bytes.len - before;
+    shard->sealed_bytes += epoch->size - before;
 }
 
 bool state_related_get(struct state *state, int32_t partition, uint8_t table, uint64_t key,
