@@ -161,7 +161,8 @@ struct options *live_options(const char *name, const char *lists, const char *ba
     struct options *options = options_new(app_config_specs, app_config_count);
     app_config_prefixes(options);
     live_set(options, "application.id", name);
-    live_set(options, "bootstrap.servers", kafka_embedded_bootstrap(live_shop.broker));
+    if (live_shop.broker)
+        live_set(options, "bootstrap.servers", kafka_embedded_bootstrap(live_shop.broker));
     live_set(options, "recommendations.topic", lists);
     live_set(options, "errors.deadletterqueue.topic.name", "test-dlq");
     live_set(options, "state.dir", live_shop.folder);

@@ -12,7 +12,7 @@
 enum { LIVE_PARTITIONS = 2, LIVE_USERS = 40, LIVE_ITEMS = 300, LIVE_WAIT_MS = 30000 };
 
 struct live_shop {
-    struct kafka_embedded *broker;
+    struct kafka_embedded *broker; /* NULL: another one, which live_options is then told of */
     struct schemas *schemas;
     char folder[64], model[96]; /* <folder>/model */
     uint64_t sent;              /* events so far */
