@@ -490,8 +490,10 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
 /* Catalogue and rules as they are now, and how deep the arms must go for them. */
 static bool policy_take(struct batch *batch, struct err *err)
 {
+    uint64_t since = clock_mono_ns();
     if (!policy_begin(batch->env.policy, batch->env.model, err)) return false;
     batch->depth = policy_depth(batch->env.policy, depth_of(batch));
+    stage_add(batch, STAGE_CATALOGUE, &since);
     return true;
 }
 

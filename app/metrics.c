@@ -67,8 +67,9 @@ static const char *version_value(int i)
 
 const char *metrics_stage_name(int stage)
 {
-    static const char *const names[] = {"poll+decode", "fold",    "neighbours", "encode",
-                                        "rank",        "publish", "relate",     "commit"};
+    static const char *const names[] = {"poll+decode", "catalogue", "fold",
+                                        "neighbours",  "encode",    "rank",
+                                        "publish",     "relate",    "commit"};
     return names[stage];
 }
 
@@ -149,6 +150,16 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Models that took the place of another.", COUNTER_TOTAL, NONE, 0},
     [METRIC_MODELS_REFUSED] = {"freshet_models_refused_total",
         "Models that were refused.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_CATALOGUE_ITEMS] = {"freshet_catalogue_items",
+        "Items that the catalogue holds.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_CATALOGUE_RECORDS] = {"freshet_catalogue_records_total",
+        "Item records applied.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_CATALOGUE_REFUSED] = {"freshet_catalogue_records_refused_total",
+        "Item records that did not decode: their items stay as they were.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_RULES_LOADED] = {"freshet_rules_loaded_total",
+        "Rules files that took the place of another.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_RULES_REFUSED] = {"freshet_rules_refused_total",
+        "Rules files with errors.", COUNTER_TOTAL, NONE, 0},
     [METRIC_CPU] = {"process_cpu_seconds_total",
         "CPU time of the process, all threads.", COUNTER_TOTAL, NONE, 1e-6},
     [METRIC_RESIDENT] = {"process_resident_memory_bytes",

@@ -333,6 +333,20 @@ static int64_t lag_of(struct pipeline *pipeline)
     return lag;
 }
 
+static void policy_count(struct pipeline *pipeline, struct counters_slot *slot)
+{
+    if (pipeline->catalogue) {
+        struct catalogue_counts catalogue = catalogue_counts(pipeline->catalogue);
+        counters_set(slot, METRIC_CATALOGUE_ITEMS, 0, catalogue.items);
+        counters_set(slot, METRIC_CATALOGUE_RECORDS, 0, catalogue.records);
+        counters_set(slot, METRIC_CATALOGUE_REFUSED, 0, catalogue.refused);
+    }
+    if (!pipeline->rules) return;
+    struct rules_watch_counts rules = rules_watch_counts(pipeline->rules);
+    counters_set(slot, METRIC_RULES_LOADED, 0, rules.loaded);
+    counters_set(slot, METRIC_RULES_REFUSED, 0, rules.refused);
+}
+
 const struct counters *pipeline_counters(struct pipeline *pipeline)
 {
     struct counters_slot *slot = counters_slot(pipeline->counters, pipeline->settings->shards);
@@ -343,6 +357,7 @@ const struct counters *pipeline_counters(struct pipeline *pipeline)
         counters_set(slot, METRIC_MODELS_LOADED, 0, models.loaded);
         counters_set(slot, METRIC_MODELS_REFUSED, 0, models.refused);
     }
+    policy_count(pipeline, slot);
     metrics_process_set(slot);
     return pipeline->counters;
 }

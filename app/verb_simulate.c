@@ -201,6 +201,10 @@ static bool open_items(struct simulation *sim, const struct options *flags, stru
 static bool run(struct app *app, struct err *err)
 {
     struct simulation sim = {0};
+    if (!options_is_set(app->flags, "items-topic") &&
+        !options_set(app->flags, "items-topic", options_text(app->config, "items.topic"),
+                     "items.topic", err))
+        return false;
     struct feeding_options options = feeding_options_of(app->flags);
     if (!feeding_open(&sim.feeding, app, &options, err)) return false;
     bool ok = open_items(&sim, app->flags, err) && make_shop(&sim, app->flags, err) &&
@@ -245,7 +249,7 @@ static const struct option_spec flags[] = {
      "the configuration for the topic, json for a file.", group_out},
     {"topic", OPTION_TEXT, "", 0, 0, "", NULL, "Events topic; default: the first of events.topics.", group_out},
     {"items-topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL,
-     "Topic of the item records, with --to topic; '' leaves them out.", group_out},
+     "Topic of the item records, with --to topic; '' leaves them out. Default: items.topic of the configuration.", group_out},
     {"flat", OPTION_TEXT, "", 0, 0, "", NULL,
      "Also write every record to this file, one JSON object a line: key and value as base64, timestamp, what was done "
      "to it.", group_out},

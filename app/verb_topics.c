@@ -89,6 +89,8 @@ static bool run(struct app *app, struct err *err)
                          "say what to do: `freshet topics create` or `freshet topics check`");
     }
     bool ok = settings_init(&settings, app->config, err);
+    if (ok && !options_is_set(app->flags, "items-topic"))
+        ok = options_set(app->flags, "items-topic", settings.items_topic, "items.topic", err);
     ok = ok && topic_plan_make(&plan, &settings, options_text(app->flags, "items-topic"),
                                TIMEOUT_MS, err);
     if (ok && !options_is_set(app->flags, "replication") && creates) {
@@ -109,7 +111,7 @@ static const struct option_spec flags[] = {
      "Partitions of the topics that are created: the most processes and threads that can ever share the work. 0: as the "
      "events topics have, else 8.", group_topics},
     {"replication", OPTION_INT, "-1", -1, 100, "", NULL, "Replicas. Default: replication.factor of the configuration.", group_topics},
-    {"items-topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL, "Topic of the catalogue; '' leaves it out.", group_topics},
+    {"items-topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL, "Topic of the catalogue; '' leaves it out. Default: items.topic of the configuration.", group_topics},
     {"dry-run", OPTION_BOOL, "false", 0, 0, "", NULL, "create: only say what would be done.", group_topics},
     /* clang-format on */
 };
