@@ -270,6 +270,7 @@ static void file_follows_the_pipeline(void)
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(pipeline_open(&renewal.pipeline, &settings, NULL, &err), err);
     struct loop_options loop = {.pipeline = renewal.pipeline,
+                                .settings = &settings,
                                 .limit_ms = LIVE_WAIT_MS,
                                 .tick_ms = 1,
                                 .tick = renewal_tick,
