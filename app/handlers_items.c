@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+enum { SEARCH_MAX = 1024 }; /* titles that are looked at when a category is wanted, too */
+
 static void item_write(struct http *http, struct serve_json *json, const struct item *item,
                        int64_t published_ms)
 {
@@ -57,13 +59,40 @@ void http__item(void *context, struct serve_request *request)
     state_view_release(&row);
 }
 
+/* Items of the category in the order in which they came. */
+static int category_items(struct http *http, struct str tenant, struct str category, int n,
+                          uint64_t *keys)
+{
+    int found = 0, place = 0;
+    int64_t now_ms = http__now_ms();
+    uint64_t key;
+    while (found < n && aisles_next(http->aisles, tenant, category, &place, &key))
+        if (key && shelf_is_listed(shelf_get(http->shelf, key), now_ms)) keys[found++] = key;
+    return found;
+}
+
+/* Keys of items that the question names; writes at most SEARCH_MAX. */
+static int search(struct http *http, struct serve_request *request, int n, uint64_t *keys)
+{
+    struct str tenant = serve_text(request, "tenant"), query = serve_text(request, "query");
+    struct str category = serve_text(request, "category");
+    int kept = 0;
+    if (query.len == 0)
+        return category.len ? category_items(http, tenant, category, n, keys)
+                            : shelf_some(http->shelf, tenant, http__now_ms(), n, keys);
+    int found = shelf_find(http->shelf, tenant, query, category.len ? SEARCH_MAX : n, keys);
+    for (int i = 0; i < found; i++)
+        if (category.len == 0 || aisles_has(http->aisles, tenant, category, keys[i]))
+            keys[kept++] = keys[i];
+    return kept < n ? kept : n;
+}
+
 void http__search(void *context, struct serve_request *request)
 {
     struct http *http = context;
-    uint64_t keys[HTTP_LIST_MAX];
+    uint64_t keys[SEARCH_MAX];
     int64_t now_ms = http__now_ms();
-    int n = shelf_find(http->shelf, serve_text(request, "tenant"), serve_text(request, "query"),
-                       (int)serve_int(request, "n"), keys);
+    int n = search(http, request, (int)serve_int(request, "n"), keys);
     struct serve_json json = serve_json_begin(serve_reply_body(request));
     serve_json_object(&json, NULL);
     serve_json_array(&json, "items");
@@ -73,6 +102,25 @@ void http__search(void *context, struct serve_request *request)
         serve_json_object(&json, NULL);
         http__item_facts(&json, item->id, item);
         if (item->brand.len) serve_json_text(&json, "brand", item->brand);
+        serve_json_end(&json);
+    }
+    serve_json_end(&json);
+    serve_json_end(&json);
+    serve_reply(request, 200);
+}
+
+void http__categories(void *context, struct serve_request *request)
+{
+    struct http *http = context;
+    struct serve_json json = serve_json_begin(serve_reply_body(request));
+    serve_json_object(&json, NULL);
+    serve_json_array(&json, "categories");
+    for (int i = 0; i < aisles_count(http->aisles); i++) {
+        const struct aisle *aisle = aisles_get(http->aisles, i);
+        if (aisle->items == 0 || !str_equal(aisle->tenant, serve_text(request, "tenant"))) continue;
+        serve_json_object(&json, NULL);
+        serve_json_text(&json, "category", aisle->name);
+        serve_json_int(&json, "items", aisle->items);
         serve_json_end(&json);
     }
     serve_json_end(&json);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/http_internal.h"
+#include "app/page.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -64,8 +65,11 @@ const struct serve_route http__routes[HTTP_ROUTES] = {
      .summary = "An item of the catalogue.",
      .params = {{.name = "item", .min = 1, .max = SCHEMAS_ID_MAX, .help = "Item id."}, TENANT}},
     {.method = SERVE_GET, .path = "/v1/items", .handle = http__search, .tag = "Catalogue", .answer = "Items",
-     .summary = "Items whose titles have words that begin with those of the query.",
-     .params = {{.name = "query", .is_required = true, .min = 1, .max = 200, .help = "Words or their beginnings.", .example = "red sh"}, COUNT, TENANT}},
+     .summary = "Items whose titles have words that begin with those of the query, or all of a category.",
+     .params = {{.name = "query", .max = 200, .help = "Words or their beginnings; empty: every title.", .example = "red sh"},
+                {.name = "category", .max = SCHEMAS_ID_MAX, .help = "Only items of it; empty: the whole shop."}, COUNT, TENANT}},
+    {.method = SERVE_GET, .path = "/v1/categories", .handle = http__categories, .tag = "Catalogue", .answer = "Categories",
+     .summary = "The categories and how many items each has.", .params = {TENANT}},
     {.method = SERVE_POST, .path = "/v1/events", .handle = http__events, .tag = "Events", .body = "Events", .answer = "Accepted", .is_accepting = true,
      .summary = "One event or an array of them into the events topic; answered when the broker has acknowledged all."},
     {.method = SERVE_GET, .path = "/v1/stream", .handle = http__stream, .tag = "Events", .type = "text/event-stream",
@@ -90,11 +94,12 @@ static void item_change(struct http *http, struct str key, struct str value)
     struct err err = ERR_INIT;
     struct item item;
     arena_reset(http->arena);
-    if (!value.ptr)
+    if (!value.ptr) {
         shelf_remove(http->shelf, key);
-    else if (schemas_item_decode(http->schemas, value, http->arena, &item, &err))
-        (void)shelf_put(http->shelf, key, &item);
-    else
+        aisles_remove(http->aisles, key);
+    } else if (schemas_item_decode(http->schemas, value, http->arena, &item, &err)) {
+        if (shelf_put(http->shelf, key, &item)) aisles_put(http->aisles, key, &item);
+    } else
         log_debug("app", "a catalogue record does not decode", "error=\"%s\"", err.text);
 }
 
@@ -108,6 +113,7 @@ static bool item_read(void *context, struct str key, struct str value, int64_t t
 static bool shelf_fill(struct http *http, struct err *err)
 {
     shelf_clear(http->shelf);
+    aisles_clear(http->aisles);
     return state_view_each(mirror_view(http->mirror), VIEW_ITEMS, item_read, http, err);
 }
 
@@ -201,12 +207,16 @@ static bool sessions_make(struct http *http, struct err *err)
 static bool server_make(struct http *http, struct err *err)
 {
     const struct options *config = http->options.settings->options;
+    int n_files;
+    const struct serve_file *files = page_files(&n_files);
     const struct serve_options options = {
         .listen = http->options.listen,
         .token = options_text(config, "http.token"),
         .cors_origin = options_text(config, "http.cors.origin"),
         .routes = http__routes,
         .n_routes = HTTP_ROUTES,
+        .files = files,
+        .n_files = n_files,
         .context = http,
         .limits = {.connections = (int)options_int(config, "http.max.connections")},
         .title = "freshet",
@@ -239,6 +249,7 @@ bool http_open(struct http **out, const struct http_options *options, struct uv_
     buf_init(&http->document, TEXT_MAX);
     http__schemas_write(&http->document);
     http->shelf = shelf_new((int)options_int(options->settings->options, "http.items.max"));
+    http->aisles = aisles_new((int)options_int(options->settings->options, "http.items.max"));
     http->counters = http__counters_new();
     *out = http;
     http->wake.data = http->timer.data = http;
@@ -302,6 +313,7 @@ void http_close(struct http *http)
         buf_fini(&http->posts[i].body);
     sessions_free(http->sessions);
     shelf_free(http->shelf);
+    aisles_free(http->aisles);
     if (http->schemas) schemas_close(http->schemas);
     if (http->json) schemas_close(http->json);
     counters_free(http->counters);

@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include "app/aisles.h"
 #include "app/clicks.h"
 #include "app/http.h"
 #include "app/keys.h"
@@ -37,6 +38,7 @@ struct http {
     struct schemas *json;    /* decodes bodies */
     struct mirror *mirror;
     struct shelf *shelf;
+    struct aisles *aisles;
     struct sessions *sessions;
     struct clicks *clicks;  /* NULL: sessions learn from a file, or from nothing */
     struct emit_post *post; /* NULL until the first event */
@@ -55,7 +57,7 @@ struct http {
 
 /* ---- http.c ---- */
 
-enum { HTTP_ROUTES = 14 };
+enum { HTTP_ROUTES = 15 };
 extern const struct serve_route http__routes[HTTP_ROUTES];
 /* The schemas of bodies and answers, NUL behind them; http_schemas.c. */
 void http__schemas_write(struct buf *out);
@@ -93,6 +95,7 @@ void http__found_write(struct http *http, struct serve_json *json,
 
 void http__item(void *context, struct serve_request *request);
 void http__search(void *context, struct serve_request *request);
+void http__categories(void *context, struct serve_request *request);
 
 /* ---- handlers_events.c ---- */
 

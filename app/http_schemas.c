@@ -35,6 +35,8 @@ static const char others[] = ""
     ",\"available_until\":" INTEGER ",\"attributes\":{\"type\":\"object\"},\"hidden\":{\"type\":\"boolean\"},\"published_at\":" INTEGER "}},"
 "\"Items\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
     "\"properties\":{" FACTS ",\"brand\":" TEXT "}}}}},"
+"\"Categories\":{\"type\":\"object\",\"required\":[\"categories\"],\"properties\":{\"categories\":{\"type\":\"array\",\"items\":{"
+    "\"type\":\"object\",\"properties\":{\"category\":" TEXT ",\"items\":" INTEGER "}}}}},"
 "\"Session\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"oneOf\":[" TEXT
     ",{\"type\":\"object\",\"properties\":{\"item_id\":" TEXT "}}]},\"description\":\"Newest last.\"},\"tenant\":" TEXT "}},"
 "\"Event\":{\"type\":\"object\",\"properties\":{\"event_id\":" TEXT ",\"event_type\":" TEXT ",\"event_time\":" INTEGER ",\"user_id\":" TEXT

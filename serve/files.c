@@ -106,8 +106,8 @@ static void answer(const struct serve__file *file, struct serve_request *request
     }
     serve_reply_header(
         request, "Content-Security-Policy",
-        STR("default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-            "frame-ancestors 'none'"));
+        STR("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"));
     serve_reply_static(request, 200, file->file->type, bytes);
 }
 

@@ -36,20 +36,22 @@ export class Dashboard {
     setInterval(() => this.age(), 1000);
   }
 
-  /* A message of the stream. */
+  /* A message of the stream. Lists a second are counted between two of them; a view without a pipeline has only its own lag. */
   arrived(now) {
+    const lists_per_s = this.before ? (1000 * (now.lists - this.before.lists)) / (now.time - this.before.time) : undefined;
+    const lag = now.lag ?? now.view_lag;
+    this.before = now;
     this.at = performance.now();
     this.rate.add([now.events_per_s]);
-    this.latency.add([now.latency_ms?.p50, now.latency_ms?.p99]);
+    this.latency.add([now.p50_ms, now.p99_ms]);
     say(this.events.value, text_count(now.events_per_s));
-    say(this.lists.value, text_count(now.lists_per_s));
-    say(byId('m-p50'), text_ms(now.latency_ms?.p50));
-    say(byId('m-p99'), text_ms(now.latency_ms?.p99));
-    say(this.lag.value, now.lag < 0 ? 'unknown' : text_count(now.lag));
+    say(this.lists.value, text_count(lists_per_s));
+    say(byId('m-p50'), text_ms(now.p50_ms));
+    say(byId('m-p99'), text_ms(now.p99_ms));
+    say(this.lag.value, lag < 0 ? 'unknown' : text_count(lag));
     say(this.letters.value, text_count(now.dead_letters));
     this.letters.node.classList.toggle('is-bad', now.dead_letters > 0);
     this.quality_show(now.quality ?? {});
-    this.movers_show(now.movers ?? []);
     this.age();
   }
 
@@ -74,7 +76,7 @@ export class Dashboard {
     }
   }
 
-  /* Made again only when another product leads, so that a focus in it is not lost each second. */
+  /* What rises, by its score in the trending list. Made again only when another product leads, so that a focus in it is not lost each second. */
   movers_show(movers) {
     const shown = movers.slice(0, MOVERS);
     const mark = shown.map(({item_id}) => item_id).join(' ');

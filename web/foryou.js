@@ -184,6 +184,11 @@ export class ForYou {
     return is_first ? 0 : rows.filter((row) => !ranks.has(row.item_id)).length;
   }
 
+  /* What a click moved is at the head of the list. */
+  to_top() {
+    this.node.scrollTo({left: 0, top: 0, behavior: is_still() ? 'auto' : 'smooth'});
+  }
+
   slide(rows, from) {
     if (is_still()) return;
     for (const {item_id, node} of rows) {

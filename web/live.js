@@ -5,7 +5,7 @@
 import {error_of, headers} from './api.js';
 
 const BACK_OFF_MS = {first: 500, most: 15000};
-const SILENCE_MS = 20000; /* metrics come each second and a comment at least each ten: longer is a dead connection */
+const SILENCE_MS = 20000; /* metrics come each second: longer is a dead connection */
 const BUFFER_MAX = 4 << 20;
 
 /* Cuts a stream of text into events. take(name, data) is called for each whole one. */
@@ -73,8 +73,8 @@ export class Live {
   }
 
   async read(abort) {
-    const topics = 'list,related,trending,metrics';
-    const path = `/v1/stream?user=${encodeURIComponent(this.user)}&topics=${topics}`;
+    const types = 'list,related,trending,metrics';
+    const path = `/v1/stream?user=${encodeURIComponent(this.user)}&types=${types}`;
     const response = await fetch(path, {headers: headers({Accept: 'text/event-stream'}), signal: abort.signal, cache: 'no-store'});
     if (!response.ok) throw await error_of(response);
     this.tries = 0;

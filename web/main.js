@@ -11,6 +11,7 @@ const LIST = 20, TOAST_MS = 4000, PEOPLE_MAX = 8;
 
 let user = '';
 const badge = new Badge();
+const dashboard = new Dashboard((item_id, click) => open(item_id, click));
 
 /* ---- words for everyone ---- */
 
@@ -55,11 +56,12 @@ async function buy(lines, click) {
 
 /* Opens a product. from: the list it was chosen in. */
 function open(item_id, click, from = {}) {
+  const listed = foryou.list?.items.find((item) => item.item_id === item_id);
   const {recommendation_id, position} = from;
   act('view', [{item_id, position}], click, {recommendation_id});
   history.pushState({item_id}, '', `#${encodeURIComponent(item_id)}`);
   tab_show('shop');
-  return page.show(item_id);
+  return page.show(item_id, listed);
 }
 
 function cart_add(item, click) {
@@ -67,12 +69,10 @@ function cart_add(item, click) {
   return cart.add(item, click);
 }
 
-const listed = (item_id) => foryou.list?.items.find((item) => item.item_id === item_id);
 const foryou = new ForYou(open);
-const page = new ProductPage({open, act, cart_add, buy, listed});
-const shelf = new Shelf(open);
+const page = new ProductPage({open, act, cart_add, buy});
+const shelf = new Shelf(open, (items) => dashboard.movers_show(items));
 const cart = new Cart({open, act, buy});
-const dashboard = new Dashboard(open);
 const person = new Person(badge, open);
 
 /* ---- what comes back ---- */
@@ -94,6 +94,7 @@ function list_arrived(list, at) {
   if (list.user_id !== user) return;
   const ms = badge.arrived(list, at);
   const fresh = foryou.show({...list, items: list.items.slice(0, LIST)});
+  if (ms !== null) foryou.to_top();
   list_note(list);
   if (ms !== null) list_announce(list, fresh, ms);
   person.refresh(user);

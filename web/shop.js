@@ -4,7 +4,7 @@ import * as api from './api.js';
 import {tile, tile_draw} from './tile.js';
 import {reason_words} from './foryou.js';
 
-const SHELF_STEP = 24, SHELF_MAX = 96, STRIP = 10, RELATED = 8;
+const SHELF_STEP = 24, SHELF_MAX = 64, STRIP = 10, RELATED = 8;
 const TYPING_MS = 150;
 const KINDS = [['bought_together', 'Bought together'], ['also_bought', 'Also bought'], ['also_viewed', 'Also viewed'],
                ['viewed_then_bought', 'Viewed, then bought']];
@@ -52,7 +52,8 @@ export class ProductPage {
     this.kind = KINDS[0][0];
   }
 
-  async show(item_id) {
+  /* listed: the product's place in the list it was chosen from. */
+  async show(item_id, listed) {
     const item = await api.product(item_id, true);
     this.item = item;
     this.kinds = KINDS.map(([kind, name]) => el('button', {type: 'button', class: 'chip', 'data-kind': kind, 'aria-pressed': String(kind === this.kind),
@@ -73,7 +74,7 @@ export class ProductPage {
     this.node.hidden = false;
     title.focus({preventScroll: true});
     (is_narrow() ? byId('foryou') : this.node).scrollIntoView({block: 'start'});
-    this.explain(item_id);
+    this.explain(item_id, listed);
     await this.related_load();
   }
 
@@ -87,11 +88,10 @@ export class ProductPage {
       button('Not for me', 'quiet', (click) => this.to.act('dislike', [{item_id: item.item_id}], click)));
   }
 
-  /* Why it stood in the list, when it did; a server without the question answered leaves the line empty. */
-  async explain(item_id) {
-    const row = this.to.listed(item_id);
-    if (!row?.reasons?.length) return;
-    const words = await Promise.all(row.reasons.map(reason_words));
+  /* Why it stood in the list. */
+  async explain(item_id, listed) {
+    if (!listed?.reasons?.length) return;
+    const words = await Promise.all(listed.reasons.map(reason_words));
     if (this.item.item_id === item_id) say(this.why, `In your list: ${words.join('; ')}.`);
   }
 
@@ -109,7 +109,7 @@ export class ProductPage {
     } catch (error) {
       if (this.item.item_id !== item_id) return;
       this.related.replaceChildren();
-      say(this.related_note, error.status === 404 ? 'nobody has yet: be the first' : error.message);
+      say(this.related_note, error.message);
     }
   }
 
@@ -128,8 +128,10 @@ export class ProductPage {
 /* ---- trending, the shelf ---- */
 
 export class Shelf {
-  constructor(open) {
+  /* on_rising(items): what trends in the whole shop. */
+  constructor(open, on_rising) {
     this.open = open;
+    this.on_rising = on_rising;
     this.category = '';
     this.query = '';
     this.n = SHELF_STEP;
@@ -200,20 +202,24 @@ export class Shelf {
     const {category} = this;
     try {
       const answer = await api.trending(category, STRIP);
-      if (this.category === category) this.trending_show(answer);
+      if (this.category !== category) return;
+      if (!category) this.on_rising(answer.items);
+      this.trending_show(answer);
     } catch (error) {
       byId('trending').replaceChildren();
-      say(byId('trending-note'), error.status === 404 ? 'nothing yet' : error.message);
+      say(byId('trending-note'), error.message);
     }
   }
 
   trending_show(answer) {
     byId('trending').replaceChildren(...answer.items.slice(0, STRIP).map((item) => card(item, this.open)));
-    say(byId('trending-note'), answer.category ? `in ${text_words(answer.category)}` : 'in the whole shop');
+    const where = answer.category ? `in ${text_words(answer.category)}` : 'in the whole shop';
+    say(byId('trending-note'), answer.items.length ? where : `nothing yet ${where}`);
   }
 
   /* A record of the stream: shown unless somebody has the keyboard's focus in the strip, which would be lost. */
   trending_arrived(answer) {
+    if (!answer.category) this.on_rising(answer.items);
     if (answer.category === this.category && !byId('trending').contains(document.activeElement)) this.trending_show(answer);
   }
 }

@@ -96,15 +96,18 @@ function(freshet_library name)
   target_link_libraries(freshet_${name} PUBLIC Threads::Threads m)
 endfunction()
 
-# freshet_embed(NAME folder pattern PREFIX prefix): the files become bytes in the folder's library. They are declared in
-# <folder>/internal.h as <prefix><stem> and <prefix><stem>_len.
+# freshet_embed(NAME folder pattern PREFIX prefix [HEADER header]): the files become bytes in the folder's library. They are
+# declared in the header (<folder>/internal.h) as <prefix><stem> and <prefix><stem>_len.
 function(freshet_embed name pattern)
-  cmake_parse_arguments(ARG "" "PREFIX" "" ${ARGN})
+  cmake_parse_arguments(ARG "" "PREFIX;HEADER" "" ${ARGN})
   file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${pattern})
+  if(NOT ARG_HEADER)
+    set(ARG_HEADER ${name}/internal.h)
+  endif()
   set(script ${PROJECT_SOURCE_DIR}/scripts/cmake/embed.cmake)
   set(out ${CMAKE_BINARY_DIR}/generated/${ARG_PREFIX}files.c)
   add_custom_command(OUTPUT ${out} DEPENDS ${files} ${script} VERBATIM
-    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DINCLUDE=${name}/internal.h -DPREFIX=${ARG_PREFIX} "-DFILES=${files}" -P ${script})
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DINCLUDE=${ARG_HEADER} -DPREFIX=${ARG_PREFIX} "-DFILES=${files}" -P ${script})
   target_sources(freshet_${name} PRIVATE ${out})
 endfunction()
 
