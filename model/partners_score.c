@@ -74,12 +74,20 @@ void model__best_push(struct model_scored *best, int *n, int K, struct model_sco
     best[place] = candidate;
 }
 
+/* Could an entry of this count still come among the K? Scores fall as the partner's own count grows and rise with that of the
+ * pair, so its score is at most the one it had if it were nobody else's partner. The margin is for rounding. */
+static bool is_hopeless(const struct subject *s, double c, double least)
+{
+    return score_of(s, c, c) * (1.0 + 1e-9) < least;
+}
+
 int model_partners_best(const struct model_partners *row, const struct model_marginals *marginals,
                         const struct model_score_options *options, int K,
                         bool (*skip)(void *context, uint64_t key), void *context,
                         struct model_scored *out)
 {
     assert(K >= 1);
+    double hopeless = -(double)INFINITY; /* level up to which entries are */
     struct subject s = {.moment = row->newest,
                         .r = exp2(row->total - row->newest),
                         .g = exp2(model_marginals_total(marginals) - row->newest),
@@ -88,7 +96,12 @@ int model_partners_best(const struct model_partners *row, const struct model_mar
     int n = 0;
     for (int i = 0; i < row->n; i++) {
         const struct model_partner *entry = row->entries + i;
+        if (entry->level <= hopeless) continue;
         double c = exp2(entry->level - s.moment);
+        if (n == K && is_hopeless(&s, c, out[K - 1].score)) {
+            hopeless = entry->level;
+            continue;
+        }
         double m = exp2(model_marginals_level(marginals, entry->key) - s.moment);
         struct model_scored candidate = {entry->key, score_of(&s, c, m)};
         if (n == K && !is_better(candidate, out[K - 1])) continue;
