@@ -52,7 +52,7 @@ const struct option_spec app_config_specs[] = {
      "key.", group_topics},
     {"recommendations.topic", OPTION_TEXT, "freshet.recommendations", 0, 0, "", NULL,
      "Where lists go: key tenant and user, compacted.", group_topics},
-    {"related.topic", OPTION_TEXT, "", 0, 0, "", NULL,
+    {"related.topic", OPTION_TEXT, "freshet.related-items", 0, 0, "", NULL,
      "Where the items go that go with an item: key tenant, item and kind, compacted. Empty: none are made.", group_topics},
     {"trending.topic", OPTION_TEXT, "freshet.trending", 0, 0, "", NULL,
      "Where what rises in each category goes: key tenant and category, compacted. Empty: none.", group_topics},

@@ -99,6 +99,7 @@ static bool model_prepare(struct demo *demo, const char *work, struct err *err)
 static bool broker_start(struct demo *demo, struct err *err)
 {
     struct app *app = demo->app;
+    char pairs[PATH_MAX_BYTES];
     struct kafka_topic_spec topics[] = {
         {.name = "freshet.events", .partitions = PARTITIONS, .replication = 1},
         {.name = "freshet.recommendations",
@@ -106,7 +107,13 @@ static bool broker_start(struct demo *demo, struct err *err)
          .replication = 1,
          .compact = true},
         {.name = "demo-dlq", .partitions = 1, .replication = 1},
+        {.name = options_text(app->config, "related.topic"),
+         .partitions = PARTITIONS,
+         .replication = 1,
+         .compact = true},
+        {.name = pairs, .partitions = PARTITIONS, .replication = 1},
     };
+    int n_topics = sizeof topics / sizeof topics[0];
     bool embedded = !options_is_set(app->config, "bootstrap.servers") ||
                     strcmp(options_text(app->config, "bootstrap.servers"), "embedded") == 0;
     if (!options_is_set(app->config, "application.id") &&
@@ -116,8 +123,10 @@ static bool broker_start(struct demo *demo, struct err *err)
     topics[2].name = options_is_set(app->config, "errors.deadletterqueue.topic.name")
                          ? options_text(app->config, "errors.deadletterqueue.topic.name")
                          : "demo-dlq";
-    if (!kafka_embedded_start(&demo->broker, topics, sizeof topics / sizeof topics[0], err))
-        return false;
+    (void)snprintf(pairs, sizeof pairs, "%s-pairs-repartition",
+                   options_text(app->config, "application.id"));
+    if (!topics[3].name[0]) n_topics = 3; /* no related items */
+    if (!kafka_embedded_start(&demo->broker, topics, n_topics, err)) return false;
     return options_set(app->config, "bootstrap.servers", kafka_embedded_bootstrap(demo->broker),
                        "demo", err);
 }

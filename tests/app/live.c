@@ -164,6 +164,7 @@ struct options *live_options(const char *name, const char *lists, const char *ba
     if (live_shop.broker)
         live_set(options, "bootstrap.servers", kafka_embedded_bootstrap(live_shop.broker));
     live_set(options, "recommendations.topic", lists);
+    live_set(options, "related.topic", "");
     live_set(options, "errors.deadletterqueue.topic.name", "test-dlq");
     live_set(options, "state.dir", live_shop.folder);
     live_set(options, "model.dir", live_shop.model);

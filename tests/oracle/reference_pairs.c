@@ -135,7 +135,7 @@ static bool purchase(const struct asked *a, int64_t time_ms)
         for (int y = 0; y < n; y++)
             if (x != y && (is_new[x] || is_new[y]))
                 give(a->out, order[x], order[y], RELATED_BOUGHT_TOGETHER, false,
-                     (float)(1.0 / (n - 1)), time_ms);
+                     (float)model_basket_weight(n), time_ms);
     for (int i = end - 1; i >= 0 && n_other < 50; i--) {
         const struct reference_interaction *other = &a->user->window[i];
         int64_t apart = llabs(other->time_ms - time_ms);
@@ -177,7 +177,7 @@ static void refund_one(const struct asked *a, int which)
         if (holds(a->keys, which, other->item)) continue;
         if (apart > 0 && (apart > a->options->related_window_ms || n_other++ >= 50)) continue;
         int kind = apart > 0 ? RELATED_ALSO_BOUGHT : RELATED_BOUGHT_TOGETHER;
-        float weight = apart > 0 ? 1 : (float)(1.0 / (n - 1));
+        float weight = apart > 0 ? 1 : (float)model_basket_weight(n);
         int64_t when = other->time_ms > time_ms ? other->time_ms : time_ms;
         give(a->out, key, other->item, kind, true, weight, when);
         give(a->out, other->item, key, kind, true, weight, when);
