@@ -224,6 +224,7 @@ static int popular_find(struct http *http, struct str tenant, int n, struct coun
     uint64_t keys[HTTP_LIST_MAX];
     const struct sessions_question question = {
         .tenant = tenant, .n = n, .is_listed = http__is_listed, .context = http};
+    http->now_ms = http__now_ms();
     int n_found = sessions_popular(http->sessions, &question, found);
     *fallback = "popular";
     for (int i = 0; i < n_found; i++)

@@ -81,6 +81,7 @@ void http__session(void *context, struct serve_request *request)
                                                .neighbours_only = serve_enum(request, "arms") == 1,
                                                .is_listed = http__is_listed,
                                                .context = http};
+    http->now_ms = http__now_ms();
     int n = sessions_answer(http->sessions, &question, found);
     const char *fallback = n == 0 ? "catalogue" : NULL;
     if (n == 0) n = catalogue_fill(http, &question, found, n);

@@ -27,7 +27,7 @@ int64_t http__now_ms(void)
 bool http__is_listed(void *context, uint64_t key)
 {
     const struct http *http = context;
-    return shelf_is_listed(shelf_get(http->shelf, key), http__now_ms());
+    return shelf_is_listed(shelf_get(http->shelf, key), http->now_ms);
 }
 
 /* ---- routes ---- */

@@ -44,6 +44,7 @@ struct http {
     struct emit_post *post; /* NULL until the first event */
     struct http_post posts[HTTP_POSTS_MAX];
     struct arena *arena;       /* of one request */
+    int64_t now_ms;            /* when the request came whose candidates are looked at */
     struct buf text;           /* of one event of the streams */
     struct buf document;       /* http__schemas_write */
     struct counters *counters; /* handlers_health.c has the table */
@@ -62,7 +63,7 @@ extern const struct serve_route http__routes[HTTP_ROUTES];
 /* The schemas of bodies and answers, NUL behind them; http_schemas.c. */
 void http__schemas_write(struct buf *out);
 int64_t http__now_ms(void);
-/* Does the item stand in answers? */
+/* Does the item stand in answers, at http->now_ms? */
 bool http__is_listed(void *context, uint64_t key);
 
 /* ---- handlers_lists.c ---- */

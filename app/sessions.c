@@ -13,7 +13,8 @@ enum {
     TOP = 128, /* popular items kept sorted for each tenant */
     TENANTS_MAX = 64,
     DEPTH = MODEL_RANKER_DEPTH,
-    WINDOW = 50,    /* newest items of a question that are looked at */
+    SPARE = 10,  /* candidates of the encoder beyond the list's, for those that must not be shown */
+    WINDOW = 50, /* newest items of a question that are looked at */
     GAP_MS = 30000, /* between two items of a question, which has no times */
     ID_BYTES_FIRST = 1 << 16,
 };
@@ -183,6 +184,7 @@ struct asking {
     const struct sessions_question *question;
     uint64_t keys[WINDOW]; /* (n) newest last */
     int n;
+    int depth; /* candidates of an arm: what the ranker is learnt on, or a few more than the list's */
     int32_t excluded[WINDOW]; /* (n_excluded) indices in the model, ascending, no repeats */
     int n_excluded;
     uint64_t encoder[DEPTH], neighbours[DEPTH], popular[DEPTH];
@@ -221,9 +223,18 @@ static bool is_refused_or_lost(void *context, uint64_t key)
     return is_refused(context, key) || id_of(asking->sessions, key).len == 0;
 }
 
+/* The model's ranker wants the depth that it was learnt on. */
+static int depth_of(const struct sessions *sessions, const struct sessions_question *question)
+{
+    bool is_ranked = !question->neighbours_only && sessions->model && model_ranker(sessions->model);
+    int few = question->n + (question->neighbours_only ? 0 : SPARE);
+    return is_ranked || few > DEPTH ? DEPTH : few;
+}
+
 static void question_read(struct asking *asking)
 {
     const struct sessions_question *question = asking->question;
+    asking->depth = depth_of(asking->sessions, question);
     size_t first = question->n_items > WINDOW ? question->n_items - WINDOW : 0;
     for (size_t i = first; i < question->n_items; i++)
         asking->keys[asking->n++] = schemas_item_key(question->tenant, question->items[i].item_id);
@@ -271,8 +282,9 @@ static void encoder_ask(struct asking *asking)
     const struct model_exclusions excluded = {.items = asking->excluded, .n = asking->n_excluded};
     model_prefill(sessions->model, sessions->scratch, T, inputs, sessions->state);
     const float *vector = model_state_vector(sessions->model, sessions->state);
-    model_topk(sessions->model, sessions->scratch, 1, &vector, &excluded, DEPTH, top, scores);
-    for (int k = 0; k < DEPTH && top[k] >= 0; k++) {
+    model_topk(sessions->model, sessions->scratch, 1, &vector, &excluded, asking->depth, top,
+               scores);
+    for (int k = 0; k < asking->depth && top[k] >= 0; k++) {
         uint64_t key = model_item_key(sessions->model, top[k]);
         if (is_refused(asking, key)) continue;
         asking->encoder_scores[asking->n_encoder] = scores[k];
@@ -285,10 +297,8 @@ static void neighbours_ask(struct asking *asking)
     struct model_neighbour found[DEPTH];
     int last = asking->n < MODEL_NEIGHBOURS_LAST_MAX ? asking->n : MODEL_NEIGHBOURS_LAST_MAX;
     if (asking->sessions->settings->blend_weights[ARM_NEIGHBOURS] <= 0 || last == 0) return;
-    int depth = asking->question->neighbours_only ? asking->question->n : DEPTH;
-    if (depth > DEPTH) depth = DEPTH;
     int n = model_neighbours_query(asking->sessions->index, 0, asking->keys + asking->n - last,
-                                   last, depth, is_refused_or_lost, asking, found);
+                                   last, asking->depth, is_refused_or_lost, asking, found);
     for (int i = 0; i < n; i++) {
         asking->neighbours[i] = found[i].key;
         asking->neighbour_scores[i] = (float)found[i].score;
@@ -300,7 +310,7 @@ static void neighbours_ask(struct asking *asking)
 static void popular_ask(struct asking *asking)
 {
     const struct top *top = top_of(asking->sessions, asking->question->tenant, false);
-    for (int i = 0; top && i < top->n && asking->n_popular < DEPTH; i++)
+    for (int i = 0; top && i < top->n && asking->n_popular < asking->depth; i++)
         if (!is_refused_or_lost(asking, top->rows[i].key))
             asking->popular[asking->n_popular++] = top->rows[i].key;
 }
