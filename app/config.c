@@ -3,7 +3,7 @@
 #include "app/config.h"
 
 #include "app/app.h"
-#include "app/pair_rules.h"
+#include "model/pairs.h"
 #include "app/relations_rows.h"
 #include "model/model.h"
 
@@ -194,11 +194,11 @@ const struct option_spec app_config_specs[] = {
     {"related.memory.max.bytes", OPTION_INT, "128MiB", 1048576, BYTES_MAX, "bytes", NULL,
      "Memory for what goes together, all threads together: half of it for the items met last, half for how often each item "
      "is part of anything.", group_related},
-    {"related.basket.max", OPTION_INT, "50", 2, PAIRS_BASKET_LIMIT, "items", NULL,
+    {"related.basket.max", OPTION_INT, "50", 2, MODEL_PAIRS_BASKET_LIMIT, "items", NULL,
      "An order of more items says nothing about what goes together.", group_related},
     {"related.window.ms", OPTION_INT, "30d", 0, MS_MAX, "ms", NULL,
      "Orders of one user that are further apart say nothing about each other.", group_related},
-    {"related.session.items", OPTION_INT, "5", 1, PAIRS_SESSION_LIMIT, "items", NULL,
+    {"related.session.items", OPTION_INT, "5", 1, MODEL_PAIRS_SESSION_LIMIT, "items", NULL,
      "Newest items looked at in a session that go with the one looked at, or bought, next.", group_related},
     {"related.user.max", OPTION_INT, "100", 1, 10000, "events", NULL,
      "A session of more events is no person's: it adds nothing more. Over half of session.window it may never be reached.",

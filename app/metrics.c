@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "app/pair_rules.h"
+#include "model/pairs.h"
 #include "base/buf.h"
 #include "base/clock.h"
 
@@ -51,7 +51,7 @@ static const char *related_value(int kind)
 
 static const char *refused_value(int i)
 {
-    return i == PAIRS_BASKET - PAIRS_BASKET ? "basket" : "user";
+    return i == MODEL_PAIRS_BASKET - MODEL_PAIRS_BASKET ? "basket" : "user";
 }
 
 static const char *group_value(int i)
@@ -109,7 +109,7 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
     [METRIC_PAIRS_REFUSED] = {"freshet_pairs_refused_total",
         "Events that gave no pairs: of more items than related.basket.max (basket), or in a session of more events than "
         "related.user.max (user).",
-        COUNTER_TOTAL, {{"reason", refused_value, PAIRS_OUTCOME_COUNT - PAIRS_BASKET}}, 0},
+        COUNTER_TOTAL, {{"reason", refused_value, MODEL_PAIRS_OUTCOME_COUNT - MODEL_PAIRS_BASKET}}, 0},
     [METRIC_PAIR_RECORDS] = {"freshet_pair_records_total",
         "Records taken from the pairs topic.", COUNTER_TOTAL, NONE, 0},
     [METRIC_PAIR_GROUPS] = {"freshet_pair_groups_total",

@@ -28,7 +28,7 @@ enum metric {
     METRIC_CLEANED,      /* label: reason - CLEAN_TIME_MISSING */
     METRIC_EVENT_TO_LIST,
     METRIC_PAIRS,         /* label: enum related_kind */
-    METRIC_PAIRS_REFUSED, /* label: enum pairs_outcome - PAIRS_BASKET */
+    METRIC_PAIRS_REFUSED, /* label: enum model_pairs_outcome - MODEL_PAIRS_BASKET */
     METRIC_PAIR_RECORDS,
     METRIC_PAIR_GROUPS,     /* label: 0 applied, 1 seen before */
     METRIC_RELATED,         /* label: enum related_kind */

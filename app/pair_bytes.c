@@ -22,7 +22,7 @@ static void text_put(struct buf *out, struct str text)
     buf_push_str(out, text);
 }
 
-static void pair_put(const struct pair_group *group, const struct pair *pair, struct buf *out)
+static void pair_put(const struct pair_group *group, const struct model_pair *pair, struct buf *out)
 {
     bool has_time = pair->time_ms != group->time_ms,
          has_weight = pair->weight < 1 || pair->weight > 1;
@@ -74,7 +74,8 @@ static struct str text_get(struct cursor *c)
     return (struct str){(const char *)bytes, bytes ? len : 0};
 }
 
-static const char *pair_get(const struct pair_group *group, struct cursor *c, struct pair *pair)
+static const char *pair_get(const struct pair_group *group, struct cursor *c,
+                            struct model_pair *pair)
 {
     pair->subject = cursor_u16(c);
     pair->other = cursor_u16(c);
@@ -101,14 +102,14 @@ static const char *body_get(struct cursor *c, struct arena *arena, struct pair_g
     group->time_ms = (int64_t)cursor_u64(c);
     group->tenant = text_get(c);
     group->n_items = cursor_u16(c);
-    if (c->failed || group->n_items > PAIRS_ITEMS_MAX) return "too many items";
+    if (c->failed || group->n_items > MODEL_PAIRS_ITEMS_MAX) return "too many items";
     group->items = arena_alloc(arena, (size_t)group->n_items * sizeof *group->items + 1);
     for (int i = 0; i < group->n_items; i++) {
         group->items[i] = text_get(c);
         if (group->items[i].len == 0 || group->items[i].len > SCHEMAS_ID_MAX) return "no item id";
     }
     group->n_pairs = cursor_u16(c);
-    if (c->failed || group->n_pairs > PAIRS_MAX) return "too many pairs";
+    if (c->failed || group->n_pairs > MODEL_PAIRS_MAX) return "too many pairs";
     group->pairs = arena_alloc(arena, (size_t)group->n_pairs * sizeof *group->pairs + 1);
     for (int i = 0; i < group->n_pairs; i++) {
         const char *why = pair_get(group, c, &group->pairs[i]);

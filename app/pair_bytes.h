@@ -1,7 +1,7 @@
 #ifndef APP_PAIR_BYTES_H
 #define APP_PAIR_BYTES_H
 
-#include "app/pair_rules.h"
+#include "model/pairs.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -16,7 +16,7 @@ struct pair_group {
     struct str tenant;
     struct str *items; /* (n_items) ids */
     int n_items;
-    struct pair *pairs; /* (n_pairs) places are in items */
+    struct model_pair *pairs; /* (n_pairs) places are in items */
     int n_pairs;
 };
 

@@ -7,7 +7,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-/* A record takes groups until it has RECORD_BYTES; one event's group has at most PAIRS_ITEMS_MAX ids and PAIRS_MAX pairs, 700 KB. */
+/* A record takes groups until it has RECORD_BYTES; one event's group has at most MODEL_PAIRS_ITEMS_MAX ids and MODEL_PAIRS_MAX pairs, 700 KB. */
 enum { RECORD_BYTES = 128 * 1024, OUT_BYTES_MAX = 1 << 28 };
 
 struct out {
@@ -20,11 +20,11 @@ struct pairs {
     struct emit *emit;
     struct counters_slot *counters;
     int n_partitions;
-    enum pairs_outcome outcome; /* of the event noted last */
-    struct pairs_found found;   /* likewise */
-    struct pair *part;          /* (PAIRS_MAX) of found's, those of one partition */
-    struct out *outs;           /* (n_partitions) */
-    int32_t *touched;           /* (n_touched) partitions that the event has pairs for */
+    enum model_pairs_outcome outcome; /* of the event noted last */
+    struct model_pairs_found found;   /* likewise */
+    struct model_pair *part;          /* (MODEL_PAIRS_MAX) of found's, those of one partition */
+    struct out *outs;                 /* (n_partitions) */
+    int32_t *touched;                 /* (n_touched) partitions that the event has pairs for */
     int n_touched;
 };
 
@@ -36,8 +36,8 @@ struct pairs *pairs_new(const struct settings *settings, int n_partitions, struc
     pairs->emit = emit;
     pairs->counters = counters;
     pairs->n_partitions = n_partitions;
-    pairs->found.pairs = mem_alloc(PAIRS_MAX * sizeof *pairs->found.pairs);
-    pairs->part = mem_alloc(PAIRS_MAX * sizeof *pairs->part);
+    pairs->found.pairs = mem_alloc(MODEL_PAIRS_MAX * sizeof *pairs->found.pairs);
+    pairs->part = mem_alloc(MODEL_PAIRS_MAX * sizeof *pairs->part);
     pairs->outs = mem_zalloc((size_t)n_partitions * sizeof *pairs->outs);
     pairs->touched = mem_alloc((size_t)n_partitions * sizeof *pairs->touched);
     for (int i = 0; i < n_partitions; i++) {
@@ -64,15 +64,19 @@ void pairs_free(struct pairs *pairs)
 void pairs_note(struct pairs *pairs, const struct user *user, const struct event *event,
                 const uint64_t *keys, int n)
 {
-    pairs->outcome = pairs_find(&pairs->settings->related.rules, user, event->type, event->time_ms,
-                                keys, n, &pairs->found);
-    if (pairs->outcome != PAIRS_TAKEN) pairs->found.n_pairs = 0;
+    struct model_pairs_user known = {.window = user->window,
+                                     .n_window = user->n_window,
+                                     .bought = user->bought,
+                                     .n_bought = user->n_bought};
+    pairs->outcome = model_pairs_find(&pairs->settings->related.rules, &known, event->type,
+                                      event->time_ms, keys, n, &pairs->found);
+    if (pairs->outcome != MODEL_PAIRS_TAKEN) pairs->found.n_pairs = 0;
 }
 
 /* The partitions of the event's subjects, each once. */
 static void partitions_find(struct pairs *pairs)
 {
-    const struct pairs_found *found = &pairs->found;
+    const struct model_pairs_found *found = &pairs->found;
     pairs->n_touched = 0;
     for (int i = 0; i < found->n_pairs; i++) {
         int32_t p = pairs_partition_of(found->items[found->pairs[i].subject], pairs->n_partitions);
@@ -83,10 +87,10 @@ static void partitions_find(struct pairs *pairs)
     }
 }
 
-/* The item's place in the group; PAIRS_ITEMS_MAX in `place` marks one that has none yet. */
+/* The item's place in the group; MODEL_PAIRS_ITEMS_MAX in `place` marks one that has none yet. */
 static uint16_t place_in(struct pair_group *group, uint16_t *place, const struct str *ids, int item)
 {
-    if (place[item] == PAIRS_ITEMS_MAX) {
+    if (place[item] == MODEL_PAIRS_ITEMS_MAX) {
         place[item] = (uint16_t)group->n_items;
         group->items[group->n_items++] = ids[item];
     }
@@ -97,12 +101,12 @@ static uint16_t place_in(struct pair_group *group, uint16_t *place, const struct
 static void group_fill(struct pairs *pairs, int32_t partition, const struct str *ids,
                        struct pair_group *group)
 {
-    const struct pairs_found *found = &pairs->found;
-    uint16_t place[PAIRS_ITEMS_MAX];
+    const struct model_pairs_found *found = &pairs->found;
+    uint16_t place[MODEL_PAIRS_ITEMS_MAX];
     for (int i = 0; i < found->n_items; i++)
-        place[i] = PAIRS_ITEMS_MAX;
+        place[i] = MODEL_PAIRS_ITEMS_MAX;
     for (int i = 0; i < found->n_pairs; i++) {
-        struct pair pair = found->pairs[i];
+        struct model_pair pair = found->pairs[i];
         uint64_t subject = found->items[pair.subject];
         if (pairs_partition_of(subject, pairs->n_partitions) != partition) continue;
         if (ids[pair.subject].len == 0 || ids[pair.other].len == 0) continue;
@@ -113,8 +117,9 @@ static void group_fill(struct pairs *pairs, int32_t partition, const struct str 
     }
 }
 
-static struct str event_item_id(const struct event *event, const struct pairs_found *found, int i,
-                                struct str (*id_of)(void *context, uint64_t key), void *context)
+static struct str event_item_id(const struct event *event, const struct model_pairs_found *found,
+                                int i, struct str (*id_of)(void *context, uint64_t key),
+                                void *context)
 {
     /* The event's own items come first, in its order. */
     return i < (int)event->n_items ? event->items[i].item_id : id_of(context, found->items[i]);
@@ -124,10 +129,11 @@ void pairs_take(struct pairs *pairs, const struct ingest_record *record,
                 struct str (*id_of)(void *context, uint64_t key), void *context)
 {
     const struct event *event = &record->event;
-    const struct pairs_found *found = &pairs->found;
-    struct str ids[PAIRS_ITEMS_MAX], used[PAIRS_ITEMS_MAX];
-    if (pairs->outcome != PAIRS_TAKEN)
-        counters_add(pairs->counters, METRIC_PAIRS_REFUSED, (int)pairs->outcome - PAIRS_BASKET, 1);
+    const struct model_pairs_found *found = &pairs->found;
+    struct str ids[MODEL_PAIRS_ITEMS_MAX], used[MODEL_PAIRS_ITEMS_MAX];
+    if (pairs->outcome != MODEL_PAIRS_TAKEN)
+        counters_add(pairs->counters, METRIC_PAIRS_REFUSED,
+                     (int)pairs->outcome - MODEL_PAIRS_BASKET, 1);
     if (found->n_pairs == 0) return;
     for (int i = 0; i < found->n_items; i++)
         ids[i] = event_item_id(event, found, i, id_of, context);

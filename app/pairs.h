@@ -11,7 +11,7 @@
 /* From events to pairs of items (rule 13 of docs/STATE.md), the second step's input: each pair goes to the partition of the internal
  * topic that owns its subject, item key % partitions.
  *
- *     fold: pairs_find on the user as before -> applied? -> pairs_take: a group for each partition -> end of slice: pairs_send
+ *     fold: model_pairs_find on the user as before -> applied? -> pairs_take: a group for each partition -> end of slice: pairs_send
  *
  * Groups of one source partition appear in a partition of the pairs topic by rising source offset, however records are cut into
  * batches and however often they are read again: by that the other side (app/related.h) knows what it has. Thread: the shard's. */

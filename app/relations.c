@@ -183,7 +183,7 @@ void relations_close(struct relations *relations, int32_t partition)
 
 static bool pair_apply(struct relations *relations, int32_t partition,
                        const struct pair_group *group, const uint64_t *keys,
-                       const struct pair *pair, struct err *err)
+                       const struct model_pair *pair, struct err *err)
 {
     struct relations_part *part = &relations->parts[partition];
     struct row *row;
@@ -204,7 +204,7 @@ static bool group_apply(struct relations *relations, int32_t partition,
                         const struct pair_group *group, struct err *err)
 {
     struct relations_part *part = &relations->parts[partition];
-    uint64_t keys[PAIRS_ITEMS_MAX];
+    uint64_t keys[MODEL_PAIRS_ITEMS_MAX];
     size_t source =
         (size_t)group->topic * (size_t)relations->env.n_partitions + (size_t)group->partition;
     bool is_new = group->offset > part->last[source] || fault_mutant("no_dedupe_of_pairs");

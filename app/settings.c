@@ -138,12 +138,12 @@ static void related_make(struct settings *settings)
     related->change = options_number(options, "related.change");
     related->publish_interval_ms = options_int(options, "related.publish.interval.ms");
     related->memory_bytes = (size_t)options_int(options, "related.memory.max.bytes");
-    related->rules =
-        (struct pairs_rules){.basket_max = (int)options_int(options, "related.basket.max"),
-                             .session_items = (int)options_int(options, "related.session.items"),
-                             .user_max = (int)options_int(options, "related.user.max"),
-                             .window_ms = options_int(options, "related.window.ms"),
-                             .session_gap_ms = options_int(options, "session.gap.ms")};
+    related->rules = (struct model_pairs_rules){
+        .basket_max = (int)options_int(options, "related.basket.max"),
+        .session_items = (int)options_int(options, "related.session.items"),
+        .user_max = (int)options_int(options, "related.user.max"),
+        .window_ms = options_int(options, "related.window.ms"),
+        .session_gap_ms = options_int(options, "session.gap.ms")};
 }
 
 bool settings_init(struct settings *settings, const struct options *options, struct err *err)

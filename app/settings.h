@@ -1,7 +1,7 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
-#include "app/pair_rules.h"
+#include "model/pairs.h"
 #include "base/err.h"
 #include "base/options.h"
 #include "ingest/ingest.h"
@@ -14,7 +14,7 @@
 struct related_settings {
     const char *topic; /* where they are published; "": the part is off */
     char *pairs_topic; /* <application.id>-pairs-repartition; owned; NULL: nothing needs pairs */
-    struct pairs_rules rules;
+    struct model_pairs_rules rules;
     int64_t half_life_ms;
     int partners_max; /* of an item and kind */
     int list_size;

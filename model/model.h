@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "model/pairs.h"    /* chapter: which items an event pairs */
 #include "model/partners.h" /* chapter: what goes together */
 
 /* model/: pure arithmetic. Encoder forward, exact top-k over the catalogue, blend of arms. No I/O but
@@ -14,7 +15,7 @@
  *
  * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
  * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), affinity.c (that, of an item and a session), topk.c and catalog.c (lists), because.c,
- * neighbours.c (the index), neighbours_query.c, partners.c, marginals.c, partners_score.c and partners_lists.c (partners.h), blend.c, ranker.c; kernels.c and kernels_*.c (the inner
+ * neighbours.c (the index), neighbours_query.c, partners.c, marginals.c, partners_score.c and partners_lists.c (partners.h), pairs.c, blend.c, ranker.c; kernels.c and kernels_*.c (the inner
  * loops, one file an instruction set, chosen at run time); folder.c, content_file.c, ranker_file.c and safetensors.c (files).
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps

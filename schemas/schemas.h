@@ -271,6 +271,13 @@ struct erasure {
     struct str source;       /* who asked */
 };
 
+/* What is remembered of an event, for each of its items. */
+struct interaction {
+    uint64_t item; /* item key */
+    int64_t time_ms;
+    uint8_t type; /* enum event_type */
+};
+
 /* ---- names ---- */
 
 /* XXH3-64 of tenant, 0x00, item id. Thread: any. */

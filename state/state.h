@@ -79,12 +79,6 @@ enum {
     USER_LIST_MAX = 64
 };
 
-struct interaction {
-    uint64_t item; /* item key */
-    int64_t time_ms;
-    uint8_t type; /* enum event_type */
-};
-
 /* A user in a shard's cache. The pointer lives until the next state_shard_trim; changes are kept by state_user_dirty. */
 struct user {
     uint64_t model_id;                    /* whose encoder state this is; 0 none */

@@ -74,7 +74,7 @@ static struct twin *twin_of(struct check *c, int32_t partition, int kind, uint64
 }
 
 static void pair_fold(struct check *c, int32_t partition, const struct pair_group *group,
-                      const struct pair *pair)
+                      const struct model_pair *pair)
 {
     struct str id = group->items[pair->subject];
     uint64_t subject = schemas_item_key(group->tenant, id);
@@ -129,7 +129,7 @@ static struct reference_pairs pairs_of(const struct check *c, const struct pair_
     struct reference_pairs found = {.n = group->n_pairs};
     found.pairs = arena_alloc(c->arena, (size_t)found.n * sizeof *found.pairs + 1);
     for (int i = 0; i < found.n; i++) {
-        const struct pair *pair = &group->pairs[i];
+        const struct model_pair *pair = &group->pairs[i];
         found.pairs[i] = (struct reference_pair){
             .subject = schemas_item_key(group->tenant, group->items[pair->subject]),
             .other = schemas_item_key(group->tenant, group->items[pair->other]),

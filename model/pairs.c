@@ -1,5 +1,5 @@
 /* Rule 13 of docs/STATE.md. Everything is found by looking at the user's window from its end; windows are short. */
-#include "app/pair_rules.h"
+#include "model/pairs.h"
 
 #include <assert.h>
 
@@ -15,9 +15,9 @@ struct purchase {
 };
 
 struct look {
-    const struct pairs_rules *rules;
-    const struct user *user;
-    struct pairs_found *found;
+    const struct model_pairs_rules *rules;
+    const struct model_pairs_user *user;
+    struct model_pairs_found *found;
     struct purchase
         past[PURCHASES_MAX]; /* (n_past) newest purchase of each item that is not refunded */
     int n_past;
@@ -43,11 +43,11 @@ static int64_t later(int64_t a, int64_t b)
 /* ---- what is found ---- */
 
 /* The item's place in the table; -1: the table is full. */
-static int item_place(struct pairs_found *found, uint64_t key)
+static int item_place(struct model_pairs_found *found, uint64_t key)
 {
     for (int i = 0; i < found->n_items; i++)
         if (found->items[i] == key) return i;
-    if (found->n_items == PAIRS_ITEMS_MAX) return -1;
+    if (found->n_items == MODEL_PAIRS_ITEMS_MAX) return -1;
     found->items[found->n_items] = key;
     return found->n_items++;
 }
@@ -58,15 +58,15 @@ static float basket_weight(int n)
     return (float)model_basket_weight(n);
 }
 
-static void pair_add(struct pairs_found *found, int subject, int other, struct pair as)
+static void pair_add(struct model_pairs_found *found, int subject, int other, struct model_pair as)
 {
-    if (subject < 0 || other < 0 || found->n_pairs == PAIRS_MAX) return;
+    if (subject < 0 || other < 0 || found->n_pairs == MODEL_PAIRS_MAX) return;
     as.subject = (uint16_t)subject;
     as.other = (uint16_t)other;
     found->pairs[found->n_pairs++] = as;
 }
 
-static void both_add(struct pairs_found *found, int a, int b, struct pair as)
+static void both_add(struct model_pairs_found *found, int a, int b, struct model_pair as)
 {
     pair_add(found, a, b, as);
     pair_add(found, b, a, as);
@@ -93,7 +93,7 @@ static int session_first(const struct look *look, int place, int64_t time_ms)
 static int looked_at(const struct look *look, int first, int place, const uint64_t *without, int n,
                      int *places)
 {
-    uint64_t seen[PAIRS_SESSION_LIMIT];
+    uint64_t seen[MODEL_PAIRS_SESSION_LIMIT];
     int count = 0;
     for (int i = place - 1; i >= first && count < look->rules->session_items; i--) {
         const struct interaction *at = &look->user->window[i];
@@ -117,8 +117,8 @@ static bool was_looked_at(const struct look *look, int first, uint64_t key)
 /* An item that the session meets for the first time goes with those before it, both ways. */
 static void views_find(struct look *look, int first, int64_t time_ms, const uint64_t *keys, int n)
 {
-    struct pair as = {.kind = RELATED_ALSO_VIEWED, .weight = 1, .time_ms = time_ms};
-    int before[PAIRS_SESSION_LIMIT];
+    struct model_pair as = {.kind = RELATED_ALSO_VIEWED, .weight = 1, .time_ms = time_ms};
+    int before[MODEL_PAIRS_SESSION_LIMIT];
     int n_before = looked_at(look, first, look->user->n_window, keys, n, before);
     for (int i = 0; i < n; i++) {
         if (was_looked_at(look, first, keys[i])) continue;
@@ -131,10 +131,11 @@ static void views_find(struct look *look, int first, int64_t time_ms, const uint
 
 static void past_find(struct look *look)
 {
-    const struct user *user = look->user;
+    const struct model_pairs_user *user = look->user;
     for (int i = user->n_window - 1; i >= 0 && look->n_past < PURCHASES_MAX; i--) {
         const struct interaction *at = &user->window[i];
-        bool known = at->type != EVENT_PURCHASE || !is_in(user->bought, user->n_bought, at->item);
+        bool known = at->type != EVENT_PURCHASE ||
+                     (user->bought && !is_in(user->bought, user->n_bought, at->item));
         for (int k = 0; k < look->n_past && !known; k++)
             known = look->past[k].key == at->item;
         if (!known) look->past[look->n_past++] = (struct purchase){at->item, at->time_ms, i};
@@ -150,8 +151,8 @@ static const struct purchase *past_of(const struct look *look, uint64_t key)
 
 /* An order: the items bought at one time, in one event or in several. */
 struct order {
-    uint64_t keys[PAIRS_BASKET_LIMIT + PURCHASES_MAX]; /* (n) the event's items first */
-    bool is_new[PAIRS_BASKET_LIMIT + PURCHASES_MAX];   /* this event adds it */
+    uint64_t keys[MODEL_PAIRS_BASKET_LIMIT + PURCHASES_MAX]; /* (n) the event's items first */
+    bool is_new[MODEL_PAIRS_BASKET_LIMIT + PURCHASES_MAX];   /* this event adds it */
     int n;
 };
 
@@ -174,7 +175,7 @@ static void order_find(const struct look *look, int64_t time_ms, const uint64_t 
 
 static void together_find(struct look *look, const struct order *order, int64_t time_ms)
 {
-    struct pair as = {.kind = RELATED_BOUGHT_TOGETHER, .time_ms = time_ms};
+    struct model_pair as = {.kind = RELATED_BOUGHT_TOGETHER, .time_ms = time_ms};
     if (order->n < 2) return;
     as.weight = basket_weight(order->n);
     for (int i = 0; i < order->n; i++) {
@@ -192,9 +193,9 @@ static void together_find(struct look *look, const struct order *order, int64_t 
 static void also_find(struct look *look, const struct order *order, int64_t time_ms)
 {
     int n_earlier = 0;
-    for (int i = 0; i < look->n_past && n_earlier < PAIRS_EARLIER_MAX; i++) {
+    for (int i = 0; i < look->n_past && n_earlier < MODEL_PAIRS_EARLIER_MAX; i++) {
         const struct purchase *past = &look->past[i];
-        struct pair as = {
+        struct model_pair as = {
             .kind = RELATED_ALSO_BOUGHT, .weight = 1, .time_ms = later(time_ms, past->time_ms)};
         if (distance(time_ms, past->time_ms) > look->rules->window_ms) continue;
         if (is_in(order->keys, order->n, past->key)) continue;
@@ -209,8 +210,8 @@ static void also_find(struct look *look, const struct order *order, int64_t time
 static void then_bought_find(struct look *look, const struct order *order, int first,
                              int64_t time_ms)
 {
-    struct pair as = {.kind = RELATED_VIEWED_THEN_BOUGHT, .weight = 1, .time_ms = time_ms};
-    int viewed[PAIRS_SESSION_LIMIT];
+    struct model_pair as = {.kind = RELATED_VIEWED_THEN_BOUGHT, .weight = 1, .time_ms = time_ms};
+    int viewed[MODEL_PAIRS_SESSION_LIMIT];
     int n = looked_at(look, first, look->user->n_window, order->keys, order->n, viewed);
     for (int k = 0; k < order->n; k++)
         for (int i = 0; i < n && order->is_new[k]; i++)
@@ -224,7 +225,7 @@ static void purchase_back(struct look *look, const struct purchase *bought, cons
                           int n)
 {
     uint64_t order[PURCHASES_MAX];
-    int viewed[PAIRS_SESSION_LIMIT];
+    int viewed[MODEL_PAIRS_SESSION_LIMIT];
     int a = item_place(look->found, bought->key), n_order = 0, n_other = 0;
     int first = session_first(look, bought->place, bought->time_ms);
     for (int i = 0; i < look->user->n_window && n_order < PURCHASES_MAX; i++)
@@ -235,38 +236,38 @@ static void purchase_back(struct look *look, const struct purchase *bought, cons
     for (int i = 0; i < look->n_past; i++) {
         const struct purchase *past = &look->past[i];
         bool is_mate = past->time_ms == bought->time_ms;
-        struct pair as = {.kind = is_mate ? RELATED_BOUGHT_TOGETHER : RELATED_ALSO_BOUGHT,
-                          .is_back = true,
-                          .weight = is_mate && n_order > 1 ? basket_weight(n_order) : 1,
-                          .time_ms = later(past->time_ms, bought->time_ms)};
+        struct model_pair as = {.kind = is_mate ? RELATED_BOUGHT_TOGETHER : RELATED_ALSO_BOUGHT,
+                                .is_back = true,
+                                .weight = is_mate && n_order > 1 ? basket_weight(n_order) : 1,
+                                .time_ms = later(past->time_ms, bought->time_ms)};
         if (past->key == bought->key || is_in(keys, n, past->key)) continue;
         if (!is_mate && (distance(past->time_ms, bought->time_ms) > look->rules->window_ms ||
-                         n_other++ >= PAIRS_EARLIER_MAX))
+                         n_other++ >= MODEL_PAIRS_EARLIER_MAX))
             continue;
         both_add(look->found, a, item_place(look->found, past->key), as);
     }
     int n_viewed = looked_at(look, first, bought->place, order, n_order, viewed);
-    struct pair as = {.kind = RELATED_VIEWED_THEN_BOUGHT,
-                      .is_back = true,
-                      .weight = 1,
-                      .time_ms = bought->time_ms};
+    struct model_pair as = {.kind = RELATED_VIEWED_THEN_BOUGHT,
+                            .is_back = true,
+                            .weight = 1,
+                            .time_ms = bought->time_ms};
     for (int i = 0; i < n_viewed; i++)
         pair_add(look->found, viewed[i], a, as);
 }
 
 /* ---- all of it ---- */
 
-static enum pairs_outcome purchase_find(struct look *look, int first, int64_t time_ms,
-                                        const uint64_t *keys, int n)
+static enum model_pairs_outcome purchase_find(struct look *look, int first, int64_t time_ms,
+                                              const uint64_t *keys, int n)
 {
     struct order order;
     past_find(look);
     order_find(look, time_ms, keys, n, &order);
-    if (order.n > look->rules->basket_max) return PAIRS_BASKET;
+    if (order.n > look->rules->basket_max) return MODEL_PAIRS_BASKET;
     together_find(look, &order, time_ms);
     also_find(look, &order, time_ms);
     then_bought_find(look, &order, first, time_ms);
-    return PAIRS_TAKEN;
+    return MODEL_PAIRS_TAKEN;
 }
 
 static void refund_find(struct look *look, const uint64_t *keys, int n)
@@ -278,9 +279,10 @@ static void refund_find(struct look *look, const uint64_t *keys, int n)
     }
 }
 
-enum pairs_outcome pairs_find(const struct pairs_rules *rules, const struct user *user,
-                              enum event_type type, int64_t time_ms, const uint64_t *keys, int n,
-                              struct pairs_found *found)
+enum model_pairs_outcome model_pairs_find(const struct model_pairs_rules *rules,
+                                          const struct model_pairs_user *user, enum event_type type,
+                                          int64_t time_ms, const uint64_t *keys, int n,
+                                          struct model_pairs_found *found)
 {
     struct look look; /* field by field: most events need none of its table */
     look.rules = rules;
@@ -288,15 +290,17 @@ enum pairs_outcome pairs_find(const struct pairs_rules *rules, const struct user
     look.found = found;
     look.n_past = 0;
     found->n_items = found->n_pairs = 0;
-    assert(rules->basket_max <= PAIRS_BASKET_LIMIT && rules->session_items <= PAIRS_SESSION_LIMIT);
+    assert(rules->basket_max <= MODEL_PAIRS_BASKET_LIMIT &&
+           rules->session_items <= MODEL_PAIRS_SESSION_LIMIT);
     if (n == 0 || !(is_look(type) || type == EVENT_PURCHASE || type == EVENT_REFUND))
-        return PAIRS_TAKEN;
-    if (n > rules->basket_max) return PAIRS_BASKET;
+        return MODEL_PAIRS_TAKEN;
+    if (n > rules->basket_max) return MODEL_PAIRS_BASKET;
     int first = session_first(&look, user->n_window, time_ms);
-    if (type != EVENT_REFUND && user->n_window - first >= rules->user_max) return PAIRS_USER;
+    if (type != EVENT_REFUND && user->n_window - first >= rules->user_max) return MODEL_PAIRS_USER;
     for (int i = 0; i < n; i++)
         found->items[found->n_items++] = keys[i];
     if (is_look(type)) views_find(&look, first, time_ms, keys, n);
     if (type == EVENT_REFUND) refund_find(&look, keys, n);
-    return type == EVENT_PURCHASE ? purchase_find(&look, first, time_ms, keys, n) : PAIRS_TAKEN;
+    return type == EVENT_PURCHASE ? purchase_find(&look, first, time_ms, keys, n)
+                                  : MODEL_PAIRS_TAKEN;
 }
