@@ -13,9 +13,10 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +31,7 @@
 /* LINK: libuv */
 
 enum {
-    CONNECTIONS_MAX = 1024,
+    CONNECTIONS_MAX = 1000,
     ANSWER_ROOM = 64 * 1024,
     REQUEST_ROOM = 16 * 1024,
     LATENCIES_MAX = 4 * 1000 * 1000
@@ -239,36 +240,53 @@ static bool answer_take(struct run *run, struct link *link)
 
 /* ---- loops ---- */
 
-/* rate 0: closed loop. */
+/* When request number i is to be sent; rate 0: at once. */
+static int64_t due_ns(int64_t start, int64_t i, double rate)
+{
+    return rate > 0 ? start + (int64_t)((double)i * 1e9 / rate) : 0;
+}
+
+/* Until an answer comes or `until`: to the microsecond, and asleep, as the server may need this core too. */
+static void wait_until(struct run *run, int64_t now, int64_t until)
+{
+    const int n = run->setup->connections;
+    fd_set ready;
+    int64_t left = until > now ? until - now : 0;
+    struct timespec timeout = {left / 1000000000, left % 1000000000};
+    int most = 0;
+    FD_ZERO(&ready);
+    for (int i = 0; i < n; i++) {
+        FD_SET(run->links[i].fd, &ready);
+        if (run->links[i].fd > most) most = run->links[i].fd;
+    }
+    if (pselect(most + 1, &ready, NULL, NULL, &timeout, NULL) <= 0) return;
+    for (int i = 0; i < n; i++)
+        if (FD_ISSET(run->links[i].fd, &ready)) (void)answer_take(run, &run->links[i]);
+}
+
+/* rate 0: closed loop. A request that no connection was free for at its time is sent late, and its latency counts from then. */
 static void turn_loop(struct run *run, double rate, double seconds)
 {
     const int n = run->setup->connections;
-    static struct pollfd polls[CONNECTIONS_MAX];
-    int64_t start = (int64_t)clock_mono_ns(), end = start + (int64_t)(seconds * 1e9), planned = 0;
-    bool is_open = rate > 0;
+    int64_t start = (int64_t)clock_mono_ns(), end = start + (int64_t)(seconds * 1e9), sent = 0;
     run->answers = run->bad = 0;
     run->n_latencies = 0;
-    for (int i = 0; i < n; i++)
-        polls[i] = (struct pollfd){run->links[i].fd, POLLIN, 0};
     for (;;) {
         int64_t now = (int64_t)clock_mono_ns();
         int busy = 0;
         for (int i = 0; i < n; i++) {
-            struct link *link = &run->links[i];
-            int64_t due = is_open ? start + (int64_t)((double)planned * 1e9 / rate) : now;
-            if (!link->is_busy && due <= now && due < end && now < end + (int64_t)1e9) {
-                request_send(run, link, due);
-                planned++;
+            int64_t due = due_ns(start, sent, rate);
+            bool is_due = due <= now && due < end && now < end + (rate > 0 ? 1000000000 : 0);
+            if (!run->links[i].is_busy && is_due) {
+                request_send(run, &run->links[i], rate > 0 ? due : now);
+                sent++;
             }
-            busy += link->is_busy;
+            busy += run->links[i].is_busy;
         }
-        int64_t next = is_open ? start + (int64_t)((double)planned * 1e9 / rate) : now;
-        if (busy == 0 && (now >= end || next >= end)) break;
-        /* Sleeping is too coarse for what is due within a millisecond. */
-        int wait = is_open && (busy < n) ? (next - now > 2000000 ? 1 : 0) : 100;
-        if (poll(polls, (nfds_t)n, wait) <= 0) continue;
-        for (int i = 0; i < n; i++)
-            if (polls[i].revents) (void)answer_take(run, &run->links[i]);
+        int64_t next = due_ns(start, sent, rate);
+        bool is_over = now >= end || next >= end;
+        if (busy == 0 && is_over) break;
+        wait_until(run, now, busy < n && !is_over && rate > 0 ? next : now + 100000000);
     }
 }
 
@@ -388,7 +406,8 @@ int main(int argc, char **argv)
         flag_read(&setup, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
     must(setup.connections > 0 && setup.connections <= CONNECTIONS_MAX && setup.rate > 0 &&
              setup.users > 0,
-         "--connections 1 to 1024, --rate and --users above 0");
+         "--connections 1 to 1000, --rate and --users above 0");
+    (void)prctl(PR_SET_TIMERSLACK, 1UL);
     if (setup.port) {
         must(setup.path != NULL, "--target needs --path");
         bench(&setup, NULL);
