@@ -91,7 +91,8 @@ class Bench:
             numbers = json.loads(report.read().splitlines()[-1])
         print(json.dumps({"orders": len(asked), "changed": len(took), "rate": args.rate, "seed": args.seed,
                           "p50_ms": quantile(took, 0.5), "p90_ms": quantile(took, 0.9), "p99_ms": quantile(took, 0.99),
-                          "max_ms": took[-1], "cpu_us_per_record": numbers.get("cpu_us_per_record")}))
+                          "max_ms": took[-1], "event_to_list_ms": numbers.get("latency_ms"),
+                          "stages_us": numbers.get("stage_us_per_event"), "cpu_us_per_record": numbers.get("cpu_us_per_record")}))
 
 
 def main():
