@@ -58,7 +58,7 @@ struct http {
 
 /* ---- http.c ---- */
 
-enum { HTTP_ROUTES = 15 };
+enum { HTTP_ROUTES = 16 };
 extern const struct serve_route http__routes[HTTP_ROUTES];
 /* The schemas of bodies and answers, NUL behind them; http_schemas.c. */
 void http__schemas_write(struct buf *out);
@@ -97,6 +97,10 @@ void http__found_write(struct http *http, struct serve_json *json,
 void http__item(void *context, struct serve_request *request);
 void http__search(void *context, struct serve_request *request);
 void http__categories(void *context, struct serve_request *request);
+
+/* ---- handlers_users.c ---- */
+
+void http__user(void *context, struct serve_request *request);
 
 /* ---- handlers_events.c ---- */
 

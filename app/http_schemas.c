@@ -37,6 +37,10 @@ static const char others[] = ""
     "\"properties\":{" FACTS ",\"brand\":" TEXT "}}}}},"
 "\"Categories\":{\"type\":\"object\",\"required\":[\"categories\"],\"properties\":{\"categories\":{\"type\":\"array\",\"items\":{"
     "\"type\":\"object\",\"properties\":{\"category\":" TEXT ",\"items\":" INTEGER "}}}}},"
+"\"User\":{\"type\":\"object\",\"required\":[\"user_id\",\"window\"],\"properties\":{\"user_id\":" TEXT ",\"tenant\":" TEXT
+    ",\"partition\":" INTEGER ",\"events\":" INTEGER ",\"newest_event_time\":" INTEGER ",\"window\":{\"type\":\"array\",\"items\":{"
+    "\"type\":\"object\",\"properties\":{" FACTS ",\"event_type\":" TEXT ",\"event_time\":" INTEGER "}}},\"bought\":{\"type\":\"array\","
+    "\"items\":{\"type\":\"object\"}},\"encoder_state\":{\"type\":\"object\"}}},"
 "\"Session\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"oneOf\":[" TEXT
     ",{\"type\":\"object\",\"properties\":{\"item_id\":" TEXT "}}]},\"description\":\"Newest last.\"},\"tenant\":" TEXT "}},"
 "\"Event\":{\"type\":\"object\",\"properties\":{\"event_id\":" TEXT ",\"event_type\":" TEXT ",\"event_time\":" INTEGER ",\"user_id\":" TEXT

@@ -389,6 +389,11 @@ struct models *pipeline_models(const struct pipeline *pipeline)
     return pipeline->models;
 }
 
+struct state *pipeline_state(const struct pipeline *pipeline)
+{
+    return pipeline->state;
+}
+
 struct schemas *pipeline_schemas(const struct pipeline *pipeline)
 {
     return pipeline->schemas;

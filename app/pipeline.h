@@ -32,6 +32,7 @@ const char *pipeline_model_version(const struct pipeline *pipeline); /* at the s
 void pipeline_reload(struct pipeline *pipeline);
 /* NULL: no model is configured. */
 struct models *pipeline_models(const struct pipeline *pipeline);
+struct state *pipeline_state(const struct pipeline *pipeline);
 struct schemas *pipeline_schemas(const struct pipeline *pipeline);
 
 /* Stops the shards: what is in flight is finished and written, bounded by task.timeout.ms. The numbers are final after it.

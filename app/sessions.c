@@ -201,6 +201,11 @@ static struct str id_of(const struct sessions *sessions, uint64_t key)
     return index >= 0 ? model_item_id(sessions->model, index) : (struct str){NULL, 0};
 }
 
+struct str sessions_item_id(const struct sessions *sessions, uint64_t key)
+{
+    return id_of(sessions, key);
+}
+
 static bool is_in_session(const struct asking *asking, uint64_t key)
 {
     for (int i = 0; i < asking->n; i++)

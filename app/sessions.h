@@ -59,6 +59,9 @@ int sessions_popular(struct sessions *sessions, const struct sessions_question *
 /* Of the model in use; "none". Lives until the next answer. */
 struct str sessions_model_version(const struct sessions *sessions);
 
+/* The id behind a key; len 0: not known. Lives until the next click or model. */
+struct str sessions_item_id(const struct sessions *sessions, uint64_t key);
+
 struct sessions_size {
     int items, sessions;
     int64_t clicks;

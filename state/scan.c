@@ -86,6 +86,30 @@ bool state_users_each(struct state *state,
     return ok;
 }
 
+bool state_user_find(struct state *state, struct str key,
+                     bool (*visit)(void *context, int32_t partition, struct str key,
+                                   const struct user *user),
+                     void *context, struct err *err)
+{
+    struct user_walk walk = {.state = state, .visit = visit, .context = context};
+    char stored[STATE_KEY_MAX];
+    bool ok = true, more = true;
+    for (int32_t partition = 0; ok && more && partition < state->n_partitions; partition++) {
+        char *error = NULL;
+        struct str value = {0}, row = {stored, state__user_key(partition, key, stored)};
+        rocksdb_pinnableslice_t *found = rocksdb_get_pinned_cf(
+            state->db, state->read, state->family[FAMILY_USERS], row.ptr, row.len, &error);
+        if (error) ok = state__rocksdb_error(state, error, "reading a user", err);
+        if (!found) continue;
+        value.ptr = rocksdb_pinnableslice_value(found, &value.len);
+        ok = visit_user(&walk, row, value, &more, err);
+        rocksdb_pinnableslice_destroy(found);
+    }
+    mem_free(walk.user.window);
+    mem_free(walk.user.encoder);
+    return ok;
+}
+
 /* ---- positions ---- */
 
 struct position_walk {

@@ -279,6 +279,12 @@ MUST_USE bool state_users_each(struct state *state,
                                bool (*visit)(void *context, int32_t partition, struct str key,
                                              const struct user *user),
                                void *context, struct err *err);
+/* The user of this key as the last epoch written left it, wherever it is, until visit returns false. Of a store that is open
+ * for writing, too. Any thread. */
+MUST_USE bool state_user_find(struct state *state, struct str key,
+                              bool (*visit)(void *context, int32_t partition, struct str key,
+                                            const struct user *user),
+                              void *context, struct err *err);
 MUST_USE bool state_positions_each(struct state *state,
                                    bool (*visit)(void *context, const char *topic,
                                                  int32_t partition, int64_t next),

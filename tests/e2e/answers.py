@@ -89,7 +89,7 @@ class Server:
 
 def topics_make(case):
     case.settings.update({"events.topics": f"{case.world.run_id}-{case.name}.events", "items.topic": f"{case.world.run_id}-{case.name}.items",
-                          "trending.topic": "", "related.topic": ""})
+                          "trending.topic": "", "related.topic": f"{case.world.run_id}-{case.name}.related"})
     case.good("topics", "create", "--partitions", "2", "--items-topic", case.settings["items.topic"])
 
 
@@ -147,8 +147,28 @@ def events_in_lists_out(case):
     must("i3" in ids(session) and "i2" not in ids(session), f"{session}")
     must(session == serve.post("/v1/session?n=5", {"items": ["i1", "i2"]}), "the same question has another answer")
     must(ids(serve.post("/v1/session", {"items": ["nobody-knows"]})), "empty for an unknown item")
+    until(lambda: run.get("/v1/users/u1")["events"] >= 7)  # the store, a commit later
+    user = run.get("/v1/users/u1")
+    must([w["item_id"] for w in user["window"]] == ["i1"] + [f"i{k}" for k in (6, 5, 4, 3, 2, 1)], f"{user}")
+    run.get("/v1/users/stranger", 404)
+    serve.get("/v1/users/u1", 404)
     bad = serve.post("/v1/events", [view("u1", "i1"), {"event_type": "view", "items": ["i1"]}], 400)
     must("event 1" in bad["error"]["message"], f"{bad}")
+    serve.end()
+    run.end()
+
+
+def orders_relate_items(case):
+    """Two items of one order go together a moment later, alone and as a cart's complements."""
+    topics_make(case)
+    run = Server(case, "run", "run")
+    serve = Server(case, "serve", "serve", **{"state.dir": case.folder + "/serve"})
+    orders = [{"event_type": "purchase", "user_id": f"u{i}", "items": ["bread", "butter" if i % 2 else "jam"]} for i in range(8)]
+    run.post("/v1/events", orders, 202)
+    until(lambda: set(ids(serve.get("/v1/related/bread?kind=bought_together"))) == {"butter", "jam"})
+    must(ids(serve.get("/v1/related/jam")) == ["bread"], "any kind")
+    must(ids(serve.post("/v1/related", {"items": ["butter", "jam"]})) == ["bread"], "a cart")
+    must(ids(serve.get("/v1/related/nothing")) == [], "an item that nobody bought")
     serve.end()
     run.end()
 
@@ -260,7 +280,7 @@ def main():
     world, outcomes = Shop(args, work), []
     try:
         world.prepare()
-        outcomes = [run_one(world, case) for case in (events_in_lists_out, hidden_items_are_gone, changes_are_streamed, ended_under_load)]
+        outcomes = [run_one(world, case) for case in (events_in_lists_out, orders_relate_items, hidden_items_are_gone, changes_are_streamed, ended_under_load)]
     finally:
         world.stop()
         ending.clear(work, outcomes, args.keep)
