@@ -3,9 +3,8 @@
 #include "app/config.h"
 
 #include "app/app.h"
-#include "model/pairs.h"
-#include "app/relations_rows.h"
 #include "model/model.h"
+#include "app/relations_rows.h"
 
 /* ---- headings ---- */
 

@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "model/pairs.h"
+#include "model/model.h"
 #include "base/buf.h"
 #include "base/clock.h"
 

@@ -1,7 +1,7 @@
 #ifndef APP_PAIR_BYTES_H
 #define APP_PAIR_BYTES_H
 
-#include "model/pairs.h"
+#include "model/model.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"

@@ -1,12 +1,11 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
-#include "model/pairs.h"
+#include "model/model.h"
 #include "base/err.h"
 #include "base/options.h"
 #include "ingest/ingest.h"
 #include "kafka/kafka.h"
-#include "model/model.h"
 #include "schemas/schemas.h"
 #include "state/state.h"
 

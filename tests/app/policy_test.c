@@ -168,8 +168,9 @@ static struct seen lists_look(const char *topic)
     }
     arena_free(arena);
     mem_free(all);
-    printf("  %s: %d lists, items that are new by chance %d, by content %d, pinned third %d\n", topic,
-           seen.lists, seen.reasons[REASON_NEW], seen.reasons[REASON_CONTENT], seen.pinned_third);
+    printf("  %s: %d lists, items that are new by chance %d, by content %d, pinned third %d\n",
+           topic, seen.lists, seen.reasons[REASON_NEW], seen.reasons[REASON_CONTENT],
+           seen.pinned_third);
     return seen;
 }
 
