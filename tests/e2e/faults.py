@@ -33,6 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 KAFKA = os.path.join(ROOT, "scripts/kafka")
 PARTITIONS = 4
 ITEMS = 500
+ITEMS_TOPIC = "shop.items"
 # Crash points of the default mode (docs/ARCHITECTURE.md has the table): name in the program, chance at each pass.
 POINTS = {
     "opened": 1.0,
@@ -123,7 +124,8 @@ class Bench:
     def prepare(self):
         self.broker.call("start")
         self.model = os.path.join(self.work, "model")
-        self.verb("topics", "create", "--partitions", str(PARTITIONS), settings=self.settings("prepare"))
+        self.verb("topics", "create", "--partitions", str(PARTITIONS), "--items-topic", ITEMS_TOPIC,
+                  settings=self.settings("prepare"))
         # The encoder only needs to be an encoder here: one short epoch on the shop's own log.
         log = os.path.join(self.work, "shop.tsv")
         self.verb("simulate", "--events", "20000", "--items", str(ITEMS), "--users", "500", "--seed", str(self.args.seed),
@@ -139,7 +141,7 @@ class Bench:
                   "--encoder", "attention", "--max-len", "50", "--ranker=false")
         self.verb("simulate", "--events", str(self.args.events), "--items", str(ITEMS), "--users", "500",
                   "--seed", str(self.args.seed), "--to", "topic", "--format", "avro", "--duplicates", "0.05",
-                  "--late", "0.05", "--poison", "0.01", settings=self.settings("prepare"))
+                  "--late", "0.05", "--poison", "0.01", "--items-topic", ITEMS_TOPIC, settings=self.settings("prepare"))
 
     def settings(self, name):
         state = os.path.join(self.work, "state")
@@ -148,7 +150,7 @@ class Bench:
             "bootstrap.servers": self.broker.bootstrap,
             "events.topics": "shop.events",
             "recommendations.topic": f"{name}.lists",
-            "items.topic": "",  # the reference knows no catalogue
+            "items.topic": "",
             "related.topic": f"{name}.related",
             "related.memory.max.bytes": "1MiB",  # rows leave the memory
             "related.partners.max": "12",  # and partners their rows
@@ -299,6 +301,12 @@ class Bench:
         killed, trouble = self.kill_at_point(settings, "acked", kills=self.args.kills // 4)
         return Outcome("at acked, states in little memory", trouble or self.finish(settings), killed)
 
+    def catalogue(self, settings):
+        """Items that are sold out or not launched yet, in a catalogue that does not change."""
+        settings["items.topic"] = ITEMS_TOPIC
+        killed, trouble = self.kill_at_point(settings, "acked", kills=self.args.kills // 4)
+        return Outcome("at acked, with a catalogue", trouble or self.finish(settings), killed)
+
     def random_kills(self, settings):
         rate, shortest, longest = 300, 0.2, 1.2
         with self.more_coming(int(rate * (shortest + longest) / 2 * self.args.kills), rate):
@@ -385,6 +393,7 @@ SCENARIOS = [Scenario("plain", "holds", lambda b, s: b.plain(s))]
 for at in POINTS:
     SCENARIOS.append(Scenario(f"kill_{at}", "holds", lambda b, s, at=at: b.point(s, at), counts_kills=True))
 SCENARIOS += [
+    Scenario("catalogue", "holds", lambda b, s: b.catalogue(s)),
     Scenario("cold_states", "holds", lambda b, s: b.cold_states(s)),
     Scenario("random_kills", "holds", lambda b, s: b.random_kills(s), counts_kills=True),
     Scenario("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),

@@ -29,6 +29,8 @@ enum { SHOWN_MAX = 20 };
 struct oracle {
     struct settings settings;
     struct model *model;
+    struct topic items;
+    struct reference_catalogue *catalogue; /* NULL: none */
     struct schemas *schemas;
     struct reference *reference;
     struct topic events, lists, letters;
@@ -350,7 +352,12 @@ static bool look(struct oracle *o, struct err *err)
     if (!topic_read(&o->events, bootstrap, settings->topics[0], err)) return false;
     if (!topic_read(&o->lists, bootstrap, settings->recommendations_topic, err)) return false;
     if (!topic_read(&o->letters, bootstrap, settings->dlq_topic, err)) return false;
+    if (settings->items_topic[0]) {
+        if (!topic_read(&o->items, bootstrap, settings->items_topic, err)) return false;
+        o->catalogue = reference_catalogue_new(o->schemas, &o->items);
+    }
     struct reference_options options = reference_options_of(settings, o->events.partitions);
+    options.catalogue = o->catalogue;
     o->reference = reference_new(&options, o->model, o->schemas);
     fold_all(o);
     lists_check(o);

@@ -264,7 +264,7 @@ static void encoder_top(struct reference *r, const struct reference_user *user,
                         const uint64_t *excluded, int n_excluded, struct reference_arm *arm)
 {
     int K = depth_of(r);
-    int32_t top[64], without[512];
+    int32_t top[64], *without = mem_alloc((size_t)r->info.N * sizeof *without);
     float *state = mem_aligned(64, (size_t)r->info.S * sizeof *state);
     struct model_input *inputs = mem_alloc((size_t)user->n_window * sizeof *inputs + 1);
     bool any = known_inputs(r, user, inputs) > 0;
@@ -277,6 +277,7 @@ static void encoder_top(struct reference *r, const struct reference_user *user,
     if (any) model_topk_naive(r->model, 1, &vector, &exclusions, K, top, arm->scores);
     for (int i = 0; any && i < K && top[i] >= 0; i++)
         arm->keys[arm->n++] = model_item_key(r->model, top[i]);
+    mem_free(without);
     mem_free(inputs);
     mem_free(state);
 }
@@ -450,10 +451,23 @@ static void reasons_fill(const struct reference *r, const struct model_because *
     if (fused->arms == 0) item->reasons[item->n_reasons++].kind = REASON_REPEAT;
 }
 
+/* Adds what the catalogue refuses of all that an arm may propose; returns the new number. */
+static int refused_add(const struct reference *r, const struct event *event, uint64_t *excluded,
+                       int n)
+{
+    for (int i = 0; r->options.catalogue && i < r->info.N + r->n_items; i++) {
+        uint64_t key = i < r->info.N ? model_item_key(r->model, i) : r->items[i - r->info.N].key;
+        if (reference_catalogue_refuses(r->options.catalogue, event->tenant, key, event->time_ms))
+            excluded[n++] = key;
+    }
+    return n;
+}
+
 static void list_make(struct reference *r, struct reference_user *user, int32_t partition,
                       int64_t offset, const struct event *event, struct expectation *expected)
 {
-    uint64_t excluded[1300];
+    size_t most = 1300 + (size_t)r->info.N + (size_t)r->n_items;
+    uint64_t *excluded = mem_alloc(most * sizeof *excluded);
     int n_excluded = 0;
     struct reference_arm arms[ARM_COUNT] = {0};
     struct fused fused[ARM_COUNT * 64];
@@ -465,6 +479,7 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
         excluded[n_excluded++] = user->bought[i];
     for (int i = 0; i < user->n_disliked; i++)
         excluded[n_excluded++] = user->disliked[i];
+    n_excluded = refused_add(r, event, excluded, n_excluded);
     encoder_top(r, user, excluded, n_excluded, &arms[ARM_ENCODER]);
     neighbours_top(r, user, partition, event->tenant, excluded, n_excluded, &arms[ARM_NEIGHBOURS]);
     arms[ARM_POPULAR].n = popular_top(r, partition, event->tenant, excluded, n_excluded,
@@ -472,6 +487,7 @@ static void list_make(struct reference *r, struct reference_user *user, int32_t 
     int n = model_ranker(r->model)
                 ? rank(r, user, partition, event->tenant, excluded, n_excluded, arms, fused)
                 : fuse(r, arms, fused);
+    mem_free(excluded);
     struct model_because because = because_of(r, user);
     for (int i = 0; i < n; i++) {
         items[i].item_id = id_of(r, partition, event->tenant, fused[i].key);

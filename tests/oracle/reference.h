@@ -10,7 +10,20 @@
  * Shares with the pipeline the codec (it has differential tests of its own) and the model's plain functions; shares no code of
  * ingest/, state/ or app/. */
 
+/* ---- the catalogue, which does not change meanwhile: reference_catalogue.c ---- */
+
+struct topic;
+struct reference_catalogue;
+/* Of a whole items topic, which outlives it. */
+struct reference_catalogue *reference_catalogue_new(struct schemas *schemas,
+                                                    const struct topic *topic);
+void reference_catalogue_free(struct reference_catalogue *catalogue); /* NULL is fine */
+/* docs/RULES.md, "The catalogue", with items.required. */
+bool reference_catalogue_refuses(const struct reference_catalogue *catalogue, struct str tenant,
+                                 uint64_t key, int64_t time_ms);
+
 struct reference_options {
+    const struct reference_catalogue *catalogue; /* NULL: none */
     int window_max, list_size;
     bool reasons_name_items;
     int64_t late_tolerance_ms, max_future_ms, half_life_ms;
