@@ -488,10 +488,13 @@ static int slice_run(struct batch *batch, const struct ingest_record *records, i
 }
 
 /* Catalogue and rules as they are now, and how deep the arms must go for them. */
-static bool policy_take(struct batch *batch, struct err *err)
+static bool policy_take(struct batch *batch, const struct ingest_batch *in, struct err *err)
 {
     uint64_t since = clock_mono_ns();
-    if (!policy_begin(batch->env.policy, batch->env.model, err)) return false;
+    bool has_events = false;
+    for (int i = 0; i < in->n && !has_events; i++)
+        has_events = in->records[i].topic < batch->env.settings->n_topics;
+    if (!policy_begin(batch->env.policy, batch->env.model, has_events, err)) return false;
     batch->depth = policy_depth(batch->env.policy, depth_of(batch));
     stage_add(batch, STAGE_CATALOGUE, &since);
     return true;
@@ -503,7 +506,7 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
     assert(in->n <= batch->env.settings->batch_max);
     counters_add(batch->env.counters, METRIC_BATCHES, 0, 1);
     cleaning_count(batch->env.counters, in);
-    if (batch->env.policy && !policy_take(batch, err)) return false;
+    if (batch->env.policy && !policy_take(batch, in, err)) return false;
     int at = 0;
     for (int taken = 0; taken >= 0 && at < in->n; at += taken)
         taken = slice_run(batch, in->records + at, in->n - at, epoch, err);

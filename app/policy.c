@@ -198,7 +198,7 @@ static void catalogue_follow(struct policy *policy)
 }
 
 /* Waits for the catalogue. The broker may be away for task.timeout.ms. */
-static bool confirm(struct policy *policy, struct err *err)
+static bool wait_for_items(struct policy *policy, struct err *err)
 {
     const struct settings *settings = policy->env.settings;
     uint64_t until_ns = clock_mono_ns() + (uint64_t)settings->task_timeout_ms * 1000000;
@@ -215,9 +215,9 @@ static bool confirm(struct policy *policy, struct err *err)
     return true;
 }
 
-bool policy_begin(struct policy *policy, const struct model *model, struct err *err)
+bool policy_begin(struct policy *policy, const struct model *model, bool confirm, struct err *err)
 {
-    if (!confirm(policy, err)) return false;
+    if (confirm && !wait_for_items(policy, err)) return false;
     if (policy->env.catalogue) catalogue_hold(policy->env.catalogue);
     model_take(policy, model);
     rules_take(policy);

@@ -34,8 +34,10 @@ struct policy_env {
 struct policy *policy_new(const struct policy_env *env);
 void policy_free(struct policy *policy); /* NULL is fine */
 
-/* Before a micro-batch; model NULL: none. Waits for the catalogue, at most task.timeout.ms. Errors: ERR_FATAL. */
-MUST_USE bool policy_begin(struct policy *policy, const struct model *model, struct err *err);
+/* Before a micro-batch; model NULL: none. With confirm, for a batch that makes lists, it waits for the catalogue, at most
+ * task.timeout.ms. Errors: ERR_FATAL. */
+MUST_USE bool policy_begin(struct policy *policy, const struct model *model, bool confirm,
+                           struct err *err);
 void policy_end(struct policy *policy);
 /* A slice begins: filters noted before are used no more. */
 void policy_slice(struct policy *policy);

@@ -143,6 +143,15 @@ class Bench:
                   "--seed", str(self.args.seed), "--to", "topic", "--format", "avro", "--duplicates", "0.05",
                   "--late", "0.05", "--poison", "0.01", "--items-topic", ITEMS_TOPIC, settings=self.settings("prepare"))
 
+        self.delete_items()
+
+    def delete_items(self):
+        """Takes every third item out of the catalogue."""
+        at = ["-b", self.broker.bootstrap, "-t", ITEMS_TOPIC]
+        keys = subprocess.run(["kcat", "-C", "-e", "-q", *at, "-f", "%k\n"], check=True, capture_output=True, text=True, timeout=60)
+        gone = sorted(set(keys.stdout.split()))[::3]
+        subprocess.run(["kcat", "-P", "-Z", "-K:", "-X", "topic.partitioner=murmur2_random", *at], input="".join(f"{key}:\n" for key in gone), check=True, text=True, timeout=60)
+
     def settings(self, name):
         state = os.path.join(self.work, "state")
         return {
