@@ -48,7 +48,7 @@ static void as_it_is(void)
     const char *got = rig_once(&rig, GET("/", ""));
     CHECK_CONTAINS(got, "Content-Type: text/html; charset=utf-8\r\n");
     CHECK_CONTAINS(got, "Vary: Accept-Encoding\r\n");
-    CHECK_CONTAINS(got, "Content-Security-Policy: default-src 'self'");
+    CHECK_CONTAINS(got, "Content-Security-Policy: default-src 'none'");
     CHECK(strstr(got, "Content-Encoding") == NULL);
     CHECK_BYTES(body_of(got), length_of(got), page, sizeof page);
     got = rig_once(&rig, GET("/?from=mail", "Accept-Encoding: gzip;q=0\r\n"));
