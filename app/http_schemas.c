@@ -10,7 +10,8 @@
 #define REASONS "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"kind\"],\"properties\":{\"kind\":" TEXT \
     ",\"item_id\":" TEXT "}}}"
 #define FACTS   "\"item_id\":" TEXT ",\"title\":" TEXT ",\"price\":" NUMBER
-#define NULLABLE "{\"type\":[\"string\",\"null\"]}"
+#define NULLABLE "{\"type\":\"string\",\"nullable\":true}"
+#define NAMED   "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{" FACTS "}}}"
 #define COUNTED "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"item_id\",\"score\"],\"properties\":{" FACTS \
     ",\"score\":" NUMBER ",\"count\":" NUMBER "}}}"
 
@@ -39,8 +40,8 @@ static const char others[] = ""
     "\"type\":\"object\",\"properties\":{\"category\":" TEXT ",\"items\":" INTEGER "}}}}},"
 "\"User\":{\"type\":\"object\",\"required\":[\"user_id\",\"window\"],\"properties\":{\"user_id\":" TEXT ",\"tenant\":" TEXT
     ",\"partition\":" INTEGER ",\"events\":" INTEGER ",\"newest_event_time\":" INTEGER ",\"window\":{\"type\":\"array\",\"items\":{"
-    "\"type\":\"object\",\"properties\":{" FACTS ",\"event_type\":" TEXT ",\"event_time\":" INTEGER "}}},\"bought\":{\"type\":\"array\","
-    "\"items\":{\"type\":\"object\"}},\"encoder_state\":{\"type\":\"object\"}}},"
+    "\"type\":\"object\",\"properties\":{" FACTS ",\"event_type\":" TEXT ",\"event_time\":" INTEGER "}}},\"bought\":" NAMED
+    ",\"disliked\":" NAMED ",\"list\":" NAMED ",\"encoder_state\":{\"type\":\"object\"}}},"
 "\"Session\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"oneOf\":[" TEXT
     ",{\"type\":\"object\",\"properties\":{\"item_id\":" TEXT "}}]},\"description\":\"Newest last.\"},\"tenant\":" TEXT "}},"
 "\"Event\":{\"type\":\"object\",\"properties\":{\"event_id\":" TEXT ",\"event_type\":" TEXT ",\"event_time\":" INTEGER ",\"user_id\":" TEXT

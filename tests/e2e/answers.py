@@ -33,8 +33,29 @@ def free_port():
         return s.getsockname()[1]
 
 
+TYPES = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int, "boolean": bool, "null": type(None)}
+
+
+def fits(document, schema, value, where):
+    """The value is what the schema says, and has nothing that the schema does not name."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    kinds = schema.get("type", list(TYPES))
+    kinds = ([kinds] if isinstance(kinds, str) else kinds) + (["null"] if schema.get("nullable") else [])
+    must(any(isinstance(value, TYPES[kind]) for kind in kinds), f"{where}: {value!r} is no {kinds}")
+    if isinstance(value, dict) and "properties" in schema:
+        for key in schema.get("required", []):
+            must(key in value, f"{where}: no {key}")
+        for key, inner in value.items():
+            must(key in schema["properties"], f"{where}: {key} is not in the document")
+            fits(document, schema["properties"][key], inner, f"{where}.{key}")
+    if isinstance(value, list) and "items" in schema:
+        for i, inner in enumerate(value):
+            fits(document, schema["items"], inner, f"{where}[{i}]")
+
+
 class Server:
-    """One process that answers over HTTP."""
+    """One process that answers over HTTP. Every answer is held against the process's own /openapi.json."""
 
     def __init__(self, case, verb, name, **settings):
         self.case, self.port = case, free_port()
@@ -44,6 +65,25 @@ class Server:
             self.process = subprocess.Popen(case.command([verb], listen), stdout=log, stderr=log, cwd=case.folder,
                                             env={"PATH": os.environ["PATH"]})
         self.await_ready()
+        self.document = json.loads(self.ask("GET", "/openapi.json")[1])
+
+    def documented(self, method, path, status, answer):
+        """The answer fits the document's schema of this path and status."""
+        parts = path.split("?")[0].strip("/").split("/")
+        for template, operations in self.document["paths"].items():
+            wanted = template.strip("/").split("/")
+            if len(wanted) != len(parts) or any(w != p and w[0] != "{" for w, p in zip(wanted, parts)):
+                continue
+            if method.lower() not in operations:
+                continue
+            answers = operations[method.lower()]["responses"]
+            said = answers.get(str(status), answers.get("default"))
+            must(said, f"{method} {template}: {status} is not in the document")
+            schema = said.get("content", {}).get("application/json", {}).get("schema")
+            if schema:
+                fits(self.document, schema, answer, f"{method} {template} {status}")
+            return
+        must(False, f"{method} {path} is not in the document")
 
     def await_ready(self):
         until = time.time() + 60
@@ -74,11 +114,13 @@ class Server:
     def get(self, path, status=200):
         got, text = self.ask("GET", path)
         must(got == status, f"GET {path}: {got}, not {status}: {text[:300]}")
+        self.documented("GET", path, status, json.loads(text))
         return json.loads(text)
 
     def post(self, path, body, status=200):
         got, text = self.ask("POST", path, body)
         must(got == status, f"POST {path}: {got}, not {status}: {text[:300]}")
+        self.documented("POST", path, status, json.loads(text))
         return json.loads(text)
 
     def end(self, how=signal.SIGTERM, code=0):
