@@ -18,7 +18,7 @@ export class Dashboard {
   constructor(open) {
     this.open = open;
     this.rate = new LineChart('Events a second', ['events'], text_count);
-    this.latency = new LineChart('Event to list', ['p50', 'p99'], text_ms);
+    this.latency = new LineChart('Event to list, since the start', ['p50', 'p99'], text_ms);
     this.events = figure('events a second', 'm-events', this.rate);
     this.lists = figure('lists a second', 'm-lists');
     this.time = figure('event to list', 'm-latency', this.latency);
@@ -112,7 +112,7 @@ export class Person {
   stranger(user) {
     clearTimeout(this.timer);
     this.user = user;
-    this.none({status: 404});
+    this.none('Nothing: the stream has not met this person yet.');
   }
 
   async load() {
@@ -121,27 +121,26 @@ export class Person {
       const state = await api.person(user);
       if (this.user === user) await this.show(state);
     } catch (error) {
-      if (this.user === user) this.none(error);
+      if (this.user === user) this.none(error.message);
     }
   }
 
-  none(error) {
-    const words = {404: 'Nothing: the stream has not met this person yet.', 501: 'A user’s state lives where the pipeline runs; this server only shows its lists.'};
-    byId('you-body').replaceChildren(el('p', {class: 'soft'}, words[error.status] ?? error.message));
+  none(words) {
+    byId('you-body').replaceChildren(el('p', {class: 'soft'}, words));
   }
 
   facts(state) {
     const typical = this.badge.typical();
     const fact = (name, value, id) => el('div', {}, el('dt', {class: 'soft'}, name), el('dd', {class: 'num', id}, value));
     return el('dl', {class: 'facts'},
-      fact('events applied', text_count(state.events_applied), 'you-events'),
+      fact('events applied', text_count(state.events), 'you-events'),
       fact('products bought', text_count(state.bought?.length ?? 0), 'you-bought'),
       fact('median update', typical === null ? '–' : text_ms(typical), 'you-median'),
-      fact('model', state.model_version ?? '–', 'you-model'));
+      fact('model', state.encoder_state?.model_id?.slice(0, 8) ?? '–', 'you-model'));
   }
 
   async show(state) {
-    const history = (state.history ?? []).slice(0, HISTORY);
+    const history = (state.window ?? []).slice(0, HISTORY);
     const known = await Promise.all(history.map(({item_id}) => api.product(item_id)));
     const now = Date.now();
     byId('you-body').replaceChildren(this.facts(state), el('ol', {class: 'history', id: 'history', 'aria-label': 'History, newest first'},

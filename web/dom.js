@@ -39,7 +39,7 @@ export const text_share = (value) => (is_number(value) ? share.format(value) : '
 /* Milliseconds with as many digits as say something. */
 export function text_ms(value) {
   if (!is_number(value)) return '–';
-  if (value >= 10000) return `${(value / 1000).toFixed(1)} s`;
+  if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
   return value >= 10 || value === 0 ? `${Math.round(value)} ms` : `${value.toFixed(1)} ms`;
 }
 

@@ -26,9 +26,10 @@ const REASONS = {
   pinned: () => 'picked by the shop',
 };
 
-/* A reason in words; its item by title. Promise, for the title may have to be asked for. */
-export async function reason_words(reason) {
+/* A reason in words, its item by title, for the product item_id. Promise, for the title may have to be asked for. */
+export async function reason_words(reason, item_id) {
   const kind = reason.kind.replace(/_(with|in)$/, '');
+  if (reason.item_id && reason.item_id === item_id) return 'you looked at it before';
   const title = reason.item_id ? (await product(reason.item_id)).title : '';
   return (REASONS[kind] ?? (() => text_words(reason.kind)))(title);
 }
@@ -151,7 +152,7 @@ export class ForYou {
     row.mark = mark;
     row.reason.dataset.kind = reason?.kind ?? '';
     if (!reason) return say(row.reason, '');
-    reason_words(reason).then((words) => row.mark === mark && say(row.reason, words));
+    reason_words(reason, item.item_id).then((words) => row.mark === mark && say(row.reason, words));
   }
 
   moved(row, before, position, is_first) {

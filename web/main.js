@@ -86,7 +86,7 @@ function list_note(list) {
 async function list_announce(list, fresh, ms) {
   const first = list.items[0];
   if (!first) return;
-  const reason = first.reasons?.[0] ? `, ${await reason_words(first.reasons[0])}` : '';
+  const reason = first.reasons?.[0] ? `, ${await reason_words(first.reasons[0], first.item_id)}` : '';
   announce(`For you changed ${text_ms(ms)} after your click: ${fresh} new, first is ${first.title || first.item_id}${reason}.`);
 }
 

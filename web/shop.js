@@ -91,7 +91,7 @@ export class ProductPage {
   /* Why it stood in the list. */
   async explain(item_id, listed) {
     if (!listed?.reasons?.length) return;
-    const words = await Promise.all(listed.reasons.map(reason_words));
+    const words = await Promise.all(listed.reasons.map((reason) => reason_words(reason, item_id)));
     if (this.item.item_id === item_id) say(this.why, `In your list: ${words.join('; ')}.`);
   }
 
@@ -203,7 +203,7 @@ export class Shelf {
     try {
       const answer = await api.trending(category, STRIP);
       if (this.category !== category) return;
-      if (!category) this.on_rising(answer.items);
+      if (!category) this.on_rising(answer.fallback ? [] : answer.items);
       this.trending_show(answer);
     } catch (error) {
       byId('trending').replaceChildren();
@@ -214,7 +214,8 @@ export class Shelf {
   trending_show(answer) {
     byId('trending').replaceChildren(...answer.items.slice(0, STRIP).map((item) => card(item, this.open)));
     const where = answer.category ? `in ${text_words(answer.category)}` : 'in the whole shop';
-    say(byId('trending-note'), answer.items.length ? where : `nothing yet ${where}`);
+    if (answer.fallback) say(byId('trending-note'), `what is popular ${where}, while nothing rises`);
+    else say(byId('trending-note'), answer.items.length ? where : `nothing rises yet ${where}`);
   }
 
   /* A record of the stream: shown unless somebody has the keyboard's focus in the strip, which would be lost. */

@@ -1,0 +1,316 @@
+/* A person in front of the page: clicks through the shop, then the same by keyboard alone, on a phone, in the dark.
+ *
+ * Asserts what the page shows against what the server says; a word in the browser's console, a script error or a request that
+ * failed is a failure of the case. Ends with `N passed, N failed, N skipped`. Called by page.sh. */
+import {createRequire} from 'node:module';
+import {join} from 'node:path';
+
+const {chromium} = createRequire(`${process.env.FRESHET_TEST_PAGE_MODULES}/`)('playwright-core');
+const URL_BASE = process.env.FRESHET_TEST_PAGE_URL, SHOTS = process.env.FRESHET_TEST_PAGE_SHOTS;
+const CHROMIUM_ARGS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+                       '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const PATIENCE_MS = 15000;
+const DESKTOP = {viewport: {width: 1440, height: 900}};
+
+class Wrong extends Error {}
+
+function must(ok, text) {
+  if (!ok) throw new Wrong(text);
+}
+
+const equal = (a, b, what) => must(a === b, `${what}: ${JSON.stringify(a)} is not ${JSON.stringify(b)}`);
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/* ---- a browser window that is watched ---- */
+
+async function visit(browser, options, name) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const bad = [];
+  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && bad.push(`console: ${message.text()}`));
+  page.on('pageerror', (error) => bad.push(`script: ${error.message}`));
+  page.on('response', (answer) => answer.status() >= 400 && bad.push(`${answer.status()} ${answer.url()}`));
+  page.on('request', (request) => request.url().startsWith(URL_BASE) || bad.push(`asks elsewhere: ${request.url()}`));
+  page.on('requestfailed', (request) => {
+    /* The page ends its own stream when the person changes, and so does the end of the visit. */
+    if (!request.url().includes('/v1/stream')) bad.push(`failed: ${request.url()} ${request.failure()?.errorText}`);
+  });
+  await page.addInitScript((user) => localStorage.getItem('people') ?? localStorage.setItem('people', JSON.stringify([user])), name);
+  await page.goto(URL_BASE);
+  await page.waitForSelector('#picks li');
+  await page.waitForSelector('#link[data-state=live]');
+  return {context, page, bad};
+}
+
+const shot = (page, name) => page.screenshot({path: join(SHOTS, `${name}.png`)});
+
+/* What stands in "for you", with its first reasons. */
+const list_of = (page) => page.$$eval('#picks li', (rows) => rows.map((row) => ({
+  item: row.dataset.item, title: row.querySelector('.title').textContent, reason: row.querySelector('.reason').textContent,
+  kind: row.querySelector('.reason').dataset.kind})));
+
+/* Acts, and waits for the badge that answers this act. Returns the milliseconds that it says. */
+async function until_updated(page, act) {
+  await page.evaluate(() => (document.getElementById('badge').dataset.state = 'test'));
+  await act();
+  await page.waitForSelector('#badge[data-state=fresh]', {timeout: PATIENCE_MS});
+  const text = await page.textContent('#badge-text');
+  const ms = /^updated ([\d.]+) (ms|s) after your click/.exec(text);
+  must(ms, `the badge says "${text}"`);
+  return Number(ms[1]) * (ms[2] === 's' ? 1000 : 1);
+}
+
+const ask = async (path) => (await fetch(new URL(path, URL_BASE))).json();
+
+/* ---- /metrics ---- */
+
+async function metrics() {
+  const text = await (await fetch(new URL('/metrics', URL_BASE))).text();
+  const rows = new Map();
+  for (const line of text.split('\n')) {
+    const row = /^([a-z_]+(?:\{[^}]*\})?) (\S+)$/i.exec(line);
+    if (row) rows.set(row[1], Number(row[2]));
+  }
+  return rows;
+}
+
+const sum_of = (rows, name) => [...rows].filter(([key]) => key === name || key.startsWith(`${name}{`)).reduce((sum, [, value]) => sum + value, 0);
+
+/* The bucket in which the quantile lies, in ms: what a histogram can say. */
+function quantile_bounds(rows, name, q) {
+  const buckets = [...rows].filter(([key]) => key.startsWith(`${name}_bucket{`))
+    .map(([key, value]) => [Number(/le="([^"]+)"/.exec(key)[1].replace('+Inf', 'Infinity')), value]).sort((a, b) => a[0] - b[0]);
+  const rank = q * rows.get(`${name}_count`);
+  const at = buckets.findIndex(([, count]) => count >= rank);
+  return [at > 0 ? buckets[at - 1][0] * 1000 : 0, buckets[at][0] * 1000];
+}
+
+/* ---- cases ---- */
+
+async function clicks_change_the_list({page}) {
+  await shot(page, 'desktop-light-stranger');
+  const before = await list_of(page);
+  must(before.length >= 10, `a stranger sees ${before.length} products`);
+  const times = [];
+  const chosen = before[2];
+  times.push(await until_updated(page, () => page.click(`#picks li[data-item="${chosen.item}"] button`)));
+  equal(await page.textContent('#product-title'), chosen.title, 'the product opened');
+  let now = await list_of(page);
+  for (let i = 0; i < 4; i++) {
+    await page.waitForSelector('#shelf li button');
+    times.push(await until_updated(page, () => page.click(`#shelf li:nth-child(${i + 2}) button`)));
+  }
+  const later = await list_of(page);
+  must(now.map(({item}) => item).join() !== before.map(({item}) => item).join(), 'the list is the same after a click');
+  must(later.map(({item}) => item).join() !== now.map(({item}) => item).join(), 'the list is the same after four more');
+  const reasons = (list) => list.map(({item, kind, reason}) => `${item} ${kind} ${reason}`).join();
+  must(reasons(later) !== reasons(before), 'the reasons are the same');
+  must(later.every(({reason}) => reason), `a product has no reason: ${JSON.stringify(later.find(({reason}) => !reason))}`);
+  const served = await ask(`/v1/recommend/${encodeURIComponent(await page.inputValue('#user'))}?n=20`);
+  equal(later.map(({item}) => item).join(), served.items.map(({item_id}) => item_id).join(), 'the list on the page and in the API');
+  console.log(`  click to list in the browser: ${times.join(', ')} ms`);
+  await sleep(500);
+  await shot(page, 'desktop-light');
+}
+
+async function orders({page}) {
+  const user = await page.inputValue('#user');
+  await page.click('#shelf li:nth-child(6) button');
+  await page.waitForSelector('#add-to-cart');
+  await until_updated(page, () => page.click('#add-to-cart'));
+  const first = await page.textContent('#product-title');
+  await page.click('#shelf li:nth-child(9) button');
+  await page.waitForFunction((title) => document.getElementById('product-title').textContent !== title, first);
+  await until_updated(page, () => page.click('#add-to-cart'));
+  const second = await page.textContent('#product-title');
+  equal(await page.textContent('#cart-count'), '2', 'products in the cart');
+  await page.click('#cart-open');
+  const rows = await page.$$eval('#cart-items li', (list) => list.map((row) => row.dataset.item));
+  await shot(page, 'desktop-light-cart');
+  await until_updated(page, () => page.click('#cart-buy'));
+  equal(await page.textContent('#cart-count'), '0', 'the cart after the order');
+  const list = await list_of(page);
+  must(!list.some(({item}) => rows.includes(item)), 'what was bought is still in the list');
+  /* Now each is what customers bought together with the other. */
+  await page.waitForFunction(async ([item, other]) => {
+    const answer = await (await fetch(`/v1/related/${item}?kind=bought_together`)).json();
+    return answer.items.some(({item_id}) => item_id === other);
+  }, rows, {timeout: PATIENCE_MS, polling: 100});
+  await page.fill('#search', first);
+  await page.waitForSelector(`#shelf li[data-item="${rows[0]}"]`);
+  await page.click(`#shelf li[data-item="${rows[0]}"] button`);
+  await page.waitForSelector(`#related li[data-item="${rows[1]}"]`, {timeout: PATIENCE_MS});
+  console.log(`  ${user} bought ${first} and ${second} in one order`);
+  await page.fill('#search', '');
+}
+
+async function searches({page}) {
+  const some = (await ask('/v1/items?n=5')).items[3];
+  const word = some.title.split(' ')[2].slice(0, 4).toLowerCase();
+  await page.fill('#search', word);
+  await page.waitForFunction((text) => document.getElementById('shelf-head').textContent.includes(text), word);
+  await page.waitForFunction((text) => [...document.querySelectorAll('#shelf .title')].every((title) =>
+    title.textContent.toLowerCase().split(/\W+/).some((one) => one.startsWith(text))), word);
+  const found = await page.$$eval('#shelf li', (rows) => rows.length);
+  const served = (await ask(`/v1/items?query=${word}&n=24`)).items.length;
+  equal(found, served, `products with "${word}"`);
+  await page.fill('#search', 'zzqx');
+  await page.waitForFunction(() => document.getElementById('shelf-note').textContent.startsWith('nothing'));
+  await page.fill('#search', '');
+  await page.click('#categories .chip:nth-child(3)');
+  const category = await page.getAttribute('#categories .chip:nth-child(3)', 'data-category');
+  const expected = (await ask(`/v1/items?category=${category}&n=24`)).items.map(({item_id}) => item_id).join();
+  await page.waitForFunction((items) => [...document.querySelectorAll('#shelf li')].map((row) => row.dataset.item).join() === items, expected);
+  await page.click('#categories .chip:first-child');
+}
+
+/* Nobody else is in the shop now: the numbers stand still, and must be those of /metrics. */
+async function numbers_are_right({page}) {
+  process.kill(Number(process.env.FRESHET_TEST_PAGE_CROWD), 'SIGTERM');
+  await sleep(3500);
+  const shown = await page.evaluate(() => {
+    const text = (id) => document.getElementById(id).textContent.replaceAll(',', '');
+    const pairs = [...document.querySelectorAll('#m-quality .pair')].map((pair) =>
+      [pair.dataset.type, pair.querySelector('.pair-head .soft').textContent.replaceAll(',', ''), ...[...pair.querySelectorAll('.pair-row .num')].map((node) => node.textContent)]);
+    return {letters: text('m-letters'), lag: text('m-lag'), events: text('m-events'), p50: text('m-p50'), p99: text('m-p99'), pairs};
+  });
+  const rows = await metrics();
+  equal(Number(shown.letters), sum_of(rows, 'freshet_dead_letters_total'), 'dead letters');
+  equal(Number(shown.lag), rows.get('freshet_lag_records'), 'lag');
+  equal(Number(shown.events), 0, 'events a second when nothing comes');
+  for (const [text, q] of [[shown.p50, 0.5], [shown.p99, 0.99]]) {
+    const ms = parseFloat(text) * (text.endsWith(' s') ? 1000 : 1);
+    const [low, high] = quantile_bounds(rows, 'freshet_event_to_publish_seconds', q);
+    must(ms >= low - 1 && ms <= high + 1, `p${q * 100} is ${text}, in /metrics between ${low} and ${high} ms`);
+  }
+  must(shown.pairs.length > 0, 'no quality is shown');
+  for (const [type, count, ours, theirs] of shown.pairs) {
+    const events = rows.get(`freshet_quality_events_total{event_type="${type}"}`);
+    const percent = (arm) => `${((100 * rows.get(`freshet_quality_hits_total{event_type="${type}",arm="${arm}"}`)) / events).toFixed(1)}%`;
+    equal(Number(count), events, `${type}s judged`);
+    equal(ours, percent('list'), `HR@20 of lists, ${type}`);
+    equal(theirs, percent('popular'), `HR@20 of popularity, ${type}`);
+  }
+  console.log(`  p50 ${shown.p50}, p99 ${shown.p99}, ${shown.pairs.map((pair) => pair.join(' ')).join('; ')}`);
+}
+
+/* No mouse: to a product, into the cart, the order, search. Focus must be seen wherever it stands. */
+async function keyboard_alone({page}) {
+  const seen = () => page.evaluate(() => {
+    const node = document.activeElement, style = getComputedStyle(node);
+    return {id: node.id, name: node.className, item: node.dataset.item, is_seen: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2};
+  });
+  const tab_to = async (fits, what) => {
+    for (let i = 0; i < 80; i++) {
+      await page.keyboard.press('Tab');
+      const now = await seen();
+      must(now.is_seen, `the focus on ${now.id || now.name} cannot be seen`);
+      if (fits(now)) return now;
+    }
+    throw new Wrong(`80 tabs do not lead to ${what}`);
+  };
+  await tab_to(({name}) => name === 'pick', 'the list');
+  await page.keyboard.press('ArrowDown');
+  const chosen = await seen();
+  await until_updated(page, () => page.keyboard.press('Enter'));
+  equal((await seen()).id, 'product-title', 'the focus after a product was opened');
+  equal(await page.evaluate(() => decodeURIComponent(location.hash.slice(1))), chosen.item, 'the product opened');
+  await page.waitForFunction(() => /^For you changed .* after your click/.test(document.getElementById('announce').textContent));
+  await tab_to(({id}) => id === 'add-to-cart', 'Add to cart');
+  await until_updated(page, () => page.keyboard.press('Enter'));
+  for (let i = 0; (await seen()).id !== 'cart-open' && i < 80; i++) await page.keyboard.press('Shift+Tab');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('#cart[open]');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('#cart:not([open])', {state: 'attached'});
+  await page.keyboard.press('Enter');
+  await tab_to(({id}) => id === 'cart-buy', 'Buy');
+  await until_updated(page, () => page.keyboard.press('Enter'));
+  await shot(page, 'desktop-light-keyboard');
+}
+
+async function says_when_away({page, bad, context}) {
+  await context.route('**/v1/stream*', (route) => route.abort());
+  await page.click('#user-new');
+  await page.waitForSelector('#away:not([hidden])');
+  equal(await page.getAttribute('#link', 'data-state'), 'away', 'the state of the link');
+  await shot(page, 'desktop-light-away');
+  await context.unroute('**/v1/stream*');
+  await page.waitForSelector('#link[data-state=live]', {timeout: PATIENCE_MS});
+  must(await page.isHidden('#away'), 'the banner stays');
+  /* The browser itself notes the requests that this case broke. */
+  for (let i = bad.length - 1; i >= 0; i--) if (/ERR_FAILED/.test(bad[i])) bad.splice(i, 1);
+}
+
+async function fits_a_phone({page}) {
+  const fits = async (what) => {
+    const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    must(wide <= room, `${what} is ${wide} px wide on a screen of ${room}`);
+  };
+  await fits('the shop');
+  await until_updated(page, () => page.tap('#picks li:nth-child(2) button'));
+  await sleep(500);
+  await fits('a product');
+  await shot(page, 'phone-product');
+  await page.tap('.tabs [data-tab=live]');
+  await sleep(1500);
+  await fits('the dashboard');
+  await shot(page, 'phone-live');
+  await page.tap('.tabs [data-tab=you]');
+  await fits('the person');
+  await shot(page, 'phone-you');
+  const small = await page.$$eval('button', (buttons) => buttons.filter((button) => {
+    const box = button.getBoundingClientRect();
+    return box.width > 0 && (box.width < 24 || box.height < 24);
+  }).map((button) => button.textContent));
+  equal(small.join(), '', 'buttons smaller than 24 px');
+}
+
+async function looks_right_in_the_dark({page}) {
+  await until_updated(page, () => page.click('#picks li:nth-child(4) button'));
+  await until_updated(page, () => page.click('#shelf li:nth-child(3) button'));
+  await sleep(600);
+  await shot(page, 'desktop-dark');
+  const [ink, ground] = await page.evaluate(() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]);
+  must(ink !== ground, `ink ${ink} on ${ground}`);
+}
+
+async function stands_still({page}) {
+  await until_updated(page, () => page.click('#picks li:nth-child(3) button'));
+  const moving = await page.evaluate(() => document.getAnimations().filter((one) => one.effect.getTiming().duration > 50).length);
+  equal(moving, 0, 'animations when less motion is wanted');
+}
+
+const PHONE = {viewport: {width: 360, height: 740}, deviceScaleFactor: 2, isMobile: true, hasTouch: true};
+const VISITS = [
+  ['ada', DESKTOP, [clicks_change_the_list, orders, searches]],
+  ['grace', DESKTOP, [keyboard_alone]],
+  ['alan', {...DESKTOP, colorScheme: 'dark'}, [looks_right_in_the_dark]],
+  ['edsger', {...DESKTOP, reducedMotion: 'reduce'}, [stands_still]],
+  ['barbara', PHONE, [fits_a_phone]],
+  ['donald', DESKTOP, [says_when_away]],
+  ['tony', DESKTOP, [numbers_are_right]],
+];
+
+let passed = 0, failed = 0;
+const browser = await chromium.launch({executablePath: process.env.FRESHET_TEST_PAGE_CHROMIUM, args: CHROMIUM_ARGS});
+for (const [user, options, cases] of VISITS) {
+  const window = await visit(browser, {...options, locale: 'en'}, user);
+  for (const one of cases) {
+    try {
+      await one(window);
+      must(window.bad.length === 0, window.bad.join('; '));
+      passed++;
+      console.log(`ok ${one.name}`);
+    } catch (error) {
+      failed++;
+      console.log(`FAILED ${one.name}: ${error instanceof Wrong ? error.message : error.stack}`);
+      await shot(window.page, `failed-${one.name}`).catch(() => {});
+    }
+    window.bad.length = 0;
+  }
+  await window.context.close();
+}
+await browser.close();
+console.log(`${passed} passed, ${failed} failed, 0 skipped`);
+process.exit(failed ? 1 : 0);
