@@ -7,7 +7,7 @@ command -v docker-compose >/dev/null || { echo "SKIP docker-compose is not insta
 
 docker-compose -f docker-compose.yml --profile shop config -q
 services=$(docker-compose -f docker-compose.yml --profile shop config --services | sort | tr '\n' ' ')
-[ "$services" = "freshet kafka prometheus registry shop topics " ] ||
+[ "$services" = "freshet grafana kafka prometheus registry shop topics " ] ||
     { echo "FAILED: services are $services"; exit 1; }
 
 fail=0
