@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/keys.h"
 #include "app/shop.h"
 #include "app/sink.h"
 #include "base/buf.h"
@@ -20,7 +21,7 @@ struct demo_feed {
     struct shop *shop;
     const struct settings *settings;
     struct schemas *schemas;
-    struct emit_feed *events;
+    struct emit_feed *events, *items; /* items NULL: no catalogue */
     struct thread thread;
     bool is_started;
     struct flag stop;
@@ -30,15 +31,20 @@ struct demo_feed {
     struct err err;         /* guarded by mutex */
 };
 
-struct demo_feed *demo_feed_new(const struct demo_feed_options *options)
+static struct shop *shop_make(const struct demo_feed_options *options)
 {
-    struct demo_feed *feed = mem_zalloc(sizeof *feed);
     struct shop_options shop = shop_options_default();
-    feed->options = *options;
     shop.seed = options->seed;
     shop.users = options->users;
     shop.items = options->items;
-    feed->shop = shop_new(&shop);
+    return shop_new(&shop);
+}
+
+struct demo_feed *demo_feed_new(const struct demo_feed_options *options)
+{
+    struct demo_feed *feed = mem_zalloc(sizeof *feed);
+    feed->options = *options;
+    feed->shop = shop_make(options);
     feed->titles = map_str_new(1 << 24, MAP_KEYS_COPIED);
     mutex_init(&feed->mutex);
     return feed;
@@ -101,6 +107,36 @@ static bool event_send(struct demo_feed *feed, struct event *event, struct buf *
                           event->time_ms, err);
 }
 
+static bool item_send(struct demo_feed *feed, const struct item *item, struct buf *bytes,
+                      struct err *err)
+{
+    struct clock clock = {0};
+    char key[KEYS_MAX];
+    if (!feed->items) return true;
+    buf_reset(bytes);
+    schemas_item_encode(feed->schemas, item, bytes);
+    return emit_feed_send(feed->items, keys_pair(item->tenant, item->item_id, key),
+                          (struct str){(const char *)bytes->data, bytes->len},
+                          clock_wall_ms(&clock), err);
+}
+
+/* The catalogue as the past leaves it: a second shop lives through the same past, which takes less than keeping its records. */
+static bool catalogue_send(struct demo_feed *feed, struct buf *bytes, struct err *err)
+{
+    struct shop_output output;
+    struct shop *again = shop_make(&feed->options);
+    bool ok = true;
+    for (int64_t n = 0; ok && n < feed->options.past_events && !flag_is_raised(&feed->stop);) {
+        shop_next(again, &output);
+        if (output.kind == SHOP_ITEM)
+            ok = item_send(feed, &output.item, bytes, err);
+        else
+            n++;
+    }
+    shop_free(again);
+    return ok;
+}
+
 static bool present_run(struct demo_feed *feed, struct err *err)
 {
     struct shop_output output;
@@ -108,11 +144,13 @@ static bool present_run(struct demo_feed *feed, struct err *err)
     struct buf bytes;
     bool ok = true;
     buf_init(&bytes, RECORD_MAX);
+    ok = catalogue_send(feed, &bytes, err);
     pacer_start(&pacer, feed->options.events_per_second);
     for (double sent = 0; ok && !flag_is_raised(&feed->stop);) {
         shop_next(feed->shop, &output);
         if (output.kind == SHOP_ITEM) {
             title_keep(feed, &output.item);
+            ok = item_send(feed, &output.item, &bytes, err);
             continue;
         }
         pacer_wait(&pacer, sent++);
@@ -139,6 +177,9 @@ bool demo_feed_start(struct demo_feed *feed, const struct settings *settings,
     feed->settings = settings;
     feed->schemas = schemas;
     if (!emit_feed_open(&feed->events, &settings->kafka, settings->topics[0], err)) return false;
+    if (settings->items_topic[0] &&
+        !emit_feed_open(&feed->items, &settings->kafka, settings->items_topic, err))
+        return false;
     feed->is_started = thread_start(&feed->thread, "shop", feed_run, feed, err);
     return feed->is_started;
 }
@@ -162,6 +203,7 @@ void demo_feed_free(struct demo_feed *feed)
     flag_raise(&feed->stop);
     if (feed->is_started) thread_join(&feed->thread);
     if (feed->events) (void)!emit_feed_close(feed->events, CLOSE_WAIT_MS, &ignored);
+    if (feed->items) (void)!emit_feed_close(feed->items, CLOSE_WAIT_MS, &ignored);
     while (map_str_next(feed->titles, &at, &key, &title))
         mem_free(title);
     map_str_free(feed->titles);

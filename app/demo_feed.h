@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "schemas/schemas.h"
 
-/* The demo's shop: its past as a log to learn from, then its present as events into Kafka, at a steady rate, from a thread of its
- * own. A seed makes one shop: the past of every run is the same, the present begins behind it. */
+/* The demo's shop: its past as a log to learn from, then its catalogue and its present as events into Kafka, at a steady rate,
+ * from a thread of its own. A seed makes one shop: the past of every run is the same, the present begins behind it. */
 struct demo_feed;
 
 struct demo_feed_options {

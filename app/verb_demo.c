@@ -1,9 +1,12 @@
 /* freshet demo: a shop, a broker, a trained model and the pipeline in one process, and a view of lists that change as people
  * click. */
 #include <stdio.h>
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,7 +22,7 @@
 
 extern const struct verb verb_train;
 
-enum { PARTITIONS = 4, TICK_MS = 250, TAP_CAPACITY = 512, PATH_MAX_BYTES = 512 };
+enum { PAGE_PORT = 8080, PARTITIONS = 4, TICK_MS = 250, TAP_CAPACITY = 512, PATH_MAX_BYTES = 512 };
 
 struct demo {
     struct app *app;
@@ -29,7 +32,7 @@ struct demo {
     struct pipeline *pipeline;
     struct tap *tap;
     struct view *view;
-    char model[PATH_MAX_BYTES], state[PATH_MAX_BYTES], head[256];
+    char model[PATH_MAX_BYTES], state[PATH_MAX_BYTES], head[512];
     char title[256]; /* behind view_title */
     uint64_t started_us;
     bool is_open; /* the shop's present has begun */
@@ -112,8 +115,16 @@ static bool broker_start(struct demo *demo, struct err *err)
          .replication = 1,
          .compact = true},
         {.name = pairs, .partitions = PARTITIONS, .replication = 1},
+        {.name = options_text(app->config, "items.topic"),
+         .partitions = 1,
+         .replication = 1,
+         .compact = true},
+        {.name = options_text(app->config, "trending.topic"),
+         .partitions = 1,
+         .replication = 1,
+         .compact = true},
     };
-    int n_topics = sizeof topics / sizeof topics[0];
+    int n_topics = 0, n_all = sizeof topics / sizeof topics[0];
     bool embedded = !options_is_set(app->config, "bootstrap.servers") ||
                     strcmp(options_text(app->config, "bootstrap.servers"), "embedded") == 0;
     if (!options_is_set(app->config, "application.id") &&
@@ -125,10 +136,40 @@ static bool broker_start(struct demo *demo, struct err *err)
                          : "demo-dlq";
     (void)snprintf(pairs, sizeof pairs, "%s-pairs-repartition",
                    options_text(app->config, "application.id"));
-    if (!topics[3].name[0]) n_topics = 3; /* no related items */
+    if (!topics[3].name[0]) topics[4].name = ""; /* no related items, no pairs */
+    for (int i = 0; i < n_all; i++)              /* an empty name switches a part off */
+        if (topics[i].name[0]) topics[n_topics++] = topics[i];
     if (!kafka_embedded_start(&demo->broker, topics, n_topics, err)) return false;
     return options_set(app->config, "bootstrap.servers", kafka_embedded_bootstrap(demo->broker),
                        "demo", err);
+}
+
+/* ---- the page ---- */
+
+/* The port, or when another process has it, a free one. 0: none. */
+static int port_find(int wanted)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)wanted)};
+    socklen_t len = sizeof at;
+    const int yes = 1; /* as the server binds: a port that a process has just left is free */
+    int found = 0, fd = socket(AF_INET, SOCK_STREAM, 0);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (fd < 0) return 0;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(fd, (const struct sockaddr *)&at, sizeof at) == 0 &&
+        getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+        found = ntohs(at.sin_port);
+    (void)close(fd);
+    return found || wanted == 0 ? found : port_find(0);
+}
+
+/* http.listen is on in the demo; http.listen= switches it off. */
+static bool page_prepare(struct options *config, struct err *err)
+{
+    char listen[32];
+    if (options_is_set(config, "http.listen")) return true;
+    (void)snprintf(listen, sizeof listen, "127.0.0.1:%d", port_find(PAGE_PORT));
+    return options_set(config, "http.listen", listen, "demo", err);
 }
 
 /* ---- the view ---- */
@@ -150,8 +191,10 @@ static void view_start(struct demo *demo)
                                    .tap = demo->tap,
                                    .title = view_title,
                                    .context = demo};
+    const char *page = options_text(demo->app->config, "http.listen");
     (void)snprintf(demo->head, sizeof demo->head,
-                   "%s, a shop of %lld products and %lld users, model %s",
+                   "%s%s%s%s, a shop of %lld products and %lld users, model %s",
+                   page[0] ? "the page: http://" : "", page, page[0] ? "/; " : "",
                    demo->broker ? "in-process broker (nothing is durable)"
                                 : demo->settings.kafka.bootstrap_servers,
                    (long long)options_int(flags, "items"), (long long)options_int(flags, "users"),
@@ -189,6 +232,7 @@ static bool config_finish(struct demo *demo, const char *work, struct err *err)
     } else {
         demo->state[0] = '\0';
     }
+    if (!page_prepare(config, err)) return false;
     if (!options_is_set(config, "model.dir") &&
         !options_set(config, "model.dir", demo->model, "demo", err))
         return false;
@@ -321,7 +365,8 @@ const struct verb verb_demo = {
     .usage = "freshet demo [--seconds N] [--rate N] [--set bootstrap.servers=localhost:9092]",
     .help = "Starts an in-process broker, a simulated shop whose people view, search, carry and "
             "buy, a model learnt from the shop's "
-            "past (the first time: a minute), and the pipeline; shows events/s, event-to-list "
+            "past (the first time: a minute), the pipeline, and the page at http://127.0.0.1:8080/ "
+            "(http.listen); shows events/s, event-to-list "
             "latency, live quality beside "
             "popularity, and a few people's lists by product title. With bootstrap.servers it uses "
             "your broker instead.\n\n"

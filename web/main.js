@@ -162,6 +162,7 @@ function user_set(name) {
   foryou.clear();
   cart.load(name);
   person.stranger(name);
+  list_load();
   live.follow(name);
   document.title = `freshet: ${name}`;
 }

@@ -49,14 +49,14 @@ export class ProductPage {
     this.to = to;
     this.node = byId('product');
     this.item = null;
-    this.kind = KINDS[0][0];
+    this.kind = 'any'; /* until somebody chooses: the first kind that there is */
   }
 
   /* listed: the product's place in the list it was chosen from. */
   async show(item_id, listed) {
     const item = await api.product(item_id, true);
     this.item = item;
-    this.kinds = KINDS.map(([kind, name]) => el('button', {type: 'button', class: 'chip', 'data-kind': kind, 'aria-pressed': String(kind === this.kind),
+    this.kinds = KINDS.map(([kind, name]) => el('button', {type: 'button', class: 'chip', 'data-kind': kind, 'aria-pressed': 'false',
       on: {click: () => this.kind_set(kind)}}, name));
     this.related = el('ol', {id: 'related', class: 'strip', 'aria-labelledby': 'related-head'});
     this.related_note = el('p', {id: 'related-note', class: 'note', role: 'status'});
@@ -96,16 +96,21 @@ export class ProductPage {
   }
 
   kind_set(kind) {
-    this.kind = kind;
-    for (const button of this.kinds) button.setAttribute('aria-pressed', String(button.dataset.kind === kind));
+    this.kind = this.shown = kind;
+    this.kinds_mark();
     return this.related_load();
+  }
+
+  kinds_mark() {
+    for (const button of this.kinds) button.setAttribute('aria-pressed', String(button.dataset.kind === this.shown));
   }
 
   async related_load() {
     const {item_id} = this.item;
     try {
       const answer = await api.related(item_id, this.kind, RELATED);
-      if (this.item.item_id === item_id && answer.kind === this.kind) this.related_show(answer);
+      if (this.item.item_id !== item_id || (this.kind !== 'any' && answer.kind !== this.kind)) return;
+      this.related_show(answer);
     } catch (error) {
       if (this.item.item_id !== item_id) return;
       this.related.replaceChildren();
@@ -114,13 +119,15 @@ export class ProductPage {
   }
 
   related_show(answer) {
+    this.shown = answer.kind;
+    this.kinds_mark();
     this.related.replaceChildren(...answer.items.map((item) => card(item, this.to.open)));
     say(this.related_note, answer.items.length ? '' : 'nobody has yet: be the first');
   }
 
   /* A record of the stream. */
   related_arrived(answer) {
-    if (this.item?.item_id !== answer.item_id || answer.kind !== this.kind) return;
+    if (this.item?.item_id !== answer.item_id || answer.kind !== this.shown) return;
     this.related_show({...answer, items: answer.items.slice(0, RELATED)});
   }
 }
