@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "tests/test.h"
 
-enum { WAIT_MS = 2000, ANSWER_MAX = 4 * 1024 * 1024 };
+enum { WAIT_MS = 10000, GRACE_MS = 500, ANSWER_MAX = 4 * 1024 * 1024 };
 
 /* ---- routes ---- */
 
@@ -177,7 +177,7 @@ static void on_done(void *context)
 
 void rig_stop(struct rig *rig)
 {
-    serve_stop(rig->serve, WAIT_MS, on_done, rig);
+    serve_stop(rig->serve, GRACE_MS, on_done, rig);
     for (int64_t i = 0; i < 2 * WAIT_MS && !rig->is_done; i++)
         rig_turn(rig, 1);
     CHECK(rig->is_done);

@@ -42,7 +42,7 @@ int rig_connect(struct rig *rig);
 void rig_send(struct rig *rig, int fd, const char *bytes, size_t n);
 void rig_text(struct rig *rig, int fd, const char *text);
 void rig_turn(struct rig *rig, int64_t ms);
-/* What comes until `until` is in it, the server closes, or 2 s have passed. NUL behind it; lives until the next call. */
+/* What comes until `until` is in it, the server closes, or 10 s have passed. NUL behind it; lives until the next call. */
 const char *rig_until(struct rig *rig, int fd, const char *until);
 /* Up to the end of the connection; fails when it is not closed within ms. */
 const char *rig_end(struct rig *rig, int fd, int64_t ms);
