@@ -53,6 +53,55 @@ static void test_round_trip(void)
     fixture_remove(folder);
 }
 
+/* ---- from other threads ---- */
+
+/* What somebody on another thread is told of a user. */
+struct told {
+    int n, n_window;
+    int32_t partition;
+};
+
+static bool tell(void *context, int32_t partition, struct str key, const struct user *user)
+{
+    struct told *told = context;
+    CHECK(key.len > 0);
+    told->n++;
+    told->partition = partition;
+    told->n_window = user->n_window;
+    return false;
+}
+
+/* One user of a store that is at work, as the last epoch written left it. */
+static void test_user_find(void)
+{
+    struct err err = ERR_INIT;
+    struct told told = {0};
+    struct fixture_event event;
+    char key[SCHEMAS_USER_KEY_MAX];
+    int item = 5;
+    struct state_options options = fixture_options();
+    fixture_folder(folder, sizeof folder);
+    struct state *state = fixture_open(folder, &options);
+    struct state_shard *shard = fixture_shard_of(state, 1);
+    struct user *user = fixture_get(shard, 1, 3);
+    fixture_view(shard, user, 5, 1000, 10);
+    fixture_event(&event, EVENT_VIEW, 3, 1000, 0, &item, 1);
+    struct str name = fixture_user_key(&event, key);
+    CHECK_OK(state_user_find(state, name, tell, &told, &err), err);
+    CHECK_INT(told.n, 0); /* not written */
+    fixture_commit(shard, 1, 11);
+    fixture_view(shard, user, 6, 2000, 11);
+    CHECK_OK(state_user_find(state, name, tell, &told, &err), err);
+    CHECK_INT(told.n, 1);
+    CHECK_INT(told.partition, 1);
+    CHECK_INT(told.n_window, 1);
+    CHECK_OK(state_user_find(state, STR("nobody"), tell, &told, &err), err);
+    CHECK_INT(told.n, 1);
+    state_shard_free(shard);
+    state_close(state);
+    fixture_remove(folder);
+}
+
 /* ---- epochs ---- */
 
 /* What changes after seal is not in the epoch; the user stays to be written. */
@@ -354,6 +403,7 @@ int main(void)
 {
     CASE(test_one_owner_process); /* forks: before RocksDB has threads in this process */
     CASE(test_round_trip);
+    CASE(test_user_find);
     CASE(test_epoch_isolation);
     CASE(test_partition_close);
     CASE(test_identity);
