@@ -9,7 +9,8 @@
 struct sending {
     struct http *http;
     const char *event;
-    struct str tenant, user; /* user.ptr NULL: of no user */
+    struct str tenant, user; /* ptr NULL: of no tenant, of no user */
+    bool is_wanted;
 };
 
 /* Whether `word` stands in the comma-separated list. */
@@ -26,22 +27,40 @@ static bool is_in_list(struct str list, const char *word)
     return false;
 }
 
+static bool is_wanted_by(const struct sending *sending, struct serve_request *request)
+{
+    struct str user = serve_text(request, "user");
+    if (!is_in_list(serve_text(request, "types"), sending->event)) return false;
+    if (sending->user.ptr && user.len && !str_equal(user, sending->user)) return false;
+    return !sending->tenant.ptr || str_equal(serve_text(request, "tenant"), sending->tenant);
+}
+
 static void reader_send(void *context, struct serve_request *request)
 {
     const struct sending *sending = context;
     const struct buf *text = &sending->http->text;
-    struct str user = serve_text(request, "user");
-    if (!is_in_list(serve_text(request, "types"), sending->event)) return;
-    if (sending->user.ptr && user.len && !str_equal(user, sending->user)) return;
-    if (sending->tenant.ptr && !str_equal(serve_text(request, "tenant"), sending->tenant)) return;
+    if (!is_wanted_by(sending, request)) return;
     (void)serve_stream_send(request, sending->event, NULL,
                             (struct str){(const char *)text->data, text->len});
 }
 
-static void readers_send(const struct sending *sending)
+static void reader_ask(void *context, struct serve_request *request)
+{
+    struct sending *sending = context;
+    sending->is_wanted = sending->is_wanted || is_wanted_by(sending, request);
+}
+
+/* Whether any reader wants it: most lists are nobody's, and are not written for that. */
+static bool is_wanted(struct sending *sending)
+{
+    serve_stream_each(sending->http->serve, "/v1/stream", reader_ask, sending);
+    return sending->is_wanted;
+}
+
+static void readers_send(struct sending *sending)
 {
     if (sending->http->text.failed) return;
-    serve_stream_each(sending->http->serve, "/v1/stream", reader_send, (void *)(uintptr_t)sending);
+    serve_stream_each(sending->http->serve, "/v1/stream", reader_send, sending);
 }
 
 static void list_send(struct http *http, struct serve_json *json,
@@ -50,8 +69,11 @@ static void list_send(struct http *http, struct serve_json *json,
     struct recommendations list;
     if (!schemas_recommendations_decode(http->schemas, change->value, http->arena, &list, err))
         return;
+    struct sending sending = {
+        .http = http, .event = "list", .tenant = list.tenant, .user = list.user_id};
+    if (!is_wanted(&sending)) return;
     http__list_write(http, json, &list, change->timestamp_ms, HTTP_LIST_MAX, NULL);
-    readers_send(&(struct sending){http, "list", list.tenant, list.user_id});
+    readers_send(&sending);
 }
 
 static void related_send(struct http *http, struct serve_json *json,
@@ -59,8 +81,10 @@ static void related_send(struct http *http, struct serve_json *json,
 {
     struct related related;
     if (!schemas_related_decode(http->schemas, change->value, http->arena, &related, err)) return;
+    struct sending sending = {.http = http, .event = "related", .tenant = related.tenant};
+    if (!is_wanted(&sending)) return;
     http__related_write(http, json, &related, change->timestamp_ms, HTTP_LIST_MAX);
-    readers_send(&(struct sending){http, "related", related.tenant, {NULL, 0}});
+    readers_send(&sending);
 }
 
 static void trending_send(struct http *http, struct serve_json *json,
@@ -68,8 +92,10 @@ static void trending_send(struct http *http, struct serve_json *json,
 {
     struct trending trending;
     if (!schemas_trending_decode(http->schemas, change->value, http->arena, &trending, err)) return;
+    struct sending sending = {.http = http, .event = "trending", .tenant = trending.tenant};
+    if (!is_wanted(&sending)) return;
     http__trending_write(http, json, &trending, change->timestamp_ms, HTTP_LIST_MAX, NULL);
-    readers_send(&(struct sending){http, "trending", trending.tenant, {NULL, 0}});
+    readers_send(&sending);
 }
 
 static void item_send(struct http *http, struct serve_json *json,
@@ -83,7 +109,7 @@ static void item_send(struct http *http, struct serve_json *json,
     http__item_facts(json, item.item_id, facts);
     serve_json_bool(json, "is_listed", shelf_is_listed(facts, http__now_ms()));
     serve_json_end(json);
-    readers_send(&(struct sending){http, "item", item.tenant, {NULL, 0}});
+    readers_send(&(struct sending){.http = http, .event = "item", .tenant = item.tenant});
 }
 
 void http__stream_change(struct http *http, const struct mirror_change *change)
@@ -154,7 +180,7 @@ void http__stream_metrics(struct http *http)
     serve_json_int(&json, "http_connections", numbers.connections);
     serve_json_end(&json);
     http->streamed_ms = now_ms;
-    readers_send(&(struct sending){http, "metrics", {NULL, 0}, {NULL, 0}});
+    readers_send(&(struct sending){.http = http, .event = "metrics"});
 }
 
 void http__stream(void *context, struct serve_request *request)
