@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "app/app.h"
+#include "app/rules.h"
 #include "app/settings.h"
 #include "app/topics.h"
 #include "model/model.h"
@@ -55,6 +56,22 @@ static void check_model(struct validation *validation, const struct settings *se
     model_free(model);
 }
 
+static void check_rules(struct validation *validation, const struct settings *settings)
+{
+    struct err err = ERR_INIT;
+    struct rules *rules;
+    char text[300];
+    const char *path = options_text(settings->options, "rules.file");
+    if (path[0] == '\0') return;
+    if (!rules_load(&rules, path, &err)) {
+        tell_err(validation, "rules", &err);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%s: %d rules", path, rules_model(rules)->n);
+    tell(validation, true, "rules", text, ERR_EXIT_OK);
+    rules_free(rules);
+}
+
 static bool check_cluster(struct validation *validation, const struct settings *settings,
                           char cluster_id[64])
 {
@@ -95,7 +112,10 @@ static int check_topics(struct validation *validation, const struct settings *se
 {
     struct err err = ERR_INIT;
     struct topic_plan plan;
-    if (!topic_plan_make(&plan, settings, "", TIMEOUT_MS, &err)) {
+    /* The catalogue of the default name need not be there. */
+    const char *items =
+        options_is_set(settings->options, "items.topic") ? settings->items_topic : "";
+    if (!topic_plan_make(&plan, settings, items, TIMEOUT_MS, &err)) {
         tell_err(validation, "topics", &err);
         return 0;
     }
@@ -156,6 +176,7 @@ static bool run(struct app *app, struct err *err)
     }
     tell(&validation, true, "config", settings.application_id, ERR_EXIT_OK);
     check_model(&validation, &settings);
+    check_rules(&validation, &settings);
     check_registry(&validation, &settings);
     bool reached = check_cluster(&validation, &settings, cluster_id);
     int partitions = reached ? check_topics(&validation, &settings) : 0;
@@ -168,7 +189,7 @@ static bool run(struct app *app, struct err *err)
 
 const struct verb verb_validate = {
     .name = "validate",
-    .summary = "check configuration, model, cluster, topics and store before running",
+    .summary = "check configuration, model, rules, cluster, topics and store before running",
     .usage = "freshet validate --config shop.properties",
     .help = "One line for each check, ok or problem, with what to do. Nothing is changed. The exit "
             "code is that of the first problem:\n"
