@@ -121,7 +121,7 @@ static struct known *known_of(struct sessions *sessions, uint64_t key, struct st
     struct known *known = map_u64_get_ptr(sessions->items, key);
     if (known) return known;
     known = mem_alloc(sizeof *known + id.len);
-    known->level = -INFINITY;
+    known->level = -HUGE_VAL;
     known->len = id.len;
     memcpy(known->id, id.ptr, id.len);
     if (map_u64_set_ptr(sessions->items, key, known)) return known;
