@@ -200,3 +200,5 @@ function listen() {
 listen();
 user_set(JSON.parse(localStorage.getItem('people') ?? '[]')[0] ?? visitor_name());
 shelf.start();
+/* An address of a product opens it; that is no view, for nobody chose it here. */
+if (location.hash.length > 1) page.show(decodeURIComponent(location.hash.slice(1)));

@@ -3,6 +3,7 @@
  * Asserts what the page shows against what the server says; a word in the browser's console, a script error or a request that
  * failed is a failure of the case. Ends with `N passed, N failed, N skipped`. Called by page.sh. */
 import {createRequire} from 'node:module';
+import {readFile} from 'node:fs/promises';
 import {join} from 'node:path';
 
 const {chromium} = createRequire(`${process.env.FRESHET_TEST_PAGE_MODULES}/`)('playwright-core');
@@ -144,6 +145,43 @@ async function orders({page}) {
   await page.fill('#search', '');
 }
 
+/* Somebody else buys what is looked at here, with another product: that one appears without a click of ours. */
+async function others_change_what_is_seen({page}) {
+  const [seen, other] = (await ask('/v1/items?n=40')).items.slice(-2).map(({item_id}) => item_id);
+  await page.goto(`${URL_BASE}#${seen}`);
+  await page.reload();
+  await page.waitForSelector('#related');
+  await page.click('#product .chip[data-kind=bought_together]');
+  must((await page.$(`#related li[data-item="${other}"]`)) === null, 'they were bought together before');
+  const bought = await fetch(new URL('/v1/events', URL_BASE), {method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(
+    {event_type: 'purchase', user_id: 'somebody', order_id: 'other-1', items: [{item_id: seen}, {item_id: other}]})});
+  equal(bought.status, 202, 'the order of somebody else');
+  const at = Date.now();
+  await page.waitForSelector(`#related li[data-item="${other}"]`, {timeout: PATIENCE_MS});
+  console.log(`  seen ${Date.now() - at} ms after the order was acknowledged`);
+}
+
+/* What a screen reader says of each control, and what the server allows the page to load. */
+async function names_and_policy({page}) {
+  const nameless = await page.$$eval('button, input', (nodes) => nodes.filter((node) =>
+    !(node.getAttribute('aria-label') || node.labels?.[0]?.textContent || node.textContent).trim()).map((node) => node.outerHTML));
+  equal(nameless.join(), '', 'controls without a name');
+  const policy = (await fetch(URL_BASE)).headers.get('content-security-policy') ?? '';
+  for (const part of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"])
+    must(policy.includes(part), `the policy has no ${part}: ${policy}`);
+  must(!policy.includes('unsafe'), `the policy is loose: ${policy}`);
+}
+
+/* Names that Grafana's board asks for are in what the running program says. */
+async function the_board_knows_the_metrics() {
+  const board = await readFile(new URL('../../deploy/grafana/freshet.json', import.meta.url), 'utf8');
+  const asked = new Set(board.match(/\b(?:freshet|process)_[a-z_]+/g));
+  const said = new Set([...(await metrics()).keys()].map((key) => key.replace(/\{.*/, '')));
+  const missing = [...asked].filter((name) => !said.has(name));
+  equal(missing.join(), '', 'metrics of the board that /metrics has not');
+  must(asked.size > 20, `the board asks for ${asked.size} metrics only`);
+}
+
 async function searches({page}) {
   const some = (await ask('/v1/items?n=5')).items[3];
   const word = some.title.split(' ')[2].slice(0, 4).toLowerCase();
@@ -283,7 +321,7 @@ async function stands_still({page}) {
 
 const PHONE = {viewport: {width: 360, height: 740}, deviceScaleFactor: 2, isMobile: true, hasTouch: true};
 const VISITS = [
-  ['ada', DESKTOP, [clicks_change_the_list, orders, searches]],
+  ['ada', DESKTOP, [names_and_policy, the_board_knows_the_metrics, clicks_change_the_list, orders, searches, others_change_what_is_seen]],
   ['grace', DESKTOP, [keyboard_alone]],
   ['alan', {...DESKTOP, colorScheme: 'dark'}, [looks_right_in_the_dark]],
   ['edsger', {...DESKTOP, reducedMotion: 'reduce'}, [stands_still]],
