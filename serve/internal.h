@@ -31,8 +31,10 @@ struct serve__parser {
     char *in;
     size_t cap, filled, parsed;
     size_t head_max, body_max;
-    size_t head_len;  /* 0: the headers are not complete */
-    size_t frame_len; /* bytes of chunk frames so far */
+    size_t head_len;       /* 0: the headers are not complete */
+    size_t frame_len;      /* bytes of chunk frames so far */
+    const char *turn_from; /* of the body's turn: where it began, */
+    size_t turn_had;       /* and how much body there was */
     struct str target;
     struct str body;
     struct serve__header headers[SERVE__HEADERS_MAX];

@@ -10,6 +10,10 @@
 /* Behind the longest head and body: frames of chunks that are being parsed, and what clients send ahead. */
 enum { BEHIND = 8 * 1024 };
 
+/* One text for all that may be found first, depending on how the bytes were cut. */
+static const char bad_chunks[] = "the chunks are malformed, too small, or followed by header lines";
+static const char too_long[] = "the headers are too long, or more than 64 lines";
+
 static struct serve__parser *parser_of(llhttp_t *http)
 {
     return http->data;
@@ -40,10 +44,9 @@ static int on_url(llhttp_t *http, const char *at, size_t len)
 static int on_header_field(llhttp_t *http, const char *at, size_t len)
 {
     struct serve__parser *parser = parser_of(http);
-    if (parser->head_len) return bad(parser, 400, "lines behind a chunked body are not taken");
+    if (parser->head_len) return bad(parser, 400, bad_chunks);
     if (parser->n_headers == 0 || parser->is_in_value) {
-        if (parser->n_headers == SERVE__HEADERS_MAX)
-            return bad(parser, 431, "too many header lines: 64 are taken");
+        if (parser->n_headers == SERVE__HEADERS_MAX) return bad(parser, 431, too_long);
         parser->headers[parser->n_headers++] = (struct serve__header){{NULL, 0}, {NULL, 0}};
         parser->is_in_value = false;
     }
@@ -72,10 +75,24 @@ static int on_headers_complete(llhttp_t *http)
     return HPE_PAUSED;
 }
 
+/* Bytes of chunk frames up to `at`, in this turn and before. */
+static size_t frames_len(const struct serve__parser *parser, const char *at)
+{
+    return parser->frame_len + (size_t)(at - parser->turn_from) -
+           (parser->body.len - parser->turn_had);
+}
+
+/* The frames around many small chunks may not cost more than the bytes are worth. */
+static bool frames_fit(const struct serve__parser *parser, const char *at)
+{
+    return frames_len(parser, at) <= parser->head_max + parser->body_max;
+}
+
 static int on_body(llhttp_t *http, const char *at, size_t len)
 {
     struct serve__parser *parser = parser_of(http);
     char *end = parser->in + parser->head_len + parser->body.len;
+    if (!frames_fit(parser, at)) return bad(parser, 400, bad_chunks);
     if (len > parser->body_max - parser->body.len) return bad(parser, 413, "the body is too large");
     if (end != at) memmove(end, at, len);
     parser->body.len += len;
@@ -258,27 +275,17 @@ static enum serve__parsed turn_head(struct serve__parser *parser)
 {
     llhttp_errno_t code =
         llhttp_execute(&parser->http, parser->in + parser->parsed, parser->filled - parser->parsed);
-    if (code == HPE_OK) {
-        parser->parsed = parser->filled;
-        if (parser->parsed <= parser->head_max) return SERVE__PARSED_MORE;
-    } else if (code == HPE_PAUSED) {
-        parser->parsed = parser->head_len =
-            (size_t)(llhttp_get_error_pos(&parser->http) - parser->in);
-        parser->body.ptr = parser->in + parser->head_len;
-    } else if (parser->filled <= parser->head_max || parser->bad_status) {
-        return failed(parser, code);
-    }
-    if (code != HPE_PAUSED || parser->head_len > parser->head_max)
-        return bad(parser, 431, "the headers are too long"), SERVE__PARSED_BAD;
+    /* How far it came, so that the outcome is the same however the bytes came. */
+    size_t at = parser->filled;
+    if (code != HPE_OK) at = (size_t)(llhttp_get_error_pos(&parser->http) - parser->in);
+    if (at > parser->head_max) return bad(parser, 431, too_long), SERVE__PARSED_BAD;
+    parser->parsed = at;
+    if (code == HPE_OK) return SERVE__PARSED_MORE;
+    if (code != HPE_PAUSED) return failed(parser, code);
+    parser->head_len = at;
+    parser->body.ptr = parser->in + at;
     llhttp_resume(&parser->http);
     return head_check(parser) ? SERVE__PARSED_HEAD : SERVE__PARSED_BAD;
-}
-
-/* The frames around many small chunks may not cost more than the bytes are worth. */
-static bool frames_count(struct serve__parser *parser, size_t parsed, size_t body)
-{
-    parser->frame_len += parsed - body;
-    return parser->frame_len <= parser->head_max + parser->body_max;
 }
 
 /* After the last byte of a chunked body llhttp 8 takes a bare LF for the empty line. */
@@ -293,20 +300,26 @@ static bool has_clean_end(const struct serve__parser *parser, const char *end)
 
 static enum serve__parsed turn_body(struct serve__parser *parser)
 {
-    size_t had = parser->body.len, given = parser->filled - parser->parsed;
-    llhttp_errno_t code = llhttp_execute(&parser->http, parser->in + parser->parsed, given);
-    if (code == HPE_PAUSED && parser->is_done) {
-        const char *end = llhttp_get_error_pos(&parser->http);
-        if (!has_clean_end(parser, end))
-            return bad(parser, 400, "the last chunk ends in a bare LF"), SERVE__PARSED_BAD;
+    const char *end = parser->in + parser->filled;
+    parser->turn_from = parser->in + parser->parsed;
+    parser->turn_had = parser->body.len;
+    llhttp_errno_t code =
+        llhttp_execute(&parser->http, parser->turn_from, (size_t)(end - parser->turn_from));
+    bool is_end = code == HPE_PAUSED && parser->is_done;
+    if (is_end) end = llhttp_get_error_pos(&parser->http);
+    if (code != HPE_OK && !is_end) {
+        if (parser->bad_status == 0) (void)bad(parser, 400, bad_chunks);
+        return SERVE__PARSED_BAD;
+    }
+    if (!frames_fit(parser, end) || (is_end && !has_clean_end(parser, end)))
+        return bad(parser, 400, bad_chunks), SERVE__PARSED_BAD;
+    if (is_end) {
         parser->parsed = (size_t)(end - parser->in);
         return SERVE__PARSED_DONE;
     }
-    if (code != HPE_OK) return failed(parser, code);
-    if (!frames_count(parser, given, parser->body.len - had))
-        return bad(parser, 400, "the chunks are too small"), SERVE__PARSED_BAD;
     /* All is parsed: the next bytes follow the body. */
-    if (given) parser->before = parser->in[parser->filled - 1];
+    if (end > parser->turn_from) parser->before = end[-1];
+    parser->frame_len = frames_len(parser, end);
     parser->parsed = parser->filled = parser->head_len + parser->body.len;
     return SERVE__PARSED_MORE;
 }
