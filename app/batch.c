@@ -334,6 +334,13 @@ static struct str known_id(void *context, uint64_t key)
     return batch__item_id(ids->batch, ids->work, key);
 }
 
+static int known_categories(void *context, uint64_t key, const struct str **categories)
+{
+    struct id_skip *ids = context;
+    const struct policy *policy = ids->batch->env.policy;
+    return policy ? policy_categories(policy, key, categories) : 0;
+}
+
 /* Errors: as fold_record. */
 static bool pairs_apply(struct batch *batch, struct work *work, struct err *err)
 {
@@ -374,7 +381,8 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
     if (folded.outcome == FOLD_APPLIED && batch->env.pairs) {
         struct id_skip ids = {.batch = batch, .work = work};
-        pairs_take(batch->env.pairs, record, known_id, &ids);
+        struct pairs_asks asks = {&ids, known_id, known_categories};
+        pairs_take(batch->env.pairs, record, &asks);
     }
     if (folded.outcome == FOLD_DUPLICATE || folded.outcome == FOLD_QUIET) return true;
     if (batch->env.neighbours) session_note(batch, work, user_key, &folded);

@@ -181,6 +181,9 @@ const struct option_spec app_config_specs[] = {
     {"neighbours.half.life.ms", OPTION_INT, "0", 0, MS_MAX, "ms", NULL,
      "A session this much older counts half as much. 0: age does not matter.", group_neighbours},
 
+    {"trending.half.life.ms", OPTION_INT, "1h", 1000, MS_MAX, "ms", NULL,
+     "An item rises when it counts more than usual: after this time an event counts half as much for what it does now, after "
+     "popularity.half.life.ms for what is usual.", group_related},
     {"related.half.life.ms", OPTION_INT, "30d", 1000, MS_MAX, "ms", NULL,
      "After this time a pair counts half as much.", group_related},
     {"related.partners.max", OPTION_INT, "64", 8, 1000, "items", NULL,

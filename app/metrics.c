@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "model/model.h"
+#include "app/pair_bytes.h"
 #include "base/buf.h"
 #include "base/clock.h"
 
@@ -46,7 +46,7 @@ static const char *arm_value(int arm)
 
 static const char *related_value(int kind)
 {
-    return schemas_related_name((enum related_kind)kind);
+    return kind == PAIRS_COUNTED ? "trending" : schemas_related_name((enum related_kind)kind);
 }
 
 static const char *refused_value(int i)
@@ -78,7 +78,7 @@ const char *metrics_stage_name(int stage)
 /* clang-format off */
 #define NONE  {{NULL, NULL, 0}}
 #define TYPES {"event_type", type_value, EVENT_TYPE_COUNT}
-#define KINDS {"kind", related_value, RELATED_KIND_COUNT}
+#define KINDS {"kind", related_value, PAIRS_KINDS}
 #define ARMS  {"arm", arm_value, QUALITY_ARM_COUNT}
 
 /* {name, help, type, labels, unit}. Names as in Prometheus' conventions: base units, _total for what only grows. */
@@ -105,7 +105,7 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "From the event's Kafka timestamp to its list in the producer; events older than ten minutes are left out.",
         COUNTER_LATENCY, NONE, 0},
     [METRIC_PAIRS] = {"freshet_pairs_total",
-        "Pairs of items that go together, sent to the pairs topic.", COUNTER_TOTAL, {KINDS}, 0},
+        "Pairs of items that go together, and of categories and items (trending), sent to the pairs topic.", COUNTER_TOTAL, {KINDS}, 0},
     [METRIC_PAIRS_REFUSED] = {"freshet_pairs_refused_total",
         "Events that gave no pairs: of more items than related.basket.max (basket), or in a session of more events than "
         "related.user.max (user).",
@@ -116,7 +116,7 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Events in them: applied; replayed, sent a second time and applied before.",
         COUNTER_TOTAL, {{"outcome", group_value, 2}}, 0},
     [METRIC_RELATED] = {"freshet_related_lists_total",
-        "Lists of related items handed to the producer.", COUNTER_TOTAL, {KINDS}, 0},
+        "Lists of related items, and of what rises (trending), handed to the producer.", COUNTER_TOTAL, {KINDS}, 0},
     [METRIC_STAGE] = {"freshet_stage_seconds_total",
         "Time of the shards' threads by stage; the first includes waiting for a record that came.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
     [METRIC_QUALITY_EVENTS] = {"freshet_quality_events_total",

@@ -89,7 +89,9 @@ static const char *pair_get(const struct pair_group *group, struct cursor *c,
     if (c->failed) return "it ends within a pair";
     if (pair->subject >= group->n_items || pair->other >= group->n_items)
         return "a pair names an item that is not there";
-    if (pair->kind >= RELATED_KIND_COUNT) return "a pair is of no known kind";
+    if (pair->kind >= PAIRS_KINDS) return "a pair is of no known kind";
+    bool is_named = group->items[pair->subject].len > 0 || pair->kind == PAIRS_COUNTED;
+    if (!is_named || group->items[pair->other].len == 0) return "no item id";
     return isfinite(pair->weight) && pair->weight > 0 ? NULL : "a weight is no number above 0";
 }
 
@@ -102,11 +104,11 @@ static const char *body_get(struct cursor *c, struct arena *arena, struct pair_g
     group->time_ms = (int64_t)cursor_u64(c);
     group->tenant = text_get(c);
     group->n_items = cursor_u16(c);
-    if (c->failed || group->n_items > MODEL_PAIRS_ITEMS_MAX) return "too many items";
+    if (c->failed || group->n_items > PAIRS_TABLE_MAX) return "too many items";
     group->items = arena_alloc(arena, (size_t)group->n_items * sizeof *group->items + 1);
     for (int i = 0; i < group->n_items; i++) {
         group->items[i] = text_get(c);
-        if (group->items[i].len == 0 || group->items[i].len > SCHEMAS_ID_MAX) return "no item id";
+        if (group->items[i].len > SCHEMAS_ID_MAX) return "an id is too long";
     }
     group->n_pairs = cursor_u16(c);
     if (c->failed || group->n_pairs > MODEL_PAIRS_MAX) return "too many pairs";

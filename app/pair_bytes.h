@@ -1,12 +1,18 @@
 #ifndef APP_PAIR_BYTES_H
 #define APP_PAIR_BYTES_H
 
-#include "model/model.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "model/model.h"
 #include "base/str.h"
 
 /* A value of the pairs topic: groups, one for each event that has pairs there (docs/STATE.md, "Pairs, version 1"). */
+
+/* Beside enum related_kind: `other` is counted in the category `subject` (rule 16). An event has so many categories at most. */
+enum { PAIRS_COUNTED = RELATED_KIND_COUNT, PAIRS_KINDS, PAIRS_CATEGORIES_MAX = 16 };
+enum {
+    PAIRS_TABLE_MAX = MODEL_PAIRS_ITEMS_MAX + PAIRS_CATEGORIES_MAX
+}; /* items and categories of a group */
 
 struct pair_group {
     int topic; /* of the event, as in events.topics */

@@ -24,10 +24,17 @@ void pairs_free(struct pairs *pairs);
 /* Notes what the event pairs; user as before the event, keys (n) its items. */
 void pairs_note(struct pairs *pairs, const struct user *user, const struct event *event,
                 const uint64_t *keys, int n);
-/* The event noted last was applied: its pairs go out with the next pairs_send. id_of: the id behind a key, len 0 when nobody
- * knows it any more (its pairs are left out); lives until the call returns. */
+/* What pairs_take asks; texts live until it returns. */
+struct pairs_asks {
+    void *context;
+    /* The id behind a key; len 0 when nobody knows it any more: its pairs are left out. */
+    struct str (*id_of)(void *context, uint64_t key);
+    /* The categories of an item; returns how many. */
+    int (*categories_of)(void *context, uint64_t key, const struct str **categories);
+};
+/* The event noted last was applied: its pairs, and what it counts in categories, go out with the next pairs_send. */
 void pairs_take(struct pairs *pairs, const struct ingest_record *record,
-                struct str (*id_of)(void *context, uint64_t key), void *context);
+                const struct pairs_asks *asks);
 /* Sends what was taken. Errors: ERR_FATAL. */
 MUST_USE bool pairs_send(struct pairs *pairs, struct emit_epoch *epoch, struct err *err);
 

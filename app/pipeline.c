@@ -105,7 +105,7 @@ static bool topics_check(struct pipeline *pipeline, struct err *err)
             return err_fatal(
                 err, ERR_EXIT_TOPIC,
                 "internal topic %s does not exist: create it with `freshet topics create`, or "
-                "set related.topic to nothing",
+                "set related.topic and trending.topic to nothing",
                 settings->topics[i]);
         if (info[i].partitions == 0)
             return err_fatal(
@@ -238,6 +238,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
         .dlq_topic = settings->dlq_topic,
         .pairs_topic = settings->related.pairs_topic,
         .related_topic = settings->related.topic,
+        .trending_topic = settings->related.trending_topic,
         .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes")};
     if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
     (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);

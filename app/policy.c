@@ -280,6 +280,14 @@ bool policy_may_repeat(const struct policy *policy, const struct policy_gate *ga
     return bought_ms <= gate->time_ms && gate->time_ms - bought_ms >= policy->bought_ms;
 }
 
+int policy_categories(const struct policy *policy, uint64_t key, const struct str **categories)
+{
+    const struct catalogue_item *item =
+        policy->env.catalogue ? catalogue_find(policy->env.catalogue, key) : NULL;
+    *categories = item ? item->categories : NULL;
+    return item ? item->offer.n_categories : 0;
+}
+
 struct str policy_item_id(const struct policy *policy, uint64_t key)
 {
     const struct catalogue_item *item =

@@ -60,6 +60,8 @@ bool policy_allows(const struct policy *policy, const struct policy_gate *gate, 
 /* The user bought the item; it may be listed again: by a repeat rule, or as it is rules.bought.days ago. */
 bool policy_may_repeat(const struct policy *policy, const struct policy_gate *gate,
                        const struct user *user, uint64_t key);
+/* The item's categories, which live until policy_end; returns how many, 0 for an item that is not in the catalogue. */
+int policy_categories(const struct policy *policy, uint64_t key, const struct str **categories);
 /* The catalogue's id of an item, or that of a pin rule; len 0: not known. */
 struct str policy_item_id(const struct policy *policy, uint64_t key);
 /* Candidates that an arm should give when there are rules. */

@@ -16,12 +16,20 @@ enum {
 
 /* ---- life ---- */
 
+void relations_half_lives(const struct related_settings *settings, double *half_life_ms)
+{
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+        half_life_ms[kind] = (double)settings->half_life_ms;
+    half_life_ms[ROW_NOW] = (double)settings->trending_half_life_ms;
+    half_life_ms[ROW_USUAL] = (double)settings->popular_half_life_ms;
+}
+
 struct relations *relations_new(const struct relations_env *env)
 {
     const struct related_settings *settings = &env->settings->related;
     struct relations *relations = mem_zalloc(sizeof *relations);
     relations->env = *env;
-    relations->half_life_ms = (double)settings->half_life_ms;
+    relations_half_lives(settings, relations->half_life_ms);
     /* Half of the memory is the rows', shared by the shards. */
     relations->rows =
         rows_new(env->state, settings->memory_bytes / 2 / (size_t)env->settings->shards,
@@ -68,7 +76,7 @@ static void head_encode(const struct relations *relations, const struct relation
     for (size_t i = 0; i < sources(relations); i++)
         n += part->last[i] >= 0;
     buf_push_byte(out, HEAD_VERSION);
-    memcpy(&bits, &relations->half_life_ms, sizeof bits);
+    memcpy(&bits, &relations->half_life_ms[0], sizeof bits);
     buf_push_u64(out, bits);
     buf_push_byte(out, RELATED_KIND_COUNT);
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
@@ -181,22 +189,32 @@ void relations_close(struct relations *relations, int32_t partition)
 
 /* ---- pairs ---- */
 
+static bool row_count(struct relations *relations, int32_t partition, uint8_t kind,
+                      const struct pair_group *group, const uint64_t *keys,
+                      const struct model_pair *pair, struct err *err)
+{
+    struct row *row;
+    double weight = pair->is_back ? -(double)pair->weight : (double)pair->weight;
+    if (!rows_get(relations->rows, partition, kind, keys[pair->subject], group->tenant,
+                  group->items[pair->subject], &row, err))
+        return false;
+    row_add(row, keys[pair->other], group->items[pair->other], weight, pair->time_ms,
+            relations->half_life_ms[kind]);
+    rows_dirty(relations->rows, row);
+    return true;
+}
+
 static bool pair_apply(struct relations *relations, int32_t partition,
                        const struct pair_group *group, const uint64_t *keys,
                        const struct model_pair *pair, struct err *err)
 {
-    struct relations_part *part = &relations->parts[partition];
-    struct row *row;
-    double moment = model_moment(pair->time_ms, relations->half_life_ms);
+    if (pair->kind == PAIRS_COUNTED)
+        return row_count(relations, partition, ROW_NOW, group, keys, pair, err) &&
+               row_count(relations, partition, ROW_USUAL, group, keys, pair, err);
     double weight = pair->is_back ? -(double)pair->weight : (double)pair->weight;
-    uint64_t other = keys[pair->other];
-    if (!rows_get(relations->rows, partition, pair->kind, keys[pair->subject], group->tenant,
-                  group->items[pair->subject], &row, err))
-        return false;
-    row_add(row, other, group->items[pair->other], weight, pair->time_ms, relations->half_life_ms);
-    model_marginals_add(part->marginals[pair->kind], other, weight, moment);
-    rows_dirty(relations->rows, row);
-    return true;
+    model_marginals_add(relations->parts[partition].marginals[pair->kind], keys[pair->other],
+                        weight, model_moment(pair->time_ms, relations->half_life_ms[pair->kind]));
+    return row_count(relations, partition, pair->kind, group, keys, pair, err);
 }
 
 /* Applies what was not applied before. */
@@ -204,7 +222,7 @@ static bool group_apply(struct relations *relations, int32_t partition,
                         const struct pair_group *group, struct err *err)
 {
     struct relations_part *part = &relations->parts[partition];
-    uint64_t keys[MODEL_PAIRS_ITEMS_MAX];
+    uint64_t keys[PAIRS_TABLE_MAX];
     size_t source =
         (size_t)group->topic * (size_t)relations->env.n_partitions + (size_t)group->partition;
     bool is_new = group->offset > part->last[source] || fault_mutant("no_dedupe_of_pairs");

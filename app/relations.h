@@ -50,6 +50,8 @@ void relations_written(struct relations *relations);
 /* Of changed rows, not sealed. */
 size_t relations_pending_bytes(const struct relations *relations);
 
+/* Half-lives of each kind of row (ROW_KINDS of app/relations_rows.h). */
+void relations_half_lives(const struct related_settings *settings, double *half_life_ms);
 /* Marginals hold so many items for each kind and partition: they share half of related.memory.max.bytes. */
 size_t relations_marginals_max(const struct related_settings *settings, int n_partitions);
 

@@ -19,7 +19,7 @@ struct relations_part {
 
 struct relations {
     struct relations_env env;
-    double half_life_ms;
+    double half_life_ms[ROW_KINDS];
     struct rows *rows;
     struct relations_part *parts; /* (n_partitions) */
     struct arena *arena;          /* of one record */

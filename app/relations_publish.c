@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/pair_bytes.h"
 #include "app/relations_internal.h"
 
 /* Nothing of the row's list can be out of date enough: of what is looked at (not bought) a row takes many pairs, of which each alone
@@ -25,16 +26,31 @@ static bool is_changed(const struct row *row, const struct model_scored *best, i
     return false;
 }
 
-/* "tenant:item:kind", without the first when there is no tenant. */
+/* "tenant:item:kind", or "tenant:category"; without the first when there is no tenant. Never null: the topics are compacted. */
 static struct str record_key(struct relations *relations, const struct row *row)
 {
     buf_reset(&relations->key);
     buf_push_str(&relations->key, row_tenant(row));
     if (row_tenant(row).len > 0) buf_push_byte(&relations->key, ':');
     buf_push_str(&relations->key, row_subject(row));
+    if (row->kind == ROW_NOW)
+        return (struct str){relations->key.len ? (const char *)relations->key.data : "",
+                            relations->key.len};
     buf_push_byte(&relations->key, ':');
     buf_push_text(&relations->key, schemas_related_name((enum related_kind)row->kind));
     return (struct str){(const char *)relations->key.data, relations->key.len};
+}
+
+/* The partners of the list with their ids and counts as of the row's newest add. */
+static void items_fill(const struct row *row, const struct model_scored *best, int n,
+                       struct counted_item *items)
+{
+    for (int i = 0; i < n; i++) {
+        const struct model_partner *partner = model_partners_find(&row->partners, best[i].key);
+        items[i] = (struct counted_item){.item_id = row_id_of(row, best[i].key),
+                                         .score = (float)best[i].score,
+                                         .count = exp2(partner->level - row->partners.newest)};
+    }
 }
 
 static void record_encode(struct relations *relations, const struct row *row,
@@ -42,41 +58,33 @@ static void record_encode(struct relations *relations, const struct row *row,
 {
     struct counted_item items[RELATED_LIST_MAX];
     double newest = row->partners.newest;
-    for (int i = 0; i < n; i++) {
-        const struct model_partner *partner = model_partners_find(&row->partners, best[i].key);
-        items[i] = (struct counted_item){.item_id = row_id_of(row, best[i].key),
-                                         .score = (float)best[i].score,
-                                         .count = exp2(partner->level - newest)};
-    }
+    items_fill(row, best, n, items);
     struct related list = {.item_id = row_subject(row),
                            .tenant = row_tenant(row),
                            .kind = (enum related_kind)row->kind,
                            .items = items,
                            .n_items = (size_t)n,
                            .count = exp2(row->partners.total - newest),
-                           .decay = {.half_life_ms = (int64_t)relations->half_life_ms},
+                           .decay = {.half_life_ms = (int64_t)relations->half_life_ms[row->kind]},
                            .event_time_ms = row->newest_ms};
     buf_reset(&relations->bytes);
     schemas_related_encode(relations->env.schemas, &list, &relations->bytes);
 }
 
-/* n 0: what stood there goes. */
+/* Sends what relations->bytes hold; n 0: what stood there goes. */
 static bool list_send(struct relations *relations, struct row *row, const struct model_scored *best,
                       int n, struct emit_epoch *epoch, struct err *err)
 {
-    const struct settings *settings = relations->env.settings;
-    struct emit_source source = {.topic = settings->related.pairs_topic,
+    bool is_trending = row->kind == ROW_NOW;
+    struct emit_source source = {.topic = relations->env.settings->related.pairs_topic,
                                  .partition = row->partition,
                                  .offset = relations->parts[row->partition].offset};
-    struct str value = {0};
-    if (n > 0) {
-        record_encode(relations, row, best, n);
-        if (relations->bytes.failed)
-            return err_set(err, ERR_FATAL, "a list of %d related items is too long", n);
-        value = (struct str){(const char *)relations->bytes.data, relations->bytes.len};
-    }
-    if (!emit_send(relations->env.emit, epoch, EMIT_RELATED, record_key(relations, row), value,
-                   source, 0, err))
+    struct str value = {(const char *)relations->bytes.data, relations->bytes.len};
+    if (n > 0 && relations->bytes.failed)
+        return err_set(err, ERR_FATAL, "a list of %d items is too long", n);
+    if (n == 0) value = (struct str){0};
+    if (!emit_send(relations->env.emit, epoch, is_trending ? EMIT_TRENDING : EMIT_RELATED,
+                   record_key(relations, row), value, source, 0, err))
         return false;
     row->list.n = n;
     row->list.time_ms = row->newest_ms;
@@ -84,7 +92,8 @@ static bool list_send(struct relations *relations, struct row *row, const struct
         row->list.keys[i] = best[i].key;
         row->list.scores[i] = (float)best[i].score;
     }
-    counters_add(relations->env.counters, METRIC_RELATED, row->kind, 1);
+    counters_add(relations->env.counters, METRIC_RELATED,
+                 is_trending ? (int)PAIRS_COUNTED : (int)row->kind, 1);
     return true;
 }
 
@@ -95,12 +104,57 @@ static bool is_settling(const struct relations *relations, const struct row *row
     return relations->parts[row->partition].settling > 0;
 }
 
+/* ---- what rises ---- */
+
+/* Deviations are damped as if an item had so many events more; a list is published at most once in TRENDING_MS of event time. */
+enum { RISING_PRIOR = 3, TRENDING_MS = 1000 };
+
+static void trending_encode(struct relations *relations, const struct row *row,
+                            const struct model_scored *best, int n)
+{
+    struct counted_item items[RELATED_LIST_MAX];
+    items_fill(row, best, n, items);
+    struct trending list = {.tenant = row_tenant(row),
+                            .category = row_subject(row),
+                            .items = items,
+                            .n_items = (size_t)n,
+                            .count = exp2(row->partners.total - row->partners.newest),
+                            .decay = {.half_life_ms = (int64_t)relations->half_life_ms[ROW_NOW]},
+                            .event_time_ms = row->newest_ms};
+    buf_reset(&relations->bytes);
+    schemas_trending_encode(relations->env.schemas, &list, &relations->bytes);
+}
+
+/* The row of what is usual was changed with this one, so it is in memory too and the pointer to this one stays. */
+static bool trending_publish(struct relations *relations, struct row *now, struct emit_epoch *epoch,
+                             struct err *err)
+{
+    const struct related_settings *settings = &relations->env.settings->related;
+    struct model_rising_options rising = {relations->half_life_ms[ROW_NOW],
+                                          relations->half_life_ms[ROW_USUAL], RISING_PRIOR};
+    struct model_scored best[RELATED_LIST_MAX];
+    struct row *usual;
+    bool settles = is_settling(relations, now);
+    if (!settles && now->list.n > 0 && now->newest_ms - now->list.time_ms < TRENDING_MS)
+        return true;
+    if (!rows_get(relations->rows, now->partition, ROW_USUAL, now->key, row_tenant(now),
+                  row_subject(now), &usual, err))
+        return false;
+    int n = model_partners_rising(&now->partners, &usual->partners, &rising, now->newest_ms,
+                                  settings->list_size, NULL, NULL, best);
+    if (!is_changed(now, best, n, settles ? 0 : settings->change)) return true;
+    if (n > 0) trending_encode(relations, now, best, n);
+    return list_send(relations, now, best, n, epoch, err);
+}
+
 static bool row_publish(struct relations *relations, struct row *row, struct emit_epoch *epoch,
                         struct err *err)
 {
     const struct related_settings *settings = &relations->env.settings->related;
     struct model_score_options score = model_score_options_default();
     struct model_scored best[RELATED_LIST_MAX];
+    if (row->kind == ROW_USUAL) return true;
+    if (row->kind == ROW_NOW) return trending_publish(relations, row, epoch, err);
     bool settles = is_settling(relations, row);
     if (!settles && !is_due(row, settings->publish_interval_ms)) return true;
     row->looked = row->partners.total;
@@ -112,6 +166,7 @@ static bool row_publish(struct relations *relations, struct row *row, struct emi
     bool is_old = n > 0 && row->list.n > 0 &&
                   row->newest_ms - row->list.time_ms >= settings->publish_interval_ms;
     if (!is_old && !is_changed(row, best, n, settles ? 0 : settings->change)) return true;
+    if (n > 0) record_encode(relations, row, best, n);
     return list_send(relations, row, best, n, epoch, err);
 }
 

@@ -12,7 +12,7 @@ enum { BUCKETS_FIRST = 1024, TEXT_BYTES_MAX = 1 << 17, TEXT_BYTES_TYPICAL = 1024
 
 struct rows {
     struct state *state;
-    double half_life_ms;
+    double half_life_ms[ROW_KINDS];
     int partners_max;
     struct row **buckets; /* (bucket_mask + 1) */
     size_t bucket_mask;
@@ -35,12 +35,13 @@ static size_t row_bytes(int partners_max)
            ids_max(partners_max) * sizeof(struct row_id);
 }
 
-struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max, double half_life_ms)
+struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max,
+                      const double *half_life_ms)
 {
     struct rows *rows = mem_zalloc(sizeof *rows);
     size_t buckets = BUCKETS_FIRST;
     rows->state = state;
-    rows->half_life_ms = half_life_ms;
+    memcpy(rows->half_life_ms, half_life_ms, sizeof rows->half_life_ms);
     rows->partners_max = partners_max;
     rows->limit = bytes_max / (row_bytes(partners_max) + TEXT_BYTES_TYPICAL) + 1;
     while (buckets < rows->limit)
@@ -153,7 +154,7 @@ bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key, 
     *bucket = *out = row;
     if (found) {
         struct str value = {(const char *)rows->bytes.data, rows->bytes.len};
-        const char *why = row_decode(value, rows->half_life_ms, row);
+        const char *why = row_decode(value, rows->half_life_ms[kind], row);
         row->is_stored = true;
         return why ? state_related_damaged(rows->state, partition, table, key, why, err) : true;
     }
@@ -208,7 +209,7 @@ void rows_seal(struct rows *rows, struct state_shard *shard, struct state_epoch 
         struct str value = {0};
         buf_reset(&rows->bytes);
         if (!is_empty) {
-            row_encode(row, rows->half_life_ms, &rows->bytes);
+            row_encode(row, rows->half_life_ms[row->kind], &rows->bytes);
             assert(!rows->bytes.failed);
             value = (struct str){(const char *)rows->bytes.data, rows->bytes.len};
         }

@@ -12,6 +12,9 @@
 
 enum { RELATED_LIST_MAX = 50 };
 
+/* Kinds of rows: enum related_kind, and of a category what its items count now and as usual. */
+enum { ROW_NOW = RELATED_KIND_COUNT, ROW_USUAL, ROW_KINDS };
+
 /* The id of a partner, in the row's texts. */
 struct row_id {
     uint64_t key;
@@ -47,8 +50,9 @@ struct row {
 
 struct rows;
 
-/* partners_max: entries of a row. half_life_ms: what levels are in; rows stored under another are brought over. */
-struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max, double half_life_ms);
+/* partners_max: entries of a row. half_life_ms (ROW_KINDS): what levels are in; rows stored under another are brought over. */
+struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max,
+                      const double *half_life_ms);
 void rows_free(struct rows *rows);
 /* The row, from the store or new. The pointer lives until the next call. Errors: ERR_FATAL. */
 MUST_USE bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key,

@@ -103,6 +103,8 @@ static void schemas_settings_make(struct settings *settings)
         .events_format = options_enum(options, "value.format") == 0 ? FORMAT_AVRO : FORMAT_JSON,
         .recommendations_topic = settings->recommendations_topic,
         .related_topic = settings->related.topic[0] ? settings->related.topic : NULL,
+        .trending_topic =
+            settings->related.trending_topic[0] ? settings->related.trending_topic : NULL,
     };
 }
 
@@ -130,7 +132,10 @@ static void related_make(struct settings *settings)
     const struct options *options = settings->options;
     struct related_settings *related = &settings->related;
     related->topic = options_text(options, "related.topic");
-    if (related->topic[0])
+    related->trending_topic = options_text(options, "trending.topic");
+    related->trending_half_life_ms = options_int(options, "trending.half.life.ms");
+    related->popular_half_life_ms = options_int(options, "popularity.half.life.ms");
+    if (related->topic[0] || related->trending_topic[0])
         related->pairs_topic = join(settings->application_id, "-", "pairs-repartition");
     related->half_life_ms = options_int(options, "related.half.life.ms");
     related->partners_max = (int)options_int(options, "related.partners.max");

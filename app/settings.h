@@ -1,17 +1,19 @@
 #ifndef APP_SETTINGS_H
 #define APP_SETTINGS_H
 
-#include "model/model.h"
 #include "base/err.h"
 #include "base/options.h"
 #include "ingest/ingest.h"
 #include "kafka/kafka.h"
+#include "model/model.h"
 #include "schemas/schemas.h"
 #include "state/state.h"
 
 /* Items that go with an item (rules 13 and 14 of docs/STATE.md). */
 struct related_settings {
-    const char *topic; /* where they are published; "": the part is off */
+    const char *topic;          /* where they are published; "": the part is off */
+    const char *trending_topic; /* likewise */
+    int64_t trending_half_life_ms, popular_half_life_ms;
     char *pairs_topic; /* <application.id>-pairs-repartition; owned; NULL: nothing needs pairs */
     struct model_pairs_rules rules;
     int64_t half_life_ms;

@@ -20,6 +20,7 @@ bool topic_plan_make(struct topic_plan *plan, const struct settings *settings,
     add(plan, settings->recommendations_topic, TOPIC_RECOMMENDATIONS, true);
     if (settings->related.pairs_topic) add(plan, settings->related.pairs_topic, TOPIC_PAIRS, false);
     add(plan, settings->related.topic, TOPIC_RELATED, true);
+    add(plan, settings->related.trending_topic, TOPIC_TRENDING, true);
     add(plan, items_topic, TOPIC_ITEMS, true);
     add(plan, settings->dlq_topic, TOPIC_DLQ, false);
     for (int i = 0; i < plan->n; i++)

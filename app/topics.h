@@ -15,6 +15,7 @@ enum topic_role {
     TOPIC_PAIRS,
     TOPIC_RECOMMENDATIONS,
     TOPIC_RELATED,
+    TOPIC_TRENDING,
     TOPIC_ITEMS,
     TOPIC_DLQ
 };
@@ -25,7 +26,7 @@ struct topic_wanted {
     bool compact;
 };
 
-enum { TOPIC_PLAN_MAX = USER_TOPICS_MAX + 5, TOPIC_PROBLEM_MAX = 256 };
+enum { TOPIC_PLAN_MAX = USER_TOPICS_MAX + 6, TOPIC_PROBLEM_MAX = 256 };
 
 struct topic_plan {
     struct topic_wanted topics[TOPIC_PLAN_MAX]; /* (n) */

@@ -136,8 +136,9 @@ static bool broker_start(struct demo *demo, struct err *err)
                          : "demo-dlq";
     (void)snprintf(pairs, sizeof pairs, "%s-pairs-repartition",
                    options_text(app->config, "application.id"));
-    if (!topics[3].name[0]) topics[4].name = ""; /* no related items, no pairs */
-    for (int i = 0; i < n_all; i++)              /* an empty name switches a part off */
+    if (!topics[3].name[0] && !options_text(app->config, "trending.topic")[0])
+        topics[4].name = "";        /* neither related items nor trending: no pairs */
+    for (int i = 0; i < n_all; i++) /* an empty name switches a part off */
         if (topics[i].name[0]) topics[n_topics++] = topics[i];
     if (!kafka_embedded_start(&demo->broker, topics, n_topics, err)) return false;
     return options_set(app->config, "bootstrap.servers", kafka_embedded_bootstrap(demo->broker),

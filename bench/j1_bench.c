@@ -155,7 +155,7 @@ static void topics_make(struct bench *b)
 
 static pid_t freshet_start(const struct bench *b, const char *ending, const char *value)
 {
-    char sets[9][640];
+    char sets[10][640];
     const char *words[64];
     int n = 0, k = 0;
     (void)snprintf(sets[k++], sizeof sets[0], "application.id=%s", b->application);
@@ -166,6 +166,7 @@ static pid_t freshet_start(const struct bench *b, const char *ending, const char
     (void)snprintf(sets[k++], sizeof sets[0], "model.dir=%s", b->model);
     (void)snprintf(sets[k++], sizeof sets[0], "related.topic=%s",
                    b->related ? b->related_topic : "");
+    (void)snprintf(sets[k++], sizeof sets[0], "trending.topic=");
     (void)snprintf(sets[k++], sizeof sets[0], "session.window=50");
     (void)snprintf(sets[k++], sizeof sets[0], "log.level=warn");
     words[n++] = b->freshet;

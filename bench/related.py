@@ -30,7 +30,7 @@ class Bench:
         self.work = tempfile.mkdtemp(prefix="related-", dir=args.work)
         self.words = []
         for key, value in {"application.id": self.name, "bootstrap.servers": args.bootstrap, "events.topics": f"{self.name}.events",
-                           "recommendations.topic": f"{self.name}.lists", "related.topic": f"{self.name}.related",
+                           "recommendations.topic": f"{self.name}.lists", "related.topic": f"{self.name}.related", "trending.topic": f"{self.name}.trending",
                            "items.topic": "", "value.format": "json", "state.dir": self.work, "log.level": "warn"}.items():
             self.words += ["--set", f"{key}={value}"]
 

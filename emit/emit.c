@@ -153,6 +153,7 @@ bool emit_open(struct emit **out, const struct kafka_config *config,
     const char *names[EMIT__TOPICS] = {[EMIT_RECOMMENDATIONS] = options->recommendations_topic,
                                        [EMIT_PAIRS] = named(options->pairs_topic),
                                        [EMIT_RELATED] = named(options->related_topic),
+                                       [EMIT_TRENDING] = named(options->trending_topic),
                                        [EMIT__DLQ] = options->dlq_topic};
     if (!topics_check(config, names, err)) return false;
     struct emit *emit = mem_zalloc(sizeof *emit);

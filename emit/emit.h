@@ -45,6 +45,7 @@ struct emit_options {
     const char *dlq_topic;
     const char *pairs_topic; /* NULL or "", as for the next: nothing is sent there */
     const char *related_topic;
+    const char *trending_topic;
     size_t queue_bytes; /* bound on what waits in the producer */
 };
 
@@ -57,7 +58,7 @@ MUST_USE bool emit_open(struct emit **emit, const struct kafka_config *config,
 struct emit_epoch *emit_epoch_new(struct emit *emit);
 void emit_epoch_free(struct emit_epoch *epoch); /* at any time before emit_close */
 
-enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_PAIRS, EMIT_RELATED, EMIT_TOPIC_COUNT };
+enum emit_topic { EMIT_RECOMMENDATIONS, EMIT_PAIRS, EMIT_RELATED, EMIT_TRENDING, EMIT_TOPIC_COUNT };
 
 /* Copies key and value. A full queue waits (bounded by the delivery timeout). value len 0 with NULL ptr: tombstone.
  * Errors: ERR_FATAL. Thread: any; an epoch by one thread at a time. */

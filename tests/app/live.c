@@ -84,6 +84,7 @@ void live_open(void)
         {.name = "lists-g", .partitions = 1, .replication = 1},
         {.name = "lists-h", .partitions = 1, .replication = 1},
         {.name = "related-a", .partitions = 1, .replication = 1},
+        {.name = "trending-a", .partitions = 1, .replication = 1},
         {.name = "shop.events", .partitions = LIVE_PARTITIONS, .replication = 1},
         {.name = "related-pairs-repartition", .partitions = LIVE_PARTITIONS, .replication = 1},
         {.name = "test-dlq", .partitions = 1, .replication = 1}};
@@ -165,6 +166,7 @@ struct options *live_options(const char *name, const char *lists, const char *ba
         live_set(options, "bootstrap.servers", kafka_embedded_bootstrap(live_shop.broker));
     live_set(options, "recommendations.topic", lists);
     live_set(options, "related.topic", "");
+    live_set(options, "trending.topic", "");
     live_set(options, "errors.deadletterqueue.topic.name", "test-dlq");
     live_set(options, "state.dir", live_shop.folder);
     live_set(options, "model.dir", live_shop.model);

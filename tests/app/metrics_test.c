@@ -162,7 +162,7 @@ static void program_run(const char *application)
                    "run --report --idle 1000 --set application.id=%s --set bootstrap.servers=%s "
                    "--set state.dir=%s --set model.dir=%s --set metrics.file=freshet.prom "
                    "--set session.timeout.ms=6000 --set recommendations.topic=lists-a "
-                   "--set related.topic= "
+                   "--set related.topic= --set trending.topic= "
                    "--set errors.deadletterqueue.topic.name=test-dlq --set num.stream.threads=2 "
                    "--set log.level=warn --set model.check.interval.ms=0 > report.json",
                    application, kafka_embedded_bootstrap(live_shop.broker), live_shop.folder,

@@ -48,6 +48,7 @@ static void live_on(uint64_t events)
     struct options *options = live_options("related", "lists-a", "16");
     live_set(options, "events.topics", "shop.events");
     live_set(options, "related.topic", "related-a");
+    live_set(options, "trending.topic", "trending-a");
     live_set(options, "related.basket.max", "4");
     live_set(options, "related.user.max", "8");
     CHECK_OK(settings_init(&settings, options, &err), err);
@@ -97,6 +98,30 @@ static void list_is(const char *key, const char *letters, double count)
     mem_free(all);
 }
 
+/* The newest list of the whole shop: every item counted, the one that counts most first. */
+static void trending_is(char first, size_t n_items)
+{
+    struct live_list *all;
+    int n = live_lists_read("trending-a", &all), newest = 0;
+    struct trending list;
+    struct err err = ERR_INIT;
+    struct arena *arena = arena_new(1 << 16, 1 << 20);
+    CHECK(n > 0);
+    for (int i = 1; i < n; i++)
+        if (all[i].offset > all[newest].offset) newest = i;
+    struct str value = {(const char *)all[newest].value, all[newest].len};
+    CHECK_STR(all[newest].key, "");
+    CHECK_OK(schemas_trending_decode(live_shop.schemas, value, arena, &list, &err), err);
+    CHECK_INT(list.category.len, 0);
+    CHECK_INT(list.n_items, n_items);
+    CHECK_INT(list.items[0].item_id.ptr[0], first);
+    for (size_t i = 1; i < list.n_items; i++)
+        CHECK(list.items[i].score <= list.items[i - 1].score);
+    CHECK_NEAR(list.items[0].count, 5, 0.2); /* G: seen once, bought once, which counts four */
+    arena_free(arena);
+    mem_free(all);
+}
+
 static void orders_and_sessions_pair_items(void)
 {
     event_send(EVENT_PURCHASE, "u1", "AB", START_MS);
@@ -117,6 +142,7 @@ static void orders_and_sessions_pair_items(void)
     list_is("H:also_bought", "AB", 2);
     list_is("A:also_bought", "H", 1);
     list_is("H:bought_together", "", 0);
+    trending_is('G', 8); /* A to H */
 }
 
 /* The order of A and B loses B; H was bought by the same user. */

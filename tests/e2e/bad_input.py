@@ -110,6 +110,7 @@ class Case:
             "bootstrap.servers": world.bootstrap,
             "events.topics": world.events,
             "recommendations.topic": f"{app}.lists",
+            "trending.topic": "",
             "related.topic": "",  # its internal topic is each application's own
             "state.dir": os.path.join(self.folder, "state"),
             "commit.interval.ms": "50",

@@ -161,6 +161,7 @@ class Bench:
             "recommendations.topic": f"{name}.lists",
             "items.topic": "",
             "related.topic": f"{name}.related",
+            "trending.topic": f"{name}.trending",
             "related.memory.max.bytes": "1MiB",  # rows leave the memory
             "related.partners.max": "12",  # and partners their rows
             "related.user.max": "15",

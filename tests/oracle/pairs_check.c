@@ -32,12 +32,13 @@ struct check {
     struct topic pairs, lists;
     struct arena *arena;
     int n_partitions;
-    double half_life_ms, base; /* base: moment of the first event */
-    bool *seen;                /* (events, partitions) the event's group is there */
-    struct twin *twins;        /* (n_twins) */
+    double half_life_ms[ROW_KINDS];
+    int64_t base_ms;    /* of the first event */
+    bool *seen;         /* (events, partitions) the event's group is there */
+    struct twin *twins; /* (n_twins) */
     int n_twins, cap_twins;
-    struct map_u64 *places[RELATED_KIND_COUNT]; /* item key -> twin + 1 */
-    struct model_marginals **marginals;         /* (partitions, RELATED_KIND_COUNT) */
+    struct map_u64 *places[ROW_KINDS];  /* item key -> twin + 1 */
+    struct model_marginals **marginals; /* (partitions, RELATED_KIND_COUNT) */
 };
 
 #define WRONG(check, ...)                                                                          \
@@ -73,24 +74,33 @@ static struct twin *twin_of(struct check *c, int32_t partition, int kind, uint64
     return twin;
 }
 
-static void pair_fold(struct check *c, int32_t partition, const struct pair_group *group,
-                      const struct model_pair *pair)
+static void row_fold(struct check *c, int32_t partition, int kind, const struct pair_group *group,
+                     const struct model_pair *pair)
 {
     struct str id = group->items[pair->subject];
     uint64_t subject = schemas_item_key(group->tenant, id);
     uint64_t other = schemas_item_key(group->tenant, group->items[pair->other]);
-    struct twin *twin = twin_of(c, partition, pair->kind, subject, group->tenant, id);
-    double moment = model_moment(pair->time_ms, c->half_life_ms);
+    struct twin *twin = twin_of(c, partition, kind, subject, group->tenant, id);
+    double moment = model_moment(pair->time_ms, c->half_life_ms[kind]);
     double weight = pair->is_back ? -(double)pair->weight : (double)pair->weight;
     model_partners_add(&twin->partners, other, weight, moment);
-    model_marginals_add(c->marginals[partition * RELATED_KIND_COUNT + pair->kind], other, weight,
-                        moment);
     twin->was_refunded = twin->was_refunded || pair->is_back;
-    twin->sum += weight * exp2(moment - c->base);
+    twin->sum += weight * exp2(moment - model_moment(c->base_ms, c->half_life_ms[kind]));
     if (!pair->is_back && pair->time_ms > twin->newest_ms) twin->newest_ms = pair->time_ms;
+    if (kind < RELATED_KIND_COUNT)
+        model_marginals_add(c->marginals[partition * RELATED_KIND_COUNT + kind], other, weight,
+                            moment);
     if (twin->partners.n > 0 || isfinite(twin->partners.total)) return;
     twin->partners.newest = -(double)INFINITY; /* all was taken back: as if new */
     twin->newest_ms = INT64_MIN;
+}
+
+static void pair_fold(struct check *c, int32_t partition, const struct pair_group *group,
+                      const struct model_pair *pair)
+{
+    bool is_counted = pair->kind == PAIRS_COUNTED;
+    row_fold(c, partition, is_counted ? ROW_NOW : pair->kind, group, pair);
+    if (is_counted) row_fold(c, partition, ROW_USUAL, group, pair);
 }
 
 /* ---- the pairs topic ---- */
@@ -124,13 +134,15 @@ static struct reference_pairs part_of(const struct check *c, int event, int32_t 
     return part;
 }
 
+/* Those of items: what is counted in categories is not expected by pairs. */
 static struct reference_pairs pairs_of(const struct check *c, const struct pair_group *group)
 {
-    struct reference_pairs found = {.n = group->n_pairs};
-    found.pairs = arena_alloc(c->arena, (size_t)found.n * sizeof *found.pairs + 1);
-    for (int i = 0; i < found.n; i++) {
+    struct reference_pairs found = {0};
+    found.pairs = arena_alloc(c->arena, (size_t)group->n_pairs * sizeof *found.pairs + 1);
+    for (int i = 0; i < group->n_pairs; i++) {
         const struct model_pair *pair = &group->pairs[i];
-        found.pairs[i] = (struct reference_pair){
+        if (pair->kind == PAIRS_COUNTED) continue;
+        found.pairs[found.n++] = (struct reference_pair){
             .subject = schemas_item_key(group->tenant, group->items[pair->subject]),
             .other = schemas_item_key(group->tenant, group->items[pair->other]),
             .kind = pair->kind,
@@ -140,6 +152,23 @@ static struct reference_pairs pairs_of(const struct check *c, const struct pair_
     }
     reference_pairs_sort(&found);
     return found;
+}
+
+/* How many items the event counts in the whole shop, if that is of the partition. */
+static int counted_of(const struct check *c, int event, int32_t partition)
+{
+    const struct expectation *expected = &c->input->expected[event];
+    bool is_on = c->input->settings->related.trending_topic[0] != 0;
+    bool is_here = pairs_partition_of(expected->shop, c->n_partitions) == partition;
+    return is_on && is_here ? expected->n_counted : 0;
+}
+
+static int counted_in(const struct pair_group *group)
+{
+    int n = 0;
+    for (int i = 0; i < group->n_pairs; i++)
+        n += group->pairs[i].kind == PAIRS_COUNTED;
+    return n;
 }
 
 static void group_check(struct check *c, int32_t partition, const struct pair_group *group,
@@ -153,6 +182,10 @@ static void group_check(struct check *c, int32_t partition, const struct pair_gr
         return;
     }
     struct reference_pairs expected = part_of(c, event, partition), found = pairs_of(c, group);
+    if (counted_in(group) != counted_of(c, event, partition))
+        WRONG(c, "pairs %d from %d/%lld: %d items counted, %d expected", (int)partition,
+              (int)group->partition, (long long)group->offset, counted_in(group),
+              counted_of(c, event, partition));
     if (!reference_pairs_equal(&expected, &found))
         WRONG(c, "pairs %d from %d/%lld: %d pairs, not the %d expected", (int)partition,
               (int)group->partition, (long long)group->offset, found.n, expected.n);
@@ -198,7 +231,7 @@ static void losses_check(struct check *c)
     for (int i = 0; i < c->input->events->n; i++)
         for (int32_t p = 0; p < c->n_partitions; p++) {
             if (c->seen[(size_t)i * (size_t)c->n_partitions + (size_t)p]) continue;
-            int n = part_of(c, i, p).n;
+            int n = part_of(c, i, p).n + counted_of(c, i, p);
             if (n > 0)
                 WRONG(c, "lost: %d pairs from %d/%lld for partition %d", n,
                       (int)c->input->events->records[i].partition,
@@ -229,8 +262,10 @@ static const char *row_differs(const struct check *c, const struct row *row,
             return "id of a partner";
     }
     if (a->n > 0 && !str_equal(row_subject(row), twin->id)) return "id";
-    if (!twin->was_refunded && fabs(log2(twin->sum) + c->base - b->total) > 1e-9)
-        return "count against the plain sum";
+    /* Each add rounds at the level's size, which is half a million at a half-life of an hour. */
+    double near = twin->kind < RELATED_KIND_COUNT ? 1e-9 : 1e-6;
+    double sum = log2(twin->sum) + model_moment(c->base_ms, c->half_life_ms[twin->kind]);
+    if (!twin->was_refunded && fabs(sum - b->total) > near) return "count against the plain sum";
     return NULL;
 }
 
@@ -240,7 +275,10 @@ static struct str list_key(const struct check *c, const struct twin *twin)
     size_t max = twin->tenant.len + twin->id.len + 40;
     char *text = arena_alloc(c->arena, max);
     int n = snprintf(text, max, "%.*s%s%.*s:%s", STR_ARG(twin->tenant), twin->tenant.len ? ":" : "",
-                     STR_ARG(twin->id), schemas_related_name((enum related_kind)twin->kind));
+                     STR_ARG(twin->id),
+                     twin->kind < RELATED_KIND_COUNT
+                         ? schemas_related_name((enum related_kind)twin->kind)
+                         : "trending");
     return (struct str){text, (size_t)n};
 }
 
@@ -285,7 +323,9 @@ static bool twins_check(struct check *c, struct err *err)
         const char *what = row_differs(c, row, twin);
         struct str key = list_key(c, twin);
         if (what) WRONG(c, "store: related row %.*s: %s differs", STR_ARG(key), what);
-        what = list_differs(c, row, twin, map_str_get(newest, key));
+        what = twin->kind >= RELATED_KIND_COUNT
+                   ? NULL
+                   : list_differs(c, row, twin, map_str_get(newest, key));
         if (what) WRONG(c, "related list %.*s: %s", STR_ARG(key), what);
     }
     rows_free(rows);
@@ -358,10 +398,9 @@ static void check_start(struct check *c)
     for (size_t i = 0; i < n; i++)
         c->marginals[i] = model_marginals_new(
             relations_marginals_max(&c->input->settings->related, c->n_partitions));
-    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+    for (int kind = 0; kind < ROW_KINDS; kind++)
         c->places[kind] = map_u64_new(ROWS_MAX);
-    if (c->input->events->n > 0)
-        c->base = model_moment(c->input->events->records[0].timestamp_ms, c->half_life_ms);
+    if (c->input->events->n > 0) c->base_ms = c->input->events->records[0].timestamp_ms;
 }
 
 bool pairs_check(const struct pairs_input *input, struct pairs_result *result, struct err *err)
@@ -369,10 +408,12 @@ bool pairs_check(const struct pairs_input *input, struct pairs_result *result, s
     static struct check check;
     const struct related_settings *related = &input->settings->related;
     const char *bootstrap = input->settings->kafka.bootstrap_servers;
-    check = (struct check){.input = input,
-                           .result = result,
-                           .n_partitions = input->events->partitions,
-                           .half_life_ms = (double)related->half_life_ms};
+    check = (struct check){
+        .input = input,
+        .result = result,
+        .n_partitions = input->events->partitions,
+    };
+    relations_half_lives(related, check.half_life_ms);
     *result = (struct pairs_result){0};
     check_start(&check);
     if (!topic_read(&check.pairs, bootstrap, related->pairs_topic, err)) return false;

@@ -115,10 +115,10 @@ int reference_user_count(const struct reference *r)
 static struct reference_user *user_get(struct reference *r, int32_t partition, struct str key)
 {
     for (int i = 0; i < r->n_users; i++) {
-        struct reference_user *user = r->users[i];
-        if (user->partition == partition && user->key_len == key.len &&
-            memcmp(user->key, key.ptr, key.len) == 0)
-            return user;
+        struct reference_user *known = r->users[i];
+        if (known->partition == partition &&
+            str_equal((struct str){known->key, known->key_len}, key))
+            return known;
     }
     struct reference_user *user = mem_zalloc(sizeof *user);
     user->partition = partition;
@@ -591,6 +591,9 @@ struct expectation reference_apply(struct reference *r, int32_t partition, int64
     struct naming naming = {r, partition, event.tenant};
     if (r->options.has_pairs) reference_pairs_find(&r->options, user, &event, &expected.pairs);
     event_apply(r, user, partition, &event);
+    expected.shop = schemas_item_key(event.tenant, STR(""));
+    if (r->options.weight[event.type] > 0 && event.n_items <= 100)
+        expected.n_counted = (int)event.n_items;
     reference_pairs_named(&expected.pairs, &event, is_named, &naming);
     expected.outcome = REFERENCE_LIST;
     list_make(r, user, partition, offset, &event, &expected);

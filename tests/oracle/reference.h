@@ -65,6 +65,8 @@ struct expectation {
     struct str key;               /* LIST: Kafka key; lives until reference_free */
     struct str value;             /* LIST: Kafka value; likewise */
     struct reference_pairs pairs; /* LIST: sorted; the caller's */
+    int n_counted;                /* items that count in the whole shop (rule 16) */
+    uint64_t shop;                /* key of the tenant's whole shop, category "" */
 };
 
 struct reference_interaction {
