@@ -100,8 +100,7 @@ const struct reference_user *reference_user_find(const struct reference *r, int3
 {
     for (int i = 0; i < r->n_users; i++) {
         const struct reference_user *user = r->users[i];
-        if (user->partition == partition && user->key_len == key.len &&
-            memcmp(user->key, key.ptr, key.len) == 0)
+        if (user->partition == partition && str_equal((struct str){user->key, user->key_len}, key))
             return user;
     }
     return NULL;
