@@ -22,7 +22,8 @@ struct twin {
     struct str tenant, id;
     struct model_partners partners;
     int64_t newest_ms;
-    double sum; /* of weights, as of the check's first moment */
+    double sum;      /* of weights, as of base_ms */
+    int64_t base_ms; /* of the first pair */
     bool was_refunded;
 };
 
@@ -33,7 +34,6 @@ struct check {
     struct arena *arena;
     int n_partitions;
     double half_life_ms[ROW_KINDS];
-    int64_t base_ms;    /* of the first event */
     bool *seen;         /* (events, partitions) the event's group is there */
     struct twin *twins; /* (n_twins) */
     int n_twins, cap_twins;
@@ -85,7 +85,8 @@ static void row_fold(struct check *c, int32_t partition, int kind, const struct 
     double weight = pair->is_back ? -(double)pair->weight : (double)pair->weight;
     model_partners_add(&twin->partners, other, weight, moment);
     twin->was_refunded = twin->was_refunded || pair->is_back;
-    twin->sum += weight * exp2(moment - model_moment(c->base_ms, c->half_life_ms[kind]));
+    if (!(fabs(twin->sum) > 0)) twin->base_ms = pair->time_ms;
+    twin->sum += weight * exp2(moment - model_moment(twin->base_ms, c->half_life_ms[kind]));
     if (!pair->is_back && pair->time_ms > twin->newest_ms) twin->newest_ms = pair->time_ms;
     if (kind < RELATED_KIND_COUNT)
         model_marginals_add(c->marginals[partition * RELATED_KIND_COUNT + kind], other, weight,
@@ -264,7 +265,7 @@ static const char *row_differs(const struct check *c, const struct row *row,
     if (a->n > 0 && !str_equal(row_subject(row), twin->id)) return "id";
     /* Each add rounds at the level's size, which is half a million at a half-life of an hour. */
     double near = twin->kind < RELATED_KIND_COUNT ? 1e-9 : 1e-6;
-    double sum = log2(twin->sum) + model_moment(c->base_ms, c->half_life_ms[twin->kind]);
+    double sum = log2(twin->sum) + model_moment(twin->base_ms, c->half_life_ms[twin->kind]);
     if (!twin->was_refunded && fabs(sum - b->total) > near) return "count against the plain sum";
     return NULL;
 }
@@ -400,7 +401,6 @@ static void check_start(struct check *c)
             relations_marginals_max(&c->input->settings->related, c->n_partitions));
     for (int kind = 0; kind < ROW_KINDS; kind++)
         c->places[kind] = map_u64_new(ROWS_MAX);
-    if (c->input->events->n > 0) c->base_ms = c->input->events->records[0].timestamp_ms;
 }
 
 bool pairs_check(const struct pairs_input *input, struct pairs_result *result, struct err *err)
