@@ -4,6 +4,7 @@ import * as api from './api.js';
 import {LineChart, PairBars} from './charts.js';
 import {tile} from './tile.js';
 
+const REFUSALS_MAX = 3; /* in a row, then this server is taken to keep no users */
 const STALE_MS = 5000, MOVERS = 5, HISTORY = 12;
 const EVENT_WORDS = {view: 'viewed', click: 'clicked', add_to_cart: 'carted', remove_from_cart: 'took from the cart', purchase: 'bought',
                      refund: 'gave back', like: 'liked', dislike: 'disliked', search: 'searched', impression: 'saw'};
@@ -99,10 +100,12 @@ export class Person {
   constructor(badge, open) {
     this.badge = badge;
     this.open = open;
+    this.refusals = 0;
   }
 
   /* Soon, and once for several lists in a row. */
   refresh(user, wait = 250) {
+    if (this.refusals >= REFUSALS_MAX) return;
     this.user = user;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), wait);
@@ -119,8 +122,10 @@ export class Person {
     const {user} = this;
     try {
       const state = await api.person(user);
+      this.refusals = 0;
       if (this.user === user) await this.show(state);
     } catch (error) {
+      this.refusals++;
       if (this.user === user) this.none(error.message);
     }
   }

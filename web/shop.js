@@ -142,6 +142,7 @@ export class Shelf {
     this.category = '';
     this.query = '';
     this.n = SHELF_STEP;
+    this.tops = []; /* names of the categories that have chips */
     byId('search').addEventListener('input', () => this.typed());
     byId('search-form').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -164,7 +165,8 @@ export class Shelf {
   }
 
   async start() {
-    await Promise.all([this.load(), this.trending_load(), this.categories_load()]);
+    await this.categories_load();
+    await Promise.all([this.load(), this.trending_load()]);
   }
 
   async categories_load() {
@@ -173,6 +175,7 @@ export class Shelf {
     const names = (tops.length ? tops : answer.categories.filter(({category}) => category)).slice(0, 24).map(({category}) => category);
     const chip = (category, name) => el('button', {type: 'button', class: 'chip', 'data-category': category,
       'aria-pressed': String(category === this.category), on: {click: () => this.category_set(category)}}, name);
+    this.tops = names;
     byId('categories').replaceChildren(chip('', 'Everything'), ...names.map((name) => chip(name, text_words(name))));
   }
 
@@ -183,17 +186,26 @@ export class Shelf {
     return Promise.all([this.load(), this.trending_load()]);
   }
 
+  /* What the shelf shows: of the whole shop some of each category in turn, for the catalogue's own order is one after the other. */
+  async find() {
+    if (this.query || this.category || this.tops.length < 2) return (await api.search(this.query, this.category, this.n)).items;
+    const each = Math.ceil(this.n / this.tops.length);
+    const answers = await Promise.all(this.tops.map((top) => api.search('', top, each)));
+    const turns = Array.from({length: each}, (_, i) => answers.map(({items}) => items[i]));
+    return turns.flat().filter(Boolean).slice(0, this.n);
+  }
+
   async load() {
     const asked = `${this.query}/${this.category}/${this.n}`;
     this.asked = asked;
     say(byId('shelf-head'), this.query ? `Results for “${this.query}”` : 'Shop');
     try {
-      const answer = await api.search(this.query, this.category, this.n);
+      const items = await this.find();
       if (this.asked !== asked) return;
-      api.products_learn(answer.items);
-      byId('shelf').replaceChildren(...answer.items.map((item) => card(item, this.open)));
-      byId('shelf-more').hidden = answer.items.length < this.n || this.n >= SHELF_MAX;
-      say(byId('shelf-note'), this.note(answer.items.length));
+      api.products_learn(items);
+      byId('shelf').replaceChildren(...items.map((item) => card(item, this.open)));
+      byId('shelf-more').hidden = items.length < this.n || this.n >= SHELF_MAX;
+      say(byId('shelf-note'), this.note(items.length));
     } catch (error) {
       if (this.asked === asked) say(byId('shelf-note'), error.message);
     }
