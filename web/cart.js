@@ -1,5 +1,5 @@
 /* The cart: a drawer with what is in it, what goes well with it, and the order. Kept for the user in this browser. */
-import {el, byId, say, text_price} from './dom.js';
+import {el, byId, refill, say, text_price} from './dom.js';
 import * as api from './api.js';
 import {tile} from './tile.js';
 
@@ -91,8 +91,10 @@ export class Cart {
     const answer = ids.length ? await api.complements(ids, COMPLEMENTS).catch(() => ({items: []})) : {items: []};
     const items = await Promise.all(answer.items.slice(0, COMPLEMENTS).map(({item_id}) => api.product(item_id)));
     if (this.mark !== mark) return;
+    const is_focused = byId('cart-complements').contains(document.activeElement);
     byId('cart-more').hidden = items.length === 0;
-    byId('cart-complements').replaceChildren(...items.map((item) => this.row(item, el('button', {type: 'button', class: 'quiet',
+    refill(byId('cart-complements'), ...items.map((item) => this.row(item, el('button', {type: 'button', class: 'quiet',
       'aria-label': `Add ${item.title || item.item_id}`, on: {click: (click) => this.add(item, click)}}, 'Add'))));
+    if (is_focused && !items.length) byId('cart-close').focus();
   }
 }

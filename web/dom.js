@@ -26,6 +26,17 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/* Other children for a list of products. A keyboard's focus in it goes to the same product, else to the first button. */
+export function refill(node, ...children) {
+  const focused = node.contains(document.activeElement) ? document.activeElement : null;
+  const item = focused?.closest('[data-item]')?.dataset.item;
+  node.replaceChildren(...children);
+  if (!focused) return;
+  const rows = [...node.children].filter((row) => row.querySelector('button'));
+  const row = rows.find((one) => one.dataset.item === item) ?? rows[0];
+  row?.querySelector('button').focus({preventScroll: true});
+}
+
 const whole = new Intl.NumberFormat('en', {maximumFractionDigits: 0});
 const money = new Intl.NumberFormat('en', {minimumFractionDigits: 2, maximumFractionDigits: 2});
 const share = new Intl.NumberFormat('en', {style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1});

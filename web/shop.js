@@ -1,5 +1,5 @@
 /* The shop: a product's page with what others bought, what is trending, the shelf with categories and search. */
-import {el, byId, say, text_price, text_count, text_words} from './dom.js';
+import {el, byId, refill, say, text_price, text_count, text_words} from './dom.js';
 import * as api from './api.js';
 import {tile, tile_draw} from './tile.js';
 import {reason_words} from './foryou.js';
@@ -121,7 +121,7 @@ export class ProductPage {
   related_show(answer) {
     this.shown = answer.kind;
     this.kinds_mark();
-    this.related.replaceChildren(...answer.items.map((item) => card(item, this.to.open)));
+    refill(this.related, ...answer.items.map((item) => card(item, this.to.open)));
     say(this.related_note, answer.items.length ? '' : 'nobody has yet: be the first');
   }
 
@@ -203,7 +203,7 @@ export class Shelf {
       const items = await this.find();
       if (this.asked !== asked) return;
       api.products_learn(items);
-      byId('shelf').replaceChildren(...items.map((item) => card(item, this.open)));
+      refill(byId('shelf'), ...items.map((item) => card(item, this.open)));
       byId('shelf-more').hidden = items.length < this.n || this.n >= SHELF_MAX;
       say(byId('shelf-note'), this.note(items.length));
     } catch (error) {
@@ -231,7 +231,7 @@ export class Shelf {
   }
 
   trending_show(answer) {
-    byId('trending').replaceChildren(...answer.items.slice(0, STRIP).map((item) => card(item, this.open)));
+    refill(byId('trending'), ...answer.items.slice(0, STRIP).map((item) => card(item, this.open)));
     const where = answer.category ? `in ${text_words(answer.category)}` : 'in the whole shop';
     if (answer.fallback) say(byId('trending-note'), `what is popular ${where}, while nothing rises`);
     else say(byId('trending-note'), answer.items.length ? where : `nothing rises yet ${where}`);
