@@ -13,7 +13,7 @@ struct relations_part {
     bool is_open, is_changed;
     int64_t *last;  /* (n_topics, n_partitions) last source offset applied, -1 none */
     int64_t offset; /* of its newest record */
-    int settling;   /* seals to come in which any difference is published (relations_publish.c) */
+    int settling; /* seals to come in which every changed row is published (relations_publish.c) */
     struct model_marginals *marginals[RELATED_KIND_COUNT];
 };
 

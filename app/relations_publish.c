@@ -97,8 +97,8 @@ static bool list_send(struct relations *relations, struct row *row, const struct
     return true;
 }
 
-/* Lists that went out just before a crash may have left no trace in the store. So after a start what is published is no matter of
- * how much: every row that the records read again change gets the list that follows from it. */
+/* Lists that went out just before a crash may have left no trace in the store. So after a start every row that the records read
+ * again change gets the list that follows from it, the same as is stored or not: also none, for what was given and taken back. */
 static bool is_settling(const struct relations *relations, const struct row *row)
 {
     return relations->parts[row->partition].settling > 0;
@@ -142,7 +142,7 @@ static bool trending_publish(struct relations *relations, struct row *now, struc
         return false;
     int n = model_partners_rising(&now->partners, &usual->partners, &rising, now->newest_ms,
                                   settings->list_size, NULL, NULL, best);
-    if (!is_changed(now, best, n, settles ? 0 : settings->change)) return true;
+    if (!settles && !is_changed(now, best, n, settings->change)) return true;
     if (n > 0) trending_encode(relations, now, best, n);
     return list_send(relations, now, best, n, epoch, err);
 }
@@ -165,7 +165,7 @@ static bool row_publish(struct relations *relations, struct row *row, struct emi
                                       settings->list_size, NULL, NULL, best);
     bool is_old = n > 0 && row->list.n > 0 &&
                   row->newest_ms - row->list.time_ms >= settings->publish_interval_ms;
-    if (!is_old && !is_changed(row, best, n, settles ? 0 : settings->change)) return true;
+    if (!settles && !is_old && !is_changed(row, best, n, settings->change)) return true;
     if (n > 0) record_encode(relations, row, best, n);
     return list_send(relations, row, best, n, epoch, err);
 }
