@@ -65,6 +65,7 @@ bool arm_flags_blend(const struct options *flags, struct blend_weights *weights,
         .encoder = (float)options_number(config, "blend.encoder.weight"),
         .popularity = (float)options_number(config, "blend.popularity.weight"),
         .neighbours = (float)options_number(config, "blend.neighbours.weight"),
+        .related = (float)options_number(config, "blend.related.weight"),
     };
     options_free(config);
     return true;

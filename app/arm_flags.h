@@ -15,7 +15,7 @@ MUST_USE bool arm_flags_neighbours(const struct options *flags,
                                    struct err *err);
 
 struct blend_weights {
-    float encoder, popularity, neighbours;
+    float encoder, popularity, neighbours, related;
 };
 
 /* Errors: as above. */
@@ -31,7 +31,8 @@ MUST_USE bool arm_flags_blend(const struct options *flags, struct blend_weights 
 #define ARM_FLAGS(group) \
     ARM_FLAG_NEIGHBOURS(group), \
     {"blend", OPTION_LIST, "", 0, 0, "", NULL, \
-     "Weights of the arms in the blend, as blend.*.weight: encoder=1,popularity=0.03,neighbours=0.5; 0 leaves one out.", group}
+     "Weights of the arms in the blend, as blend.*.weight: encoder=1,popularity=0.03,neighbours=0.5,related=1; 0 leaves one out. With leave-one-out " \
+     "there is no related.", group}
 /* clang-format on */
 
 #endif

@@ -303,6 +303,7 @@ static void list_note(struct batch *batch, struct work *work)
         state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
                              work->popular, is_skipped, &skip);
     if (batch->env.neighbours) neighbours_note(batch, work, &with_id);
+    if (batch->env.companions) batch__related_note(batch, work, is_skipped_or_lost, &with_id);
     if (!batch->env.model) return;
     if (model_ranker(batch->env.model)) session_end_note(batch, work, &with_id);
     because_note(batch, work);
@@ -516,8 +517,11 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
     cleaning_count(batch->env.counters, in);
     if (batch->env.policy && !policy_take(batch, in, err)) return false;
     int at = 0;
-    for (int taken = 0; taken >= 0 && at < in->n; at += taken)
+    for (int taken = 0; taken >= 0 && at < in->n; at += taken) {
+        if (batch->env.companions) companions_hold(batch->env.companions);
         taken = slice_run(batch, in->records + at, in->n - at, epoch, err);
+        if (batch->env.companions) companions_release(batch->env.companions);
+    }
     if (batch->env.policy) policy_end(batch->env.policy);
     return at == in->n;
 }

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "app/companions.h"
 #include "app/metrics.h"
 #include "app/settings.h"
 #include "base/err.h"
@@ -29,6 +30,7 @@ struct batch_env {
     struct state_shard *state;
     const struct model *model;     /* NULL: no encoder arm */
     struct neighbours *neighbours; /* NULL: no such arm */
+    struct companions *companions; /* NULL: no arm of related items */
     struct pairs *pairs;           /* NULL: none are made */
     struct relations *relations;   /* NULL: as pairs */
     struct policy *policy;         /* NULL: neither catalogue nor rules */

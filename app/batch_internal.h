@@ -12,6 +12,12 @@
 
 /* What app/batch.c, app/encode.c and app/publish.c share. */
 
+/* The list that a related item comes from most. */
+struct work_why {
+    uint64_t item; /* of the window */
+    enum related_kind kind;
+};
+
 /* One record on its way through the batch. Arrays are in the batch's arena. */
 struct work {
     const struct ingest_record *record;
@@ -33,6 +39,10 @@ struct work {
     float *neighbour_scores;           /* (n_neighbours) */
     uint32_t *follows;                 /* (n_neighbours) as in model_neighbour */
     int n_neighbours;
+    uint64_t *related;            /* (n_related) the arm of related items */
+    float *related_scores;        /* (n_related) */
+    struct work_why *related_why; /* (n_related) */
+    int n_related;
     struct model_session *noted;  /* what the ranker looks at of the window; NULL without one */
     struct model_because because; /* what items of the encoder arm may be there for */
     struct model_exclusions exclusions;
@@ -92,6 +102,14 @@ void batch__vector_take(struct batch *batch, struct work *work, const float *vec
 
 /* The record's list must not hold the key: the user's own reasons, by work->refused. */
 bool batch__is_refused(void *work, uint64_t key);
+
+/* ---- related_arm.c ---- */
+
+/* Notes the arm of related items as it is now: the companions are held. skip refuses items. */
+void batch__related_note(struct batch *batch, struct work *work,
+                         bool (*skip)(void *context, uint64_t key), void *context);
+/* Why that arm proposed an item. */
+struct reason batch__related_reason(struct batch *batch, const struct work *work, uint64_t key);
 
 /* ---- publish.c ---- */
 

@@ -133,6 +133,8 @@ const struct option_spec app_config_specs[] = {
      "proposes nothing to it.", group_lists},
     {"blend.neighbours.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
      "Weight of the items of similar sessions when the lists are merged by rank.", group_lists},
+    {"blend.related.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
+     "Weight of what goes with the user's newest items (related.topic) when the lists are merged by rank.", group_lists},
     {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,
      "Weight of the popular items when the lists are merged by rank. Under three quarters of the model's weight they "
      "reorder its list and fill a short one, and displace nothing (docs/RESULTS.md).", group_lists},
@@ -184,7 +186,7 @@ const struct option_spec app_config_specs[] = {
     {"trending.half.life.ms", OPTION_INT, "1h", 1000, MS_MAX, "ms", NULL,
      "An item rises when it counts more than usual: after this time an event counts half as much for what it does now, after "
      "popularity.half.life.ms for what is usual.", group_related},
-    {"related.half.life.ms", OPTION_INT, "30d", 1000, MS_MAX, "ms", NULL,
+    {"related.half.life.ms", OPTION_INT, "180d", 1000, MS_MAX, "ms", NULL,
      "After this time a pair counts half as much.", group_related},
     {"related.partners.max", OPTION_INT, "64", 8, 1000, "items", NULL,
      "Items that are counted for each item and kind; the weakest leave first.", group_related},
@@ -196,6 +198,9 @@ const struct option_spec app_config_specs[] = {
     {"related.memory.max.bytes", OPTION_INT, "128MiB", 1048576, BYTES_MAX, "bytes", NULL,
      "Memory for what goes together, all threads together: half of it for the items met last, half for how often each item "
      "is part of anything.", group_related},
+    {"related.lists.memory.max.bytes", OPTION_INT, "128MiB", 65536, BYTES_MAX, "bytes", NULL,
+     "Memory for the published lists, of all processes, that lists of users are made with; the one published longest ago makes "
+     "room. None with blend.related.weight=0.", group_related},
     {"related.basket.max", OPTION_INT, "50", 2, MODEL_PAIRS_BASKET_LIMIT, "items", NULL,
      "An order of more items says nothing about what goes together.", group_related},
     {"related.window.ms", OPTION_INT, "30d", 0, MS_MAX, "ms", NULL,

@@ -34,8 +34,9 @@ struct pipeline {
     char model_version[MODEL_VERSION_MAX]; /* of the first; "none" */
     int state_floats;                      /* of the first */
     struct schemas *schemas;
-    struct catalogue *catalogue; /* NULL: none */
-    struct rules_watch *rules;   /* NULL: none */
+    struct catalogue *catalogue;   /* NULL: none */
+    struct rules_watch *rules;     /* NULL: none */
+    struct companions *companions; /* NULL: no arm of related items */
     struct state *state;
     struct emit *emit;
     struct ingest *ingest;
@@ -147,6 +148,7 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
                             .models = pipeline->models,
                             .catalogue = pipeline->catalogue,
                             .rules = pipeline->rules,
+                            .companions = pipeline->companions,
                             .emit = pipeline->emit,
                             .tap = tap,
                             .counters = pipeline->counters,
@@ -220,6 +222,20 @@ static bool policy_open(struct pipeline *pipeline, struct err *err)
     return !has_items || catalogue_open(&pipeline->catalogue, &catalogue, err);
 }
 
+/* The lists of related items that all processes published. */
+static bool related_open(struct pipeline *pipeline, struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    struct companions_options options = {
+        .kafka = &settings->kafka,
+        .topic = settings->related.topic,
+        .schemas = pipeline->schemas,
+        .bytes_max = (size_t)options_int(settings->options, "related.lists.memory.max.bytes"),
+        .timeout_ms = CONNECT_TIMEOUT_MS};
+    if (!settings->related.topic[0] || settings->blend_weights[ARM_RELATED] <= 0) return true;
+    return companions_open(&pipeline->companions, &options, err);
+}
+
 static bool consumer_open(struct pipeline *pipeline, struct err *err)
 {
     struct ingest_options options = settings_ingest(pipeline->settings);
@@ -245,7 +261,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
     if (!first_model_open(pipeline, err)) return false;
     if (!topics_check(pipeline, err)) return false;
     if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
-    if (!policy_open(pipeline, err)) return false;
+    if (!policy_open(pipeline, err) || !related_open(pipeline, err)) return false;
     if (!store_open(pipeline, err)) return false;
     if (!emit_open(&pipeline->emit, &settings->kafka, &emit, err)) return false;
     fault_point("opened");
@@ -303,6 +319,7 @@ bool pipeline_serve(struct pipeline *pipeline, struct err *err)
     if (!ingest_serve(pipeline->ingest, 0, err) || !shards_check(pipeline, err)) return false;
     if (pipeline->rules) rules_watch_serve(pipeline->rules, now_ms);
     if (pipeline->catalogue && !catalogue_check(pipeline->catalogue, err)) return false;
+    if (pipeline->companions && !companions_check(pipeline->companions, err)) return false;
     if (now_ms - pipeline->synced_ms < SYNC_EVERY_MS) return true;
     pipeline->synced_ms = now_ms;
     if (state_sync(pipeline->state, err)) return true;
@@ -424,6 +441,7 @@ void pipeline_close(struct pipeline *pipeline)
         shard_free(pipeline->shards[i]);
     if (pipeline->emit) emit_close(pipeline->emit);
     catalogue_close(pipeline->catalogue);
+    companions_close(pipeline->companions);
     rules_watch_close(pipeline->rules);
     if (pipeline->state) state_close(pipeline->state);
     if (pipeline->schemas) schemas_close(pipeline->schemas);

@@ -133,7 +133,8 @@ static int blend(const struct batch *batch, const struct work *work, int K,
     struct model_ranking ranking = {
         .arms = {[ARM_ENCODER] = {encoder, n, scores},
                  [ARM_NEIGHBOURS] = {work->neighbours, work->n_neighbours, work->neighbour_scores},
-                 [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular}},
+                 [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular},
+                 [ARM_RELATED] = {work->related, work->n_related, work->related_scores}},
         .follows = work->follows,
     };
     if (!work->noted) return model_blend(ranking.arms, settings->blend_weights, ARM_COUNT, K, out);
@@ -154,7 +155,8 @@ static struct str item_id(struct batch *batch, const struct work *work, uint64_t
     const struct ingest_record *record = work->record;
     if (index >= 0) return model_item_id(batch->env.model, index);
     struct str id = state_item_id(batch->env.state, record->partition, record->event.tenant, key);
-    if (id.len == 0 && batch->env.policy) return policy_item_id(batch->env.policy, key);
+    if (id.len == 0 && batch->env.policy) id = policy_item_id(batch->env.policy, key);
+    if (id.len == 0 && batch->env.companions) id = companions_item_id(batch->env.companions, key);
     return arena_str(batch->arena, id);
 }
 
@@ -167,6 +169,7 @@ static const enum reason_kind arm_reasons[ARM_COUNT] = {
     [ARM_ENCODER] = REASON_ENCODER,
     [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
     [ARM_POPULAR] = REASON_POPULAR,
+    [ARM_RELATED] = REASON_BECAUSE_VIEWED, /* or REASON_BOUGHT_TOGETHER: batch__related_reason */
 };
 
 /* Of what no arm proposed. */
@@ -209,6 +212,7 @@ static void list_item_make(struct batch *batch, const struct work *work,
         *reason = (struct reason){.kind = is_new ? REASON_CONTENT : arm_reasons[arm]};
         if (arm == ARM_ENCODER && !is_new && batch->env.settings->reasons_name_items)
             reason->item_id = model_item_id(model, model_because(model, &work->because, index));
+        if (arm == ARM_RELATED) *reason = batch__related_reason(batch, work, blended->key);
     }
     if (blended->arms == 0)
         item->reasons[item->n_reasons++] = (struct reason){.kind = other_reasons[listed->origin]};

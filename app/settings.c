@@ -110,7 +110,8 @@ static void schemas_settings_make(struct settings *settings)
 
 static const char *const arm_weights[ARM_COUNT] = {[ARM_ENCODER] = "blend.encoder.weight",
                                                    [ARM_NEIGHBOURS] = "blend.neighbours.weight",
-                                                   [ARM_POPULAR] = "blend.popularity.weight"};
+                                                   [ARM_POPULAR] = "blend.popularity.weight",
+                                                   [ARM_RELATED] = "blend.related.weight"};
 
 /* The topics that are read: those of events, and the internal one when somebody needs it. */
 static void sources_make(struct settings *settings)

@@ -95,6 +95,7 @@ struct shard *shard_new(const struct shard_env *env, int number)
                               .state = shard->state,
                               .model = shard->model,
                               .neighbours = shard->neighbours,
+                              .companions = env->companions,
                               .pairs = shard->pairs,
                               .relations = shard->relations,
                               .policy = shard->policy,

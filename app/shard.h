@@ -23,9 +23,10 @@ struct shard_env {
     struct state *state;
     int n_partitions; /* of each events topic */
     struct ingest *ingest;
-    struct models *models;       /* NULL: no encoder arm */
-    struct catalogue *catalogue; /* NULL: none */
-    struct rules_watch *rules;   /* NULL: none */
+    struct models *models;         /* NULL: no encoder arm */
+    struct catalogue *catalogue;   /* NULL: none */
+    struct rules_watch *rules;     /* NULL: none */
+    struct companions *companions; /* NULL: no arm of related items */
     struct emit *emit;
     struct tap *tap;
     struct counters *counters; /* slot: the shard's number */

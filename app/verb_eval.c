@@ -134,6 +134,7 @@ static bool read_blend(const struct options *flags, struct eval_options *o, stru
     if (!arm_flags_blend(flags, &weights, err)) return false;
     o->blend[EVAL_ENCODER] = weights.encoder;
     o->blend[EVAL_NEIGHBOURS] = weights.neighbours;
+    o->blend[EVAL_RELATED] = is_last ? 0 : weights.related;
     o->blend[is_last ? EVAL_POPULAR : EVAL_RECENT] = weights.popularity;
     return true;
 }

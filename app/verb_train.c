@@ -176,8 +176,11 @@ static bool learn_ranker(const struct options *flags, const struct train_data *d
 {
     struct model_neighbours_options neighbours;
     struct train_ranker_result result;
-    struct train_ranker_options options = {
-        .train = train, .neighbours = &neighbours, .window = 200, .half_life_ms = 7 * 86400000LL};
+    struct train_ranker_options options = {.train = train,
+                                           .neighbours = &neighbours,
+                                           .window = 200,
+                                           .half_life_ms = 7 * 86400000LL,
+                                           .has_related = options_bool(flags, "related")};
     if (!arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err)) return false;
     training->out = NULL;
     training->bar = bar_new(training, "ranker");
@@ -339,6 +342,9 @@ static const struct option_spec flags[] = {
     {"ranker", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Learn how to blend encoder, neighbours and popularity from held-out events. Unless the protocol is leave-one-out this trains a "
      "second encoder, on the older nine tenths, and so takes twice the time.", group_learn},
+    {"related", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "The ranker also counts on what goes together with the newest items. false: for lists that will be made without related.topic.",
+     group_learn},
     ARM_FLAG_NEIGHBOURS(group_learn),
     {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
     {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},

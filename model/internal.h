@@ -261,6 +261,7 @@ int model__best_keep(struct model_blended *best, int n, int K, struct model_blen
 struct model__ranker {
     struct model_ranker params;
     float packed[MODEL_FEATURES * MODEL_RANKER_HIDDEN]; /* in_weight as the kernels want it */
+    bool knows[ARM_COUNT];                              /* it has a weight for the arm */
 };
 
 struct json_t;

@@ -467,7 +467,7 @@ void model_neighbours_resume(struct model_neighbours *index,
 
 enum { MODEL_MAX_CANDIDATES = 2048 };
 
-enum model_arm { ARM_ENCODER, ARM_NEIGHBOURS, ARM_POPULAR, ARM_COUNT };
+enum model_arm { ARM_ENCODER, ARM_NEIGHBOURS, ARM_POPULAR, ARM_RELATED, ARM_COUNT };
 
 struct model_candidates {
     const uint64_t *keys; /* (n) item keys, best first */
@@ -493,7 +493,7 @@ int model_blend(const struct model_candidates *arms, const float *weights, int n
  *
  *   <arm>.listed   1 when the arm proposes it
  *   <arm>.rank     60 / (60 + rank), rank from 1: a ranker that sums these is rank fusion
- *   <arm>.share    encoder: (score - the list's first score) / 4, a logit; neighbours: ln(score / sum of the list's scores) / 4;
+ *   <arm>.share    encoder: (score - the list's first score) / 4, a logit; neighbours and related: ln(score / sum of the list's scores) / 4;
  *                  at least -5; popular: 0
  *   follows        ln(1 + f) / 4, f neighbours that went to it from the newest item (struct model_neighbour)
  *   follow.share   f / (3 + sum of f over the list)
@@ -570,7 +570,7 @@ void model_set_ranker(struct model *model, const struct model_ranker *ranker);
  * met are not set. Thread: any. */
 int model_rank_features(const struct model *model, const struct model_ranking *ranking,
                         struct model_blended *met, float *features);
-/* The K best by the model's ranker, which it has; ties: the candidate met first. Returns how many. No heap call; the same bits
+/* The K best by the model's ranker, which it has; an arm for which it has no weight (it was learnt without it) proposes nothing. Ties: the candidate met first. Returns how many. No heap call; the same bits
  * for a candidate wherever it stands. Thread: any. */
 int model_rank(const struct model *model, const struct model_ranking *ranking, int K,
                struct model_blended *out);

@@ -16,7 +16,8 @@
  * so the count as of a moment is 2^(level - moment), and nothing decays by a sweep. A negative weight takes back what an add of
  * the same moment gave; of a count, less than 2^-20 of what was is nothing, and below nothing it never goes.
  *
- * Files: partners.c (rows), marginals.c, partners_score.c (the best of a row), partners_lists.c (carts, rising items).
+ * Files: partners.c (rows), marginals.c, partners_score.c (the best of a row), partners_lists.c (carts, rising items),
+ * related.c (an arm of the lists of users).
  *
  * Invariant: rows and marginals are functions of the sequence of their adds alone, to the bit on one C library.
  * Thread: one owner for what is changed; reading from any, while nobody changes it. */
@@ -130,6 +131,33 @@ int model_partners_best(const struct model_partners *row, const struct model_mar
  * given (n_given): the cart. Returns how many. No heap call. */
 int model_cart(struct model_scored *pool, int n, const uint64_t *given, int n_given, int K,
                bool (*skip)(void *context, uint64_t key), void *context, struct model_scored *out);
+
+/* Candidates for a user, from the lists that belong to the newest items of the window: score = sum of weight * score over the
+ * lists that hold it. */
+enum {
+    MODEL_RELATED_ITEMS = 5,     /* newest different items whose lists are looked at */
+    MODEL_RELATED_PARTNERS = 16, /* of a list; what is behind them is not looked at */
+    MODEL_RELATED_SOURCES = 20,  /* at most: items times kinds */
+    MODEL_RELATED_MAX = 64,      /* K */
+};
+/* What a list counts, the less the further its item is back: 1, 1/2, 1/4, ... for the newest, the one before it, ... */
+#define MODEL_RELATED_FADE 0.5
+
+struct model_related_source {
+    const struct model_scored *list; /* (n) best first, each key once */
+    int n;
+    double weight;
+};
+struct model_related_item {
+    uint64_t key;
+    float score;
+    int source; /* the one that gave most; of equals the first */
+};
+/* The K best that skip does not refuse, best first, ties by smaller key; scores of 0 are left out. K 1..MODEL_RELATED_MAX. Returns
+ * how many. No heap call. */
+int model_related(const struct model_related_source *sources, int n_sources, int K,
+                  bool (*skip)(void *context, uint64_t key), void *context,
+                  struct model_related_item *out);
 
 /* Rising items of a category: of two rows of the same events, `fast` with a short half-life and `slow` with a long one,
  *

@@ -19,12 +19,15 @@ const char *const model_feature_names[FEATURE_COUNT] = {
     [FEATURE_LISTED + ARM_ENCODER] = "encoder.listed",
     [FEATURE_LISTED + ARM_NEIGHBOURS] = "neighbours.listed",
     [FEATURE_LISTED + ARM_POPULAR] = "popular.listed",
+    [FEATURE_LISTED + ARM_RELATED] = "related.listed",
     [FEATURE_RANK + ARM_ENCODER] = "encoder.rank",
     [FEATURE_RANK + ARM_NEIGHBOURS] = "neighbours.rank",
     [FEATURE_RANK + ARM_POPULAR] = "popular.rank",
+    [FEATURE_RANK + ARM_RELATED] = "related.rank",
     [FEATURE_SHARE + ARM_ENCODER] = "encoder.share",
     [FEATURE_SHARE + ARM_NEIGHBOURS] = "neighbours.share",
     [FEATURE_SHARE + ARM_POPULAR] = "popular.share",
+    [FEATURE_SHARE + ARM_RELATED] = "related.share",
     [FEATURE_FOLLOWS] = "follows",
     [FEATURE_FOLLOW_SHARE] = "follow.share",
     [FEATURE_POPULARITY] = "popularity",
@@ -90,7 +93,7 @@ struct common {
     const struct model_ranking *ranking;
     const uint64_t *session; /* (n_session) newest last */
     int n_session;
-    float score_sum; /* of the neighbours */
+    float score_sum[ARM_COUNT]; /* of each arm's list */
     float follow_sum;
     float length;
     float per_ln_items;              /* 1 / ln(1 + N) */
@@ -108,10 +111,13 @@ static void common_make(const struct model *model, const struct model_ranking *r
         common->session += common->n_session - MODEL_RANKER_SESSION;
         common->n_session = MODEL_RANKER_SESSION;
     }
-    common->score_sum = common->follow_sum = 0.0f;
-    for (int i = 0; i < neighbours->n; i++) {
-        if (neighbours->scores) common->score_sum += neighbours->scores[i];
-        if (ranking->follows) common->follow_sum += (float)ranking->follows[i];
+    common->follow_sum = 0.0f;
+    for (int i = 0; i < neighbours->n && ranking->follows; i++)
+        common->follow_sum += (float)ranking->follows[i];
+    for (int a = 0; a < ARM_COUNT; a++) {
+        common->score_sum[a] = 0.0f;
+        for (int i = 0; i < ranking->arms[a].n && ranking->arms[a].scores; i++)
+            common->score_sum[a] += ranking->arms[a].scores[i];
     }
     common->length = common->n_session > 0 ? ln_of((float)common->n_session) / 3.0f : 0.0f;
     common->per_ln_items = 1.0f / ln_of(1.0f + (float)model->config.N);
@@ -126,8 +132,8 @@ static float share_of(const struct common *common, int arm, int rank)
     float share = 0.0f;
     if (!list->scores) return share;
     if (arm == ARM_ENCODER) share = (list->scores[rank - 1] - list->scores[0]) / 4.0f;
-    if (arm == ARM_NEIGHBOURS) {
-        float part = list->scores[rank - 1] / common->score_sum;
+    if (arm == ARM_NEIGHBOURS || arm == ARM_RELATED) {
+        float part = list->scores[rank - 1] / common->score_sum[arm];
         share = part > 1e-9f ? ln_of(part) / 4.0f : SHARE_LEAST;
     }
     return share > SHARE_LEAST ? share : SHARE_LEAST;
@@ -182,11 +188,13 @@ static uint32_t arms_of(const struct model__met *met)
     return arms;
 }
 
-/* All candidates: those of the arms and the repeats. Returns how many. */
-static int meet(const struct model_ranking *ranking, struct model__met *met)
+/* All candidates: those of the arms that `knows` does not leave out (NULL leaves out none) and the repeats. Returns how many. */
+static int meet(const struct model_ranking *ranking, const bool *knows, struct model__met *met)
 {
     struct model_candidates lists[ARM_COUNT + 1];
     memcpy(lists, ranking->arms, sizeof ranking->arms);
+    for (int a = 0; knows && a < ARM_COUNT; a++)
+        if (!knows[a]) lists[a].n = 0;
     lists[ARM_COUNT] = ranking->repeats;
     return model__candidates_meet(lists, ARM_COUNT + 1, met);
 }
@@ -197,7 +205,7 @@ int model_rank_features(const struct model *model, const struct model_ranking *r
     struct model__met all[MODEL_MAX_CANDIDATES];
     struct common common;
     common_make(model, ranking, &common);
-    int n = meet(ranking, all);
+    int n = meet(ranking, NULL, all);
     for (int i = 0; i < n; i++) {
         met[i] = (struct model_blended){.key = all[i].key, .arms = arms_of(&all[i])};
         features_write(model, &common, &all[i], features + (size_t)i * MODEL_FEATURES);
@@ -229,8 +237,8 @@ int model_rank(const struct model *model, const struct model_ranking *ranking, i
     struct model__met met[MODEL_MAX_CANDIDATES];
     struct common common;
     common_make(model, ranking, &common);
-    int n = meet(ranking, met), kept = 0;
     assert(model->ranker != NULL);
+    int n = meet(ranking, model->ranker->knows, met), kept = 0;
     for (int at = 0; at < n; at += BLOCK) {
         float features[BLOCK * MODEL_FEATURES], score[BLOCK];
         int size = n - at < BLOCK ? n - at : BLOCK;
@@ -253,6 +261,14 @@ const struct model_ranker *model_ranker(const struct model *model)
     return model->ranker ? &model->ranker->params : NULL;
 }
 
+static bool has_weight(const struct model_ranker *ranker, int feature)
+{
+    bool has = ranker->linear[feature] != 0.0f;
+    for (int j = 0; j < MODEL_RANKER_HIDDEN; j++)
+        has = has || ranker->in_weight[feature * MODEL_RANKER_HIDDEN + j] != 0.0f;
+    return has;
+}
+
 void model_set_ranker(struct model *model, const struct model_ranker *ranker)
 {
     mem_free(model->ranker);
@@ -260,5 +276,9 @@ void model_set_ranker(struct model *model, const struct model_ranker *ranker)
     if (!ranker) return;
     model->ranker = mem_aligned(64, sizeof *model->ranker);
     model->ranker->params = *ranker;
+    for (int a = 0; a < ARM_COUNT; a++)
+        model->ranker->knows[a] = has_weight(ranker, FEATURE_LISTED + a) ||
+                                  has_weight(ranker, FEATURE_RANK + a) ||
+                                  has_weight(ranker, FEATURE_SHARE + a);
     model__pack(MODEL_FEATURES, MODEL_RANKER_HIDDEN, ranker->in_weight, model->ranker->packed);
 }

@@ -10,6 +10,7 @@ static const struct train__arm *const arms[EVAL_ARMS] = {
     [EVAL_ENCODER] = &train__arm_encoder, [EVAL_POPULAR] = &train__arm_popular,
     [EVAL_RECENT] = &train__arm_recent,   [EVAL_NEIGHBOURS] = &train__arm_neighbours,
     [EVAL_MARKOV] = &train__arm_markov,   [EVAL_BLEND] = &train__arm_blend,
+    [EVAL_RELATED] = &train__arm_related,
 };
 
 const char *const eval_arm_names[EVAL_ARMS] = {
@@ -19,6 +20,7 @@ const char *const eval_arm_names[EVAL_ARMS] = {
     [EVAL_NEIGHBOURS] = "neighbours",
     [EVAL_MARKOV] = "markov",
     [EVAL_BLEND] = "blend",
+    [EVAL_RELATED] = "related",
 };
 
 /* ---- which events ---- */

@@ -109,8 +109,9 @@ struct train__eval {
     bool ranks; /* the blend is the model's ranker, or somebody listens to what it would see */
     bool is_running[EVAL_ARMS]; /* asked, or a source of the blend */
     int32_t *list[EVAL_ARMS];   /* (QUERIES,K) of the batch, by query */
-    float *score[EVAL_ARMS];    /* (QUERIES,K) likewise; only encoder and neighbours write theirs */
-    uint32_t *follows;          /* (QUERIES,K) of the neighbours: model_neighbour.follows */
+    float *score
+        [EVAL_ARMS];   /* (QUERIES,K) likewise; only encoder, neighbours and related write theirs */
+    uint32_t *follows; /* (QUERIES,K) of the neighbours: model_neighbour.follows */
     struct train__items items;
     uint64_t *mark; /* (items n) equal to stamp: may not stand in the list that is asked for */
     uint64_t stamp;
@@ -167,7 +168,7 @@ void train__lane_want(struct train__steps *steps, const struct train__lane *lane
 /* Takes what is noted. */
 void train__steps_take(struct train__steps *steps);
 
-/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_encoder.c, eval_blend.c ---- */
+/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_related.c, eval_encoder.c, eval_blend.c ---- */
 
 struct train__arm {
     /* What the training part teaches. */
@@ -181,6 +182,6 @@ struct train__arm {
 };
 
 extern const struct train__arm train__arm_encoder, train__arm_popular, train__arm_recent,
-    train__arm_markov, train__arm_neighbours, train__arm_blend;
+    train__arm_markov, train__arm_neighbours, train__arm_blend, train__arm_related;
 
 #endif

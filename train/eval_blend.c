@@ -101,6 +101,7 @@ static int fuse(struct blend *blend, int q, int32_t *list)
 static enum model_arm arm_of(int source)
 {
     if (source == EVAL_ENCODER) return ARM_ENCODER;
+    if (source == EVAL_RELATED) return ARM_RELATED;
     return source == EVAL_NEIGHBOURS ? ARM_NEIGHBOURS : ARM_POPULAR;
 }
 

@@ -134,10 +134,26 @@ void train__ranker_start(struct model_ranker *ranker, uint64_t seed)
     ranker->linear[FEATURE_RANK + ARM_ENCODER] = START_SCALE;
     ranker->linear[FEATURE_RANK + ARM_NEIGHBOURS] = START_SCALE;
     ranker->linear[FEATURE_RANK + ARM_POPULAR] = START_SCALE * START_POPULAR;
+    ranker->linear[FEATURE_RANK + ARM_RELATED] = START_SCALE;
     for (int i = 0; i < FEATURE_COUNT * HIDDEN; i++)
         ranker->in_weight[i] = (float)(rng_unit(&rng) - 0.5);
     for (int j = 0; j < HIDDEN; j++)
         ranker->out_weight[j] = (float)(0.2 * (rng_unit(&rng) - 0.5));
+}
+
+/* An arm that proposes nothing in any list gets no weights: the ranker knows nothing of it. */
+static void unmet_forget(struct model_ranker *ranker, const struct train__lists *lists)
+{
+    for (int a = 0; a < ARM_COUNT; a++) {
+        const int features[] = {FEATURE_LISTED + a, FEATURE_RANK + a, FEATURE_SHARE + a};
+        bool is_met = false;
+        for (size_t r = 0; r < lists->n_rows && !is_met; r++)
+            is_met = lists->x[r * FEATURE_COUNT + (size_t)features[0]] > 0;
+        for (int f = 0; f < 3 && !is_met; f++) {
+            ranker->linear[features[f]] = 0;
+            memset(ranker->in_weight + features[f] * HIDDEN, 0, HIDDEN * sizeof(float));
+        }
+    }
 }
 
 struct learner {
@@ -160,6 +176,7 @@ static void learner_init(struct learner *learner, const struct train__lists *lis
     learner->steps_planned = EPOCHS * ((learner->n + BATCH - 1) / BATCH);
     rng_init(&learner->rng, seed);
     train__ranker_start(ranker, seed);
+    unmet_forget(ranker, lists);
 }
 
 /* Kingma, Ba 2015, algorithm 1. grads: summed over n lists. */

@@ -134,6 +134,7 @@ static struct eval_options walk_options(const struct train_ranker_options *optio
                                 .against = -1,
                                 .arms = 1u << EVAL_BLEND};
     walk.blend[EVAL_ENCODER] = walk.blend[EVAL_NEIGHBOURS] = 1;
+    walk.blend[EVAL_RELATED] = options->has_related && !is_last;
     walk.blend[is_last ? EVAL_POPULAR : EVAL_RECENT] = 1;
     return walk;
 }

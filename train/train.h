@@ -19,7 +19,7 @@
  * sequences), catalogue.c (what is known of items), content.c (features in a model's item vectors), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, popularity.c, markov.c,
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, eval_related.c, popularity.c, markov.c,
  * eval_blend.c (arms), eval_baskets.c and baskets_tally.c (baskets.h), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
@@ -291,7 +291,8 @@ enum eval_arm {
     EVAL_RECENT, /* counts that halve every half-life, up to the event before; LEAVE_ONE_OUT has no use for it */
     EVAL_NEIGHBOURS, /* session neighbours (model.h) */
     EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
-    EVAL_BLEND, /* the lists of the others merged as the pipeline merges its own */
+    EVAL_RELATED, /* what goes with the newest items (model/partners.h) */
+    EVAL_BLEND,   /* the lists of the others merged as the pipeline merges its own */
     EVAL_ARMS
 };
 extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object */
@@ -417,6 +418,8 @@ struct train_ranker_options {
     int64_t session_gap_ms;                            /* likewise */
     int window;                                        /* likewise */
     int64_t half_life_ms;                              /* likewise */
+    bool
+        has_related; /* lists will be made with the arm of related items; never with leave-one-out */
 };
 
 struct train_ranker_result {

@@ -235,7 +235,7 @@ static void windows_forget_as_those_of_the_evaluation(void)
 int main(void)
 {
     live_open();
-    live_lru_put("ranked", 32, 32, 2, 7, true);
+    live_lru_put("ranked", 32, 32, 2, 10, true);
     CASE(lists_are_those_of_the_evaluation);
     CASE(windows_forget_as_those_of_the_evaluation);
     live_close();

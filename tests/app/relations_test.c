@@ -165,8 +165,54 @@ static void baskets_and_robots_have_caps(void)
         event_send(EVENT_VIEW, "u5", (char[]){(char)('N' + i), 0}, START_MS + i);
     live_on(13);
     list_is("I:bought_together", "", 0);
-    list_is("U:also_viewed", "PQRST", 5);
+    list_is("U:also_viewed", "PQRST", 1 + 1 / 2.0 + 1 / 3.0 + 1 / 4.0 + 1 / 5.0);
     list_is("V:also_viewed", "", 0);
+}
+
+/* The user's newest list holds the item, with this reason and the item that it is because of. */
+static void list_holds(const char *user, const char *item, enum reason_kind kind, const char *why)
+{
+    struct live_list *all;
+    struct recommendations list = {0};
+    struct err err = ERR_INIT;
+    struct arena *arena = arena_new(1 << 16, 1 << 20);
+    int n = live_lists_read("lists-a", &all), newest = -1;
+    bool is_held = false;
+    for (int i = 0; i < n; i++)
+        if (strcmp(all[i].key, user) == 0 && (newest < 0 || all[i].offset > all[newest].offset))
+            newest = i;
+    CHECK(newest >= 0);
+    struct str value = {(const char *)all[newest].value, all[newest].len};
+    CHECK_OK(schemas_recommendations_decode(live_shop.schemas, value, arena, &list, &err), err);
+    for (size_t i = 0; i < list.n_items; i++) {
+        const struct list_item *at = &list.items[i];
+        for (int r = 0; str_equal(at->item_id, str_of(item)) && r < at->n_reasons; r++)
+            is_held = is_held || (at->reasons[r].kind == kind &&
+                                  str_equal(at->reasons[r].item_id, str_of(why)));
+    }
+    printf("  %s of %s because of %s: %d\n", item, user, why, is_held);
+    CHECK(is_held);
+    arena_free(arena);
+    mem_free(all);
+}
+
+/* Lists of the topic reach users of all partitions, who are told why; what is taken out of the history takes its items along. */
+static void lists_name_what_goes_together(void)
+{
+    char user[8];
+    for (int i = 0; i < 8; i++) { /* of every partition some */
+        (void)snprintf(user, sizeof user, "v%d", i);
+        event_send(EVENT_VIEW, user, "F", START_MS + 5 * MINUTE);
+        (void)snprintf(user, sizeof user, "w%d", i);
+        event_send(EVENT_VIEW, user, "C", START_MS + 5 * MINUTE);
+    }
+    live_on(16);
+    for (int i = 0; i < 8; i++) {
+        (void)snprintf(user, sizeof user, "v%d", i);
+        list_holds(user, "G", REASON_BECAUSE_VIEWED, "F");
+        (void)snprintf(user, sizeof user, "w%d", i);
+        list_holds(user, "E", REASON_BOUGHT_TOGETHER, "C");
+    }
 }
 
 int main(void)
@@ -175,6 +221,7 @@ int main(void)
     CASE(orders_and_sessions_pair_items);
     CASE(a_refund_takes_back_once);
     CASE(baskets_and_robots_have_caps);
+    CASE(lists_name_what_goes_together);
     live_close();
     return 0;
 }

@@ -38,7 +38,7 @@ static void lists_do_not_depend_on_memory(void)
 
 /* ---- another model while the pipeline runs ---- */
 
-/* A store's user against the models: the state is the prefill of the window by the model whose id it has. */
+/* A store's user against the models: the state, if it is stored, is the prefill of the window by the model whose id it has. */
 struct states_check {
     struct model *models[2];
     struct model_scratch *scratch[2];
@@ -53,7 +53,8 @@ static bool user_check(void *context, int32_t partition, struct str key, const s
     struct model_input inputs[64];
     (void)partition;
     (void)key;
-    if (user->n_window == 0) return true;
+    /* A shorter one's state is not stored. */
+    if (user->n_window < settings_stored_window(model_info(model).D)) return true;
     CHECK_HEX(user->model_id, model_info(model).id);
     for (int i = 0, before = -1; i < user->n_window; i++) {
         int32_t item = model_item_index(model, user->window[i].item);

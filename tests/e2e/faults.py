@@ -163,6 +163,7 @@ class Bench:
             "related.topic": f"{name}.related",
             "trending.topic": f"{name}.trending",
             "related.memory.max.bytes": "1MiB",  # rows leave the memory
+            "blend.related.weight": "0",  # lists would depend on when published ones were read
             "related.partners.max": "12",  # and partners their rows
             "related.user.max": "15",
             "state.dir": state,

@@ -180,7 +180,7 @@ static void case_scores_by_definition(void)
     model_free(model);
 }
 
-/* Equal features: the candidate met first. No candidates: no list. */
+/* Equal features: the candidate met first. No candidates, or of an arm alone that the ranker was learnt without: no list. */
 static void case_ties_and_nothing(void)
 {
     struct model *model = model_random(N, 16, 16, 1, 7);
@@ -189,6 +189,9 @@ static void case_ties_and_nothing(void)
     struct model_ranking ranking = {.arms = {[ARM_POPULAR] = {.keys = keys, .n = 3}}};
     struct model_blended out[2];
     CHECK(model_ranker(model) == NULL);
+    model_set_ranker(model, &ranker);
+    CHECK_INT(model_rank(model, &ranking, 2, out), 0);
+    ranker.linear[FEATURE_LISTED + ARM_POPULAR] = 1;
     model_set_ranker(model, &ranker);
     CHECK_INT(model_rank(model, &ranking, 2, out), 2);
     CHECK_INT(out[0].key, 5);

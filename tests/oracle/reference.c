@@ -443,9 +443,8 @@ static void reasons_fill(const struct reference *r, const struct model_because *
         int32_t why = -1;
         if (arm == ARM_ENCODER && r->options.reasons_name_items)
             why = model_because(r->model, because, model_item_index(r->model, fused->key));
-        struct reason *reason = &item->reasons[item->n_reasons++];
-        reason->kind = reasons[arm];
-        if (why >= 0) reason->item_id = model_item_id(r->model, why);
+        struct str id = why >= 0 ? model_item_id(r->model, why) : (struct str){0};
+        item->reasons[item->n_reasons++] = (struct reason){reasons[arm], id};
     }
     if (fused->arms == 0) item->reasons[item->n_reasons++].kind = REASON_REPEAT;
 }

@@ -102,8 +102,9 @@ static void view(const struct asked *a, int64_t time_ms)
                 in_session(a, i, end, time_ms))
                 is_known = true;
         for (int i = 0; i < n && !is_known; i++) {
-            give(a->out, a->keys[k], before[i], RELATED_ALSO_VIEWED, false, 1, time_ms);
-            give(a->out, before[i], a->keys[k], RELATED_ALSO_VIEWED, false, 1, time_ms);
+            float weight = 1 / (float)(i + 1);
+            give(a->out, a->keys[k], before[i], RELATED_ALSO_VIEWED, false, weight, time_ms);
+            give(a->out, before[i], a->keys[k], RELATED_ALSO_VIEWED, false, weight, time_ms);
         }
     }
 }
@@ -152,7 +153,8 @@ static bool purchase(const struct asked *a, int64_t time_ms)
     int n_seen = viewed(a, end, time_ms, order, n, seen);
     for (int x = 0; x < n; x++)
         for (int i = 0; i < n_seen && is_new[x]; i++)
-            give(a->out, seen[i], order[x], RELATED_VIEWED_THEN_BOUGHT, false, 1, time_ms);
+            give(a->out, seen[i], order[x], RELATED_VIEWED_THEN_BOUGHT, false, 1 / (float)(i + 1),
+                 time_ms);
     return true;
 }
 
@@ -184,7 +186,7 @@ static void refund_one(const struct asked *a, int which)
     }
     int n_seen = viewed(a, at, time_ms, order, n, seen);
     for (int i = 0; i < n_seen; i++)
-        give(a->out, seen[i], key, RELATED_VIEWED_THEN_BOUGHT, true, 1, time_ms);
+        give(a->out, seen[i], key, RELATED_VIEWED_THEN_BOUGHT, true, 1 / (float)(i + 1), time_ms);
 }
 
 static bool find(const struct asked *a, enum event_type type, int64_t time_ms)
