@@ -4,15 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "app/reader.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/sync.h"
-#include "ingest/follow.h"
 
 enum {
     BATCH_MAX = 1024,
-    POLL_MS = 1000,
     RETRY_MS = 200,
     RING = 1 << 16, /* changes that can be told of; a power of two */
     ITEMS_MAX = 1 << 28,
@@ -31,10 +30,7 @@ struct change {
 struct catalogue {
     struct schemas *schemas;
     size_t bytes_max;
-    struct ingest_follow *follow;
-    struct thread thread;
-    bool is_started;
-    struct sync_int is_stopping;
+    struct reader *reader;
     struct sync_int n_items, n_bytes, n_records, n_refused;
     /* the thread's alone */
     struct arena *arena;
@@ -46,9 +42,6 @@ struct catalogue {
     struct map_u64 *tenants; /* hash of the tenant -> its items */
     uint64_t version;        /* changes so far */
     uint64_t *ring;          /* (RING) the newest changed keys, change v at v % RING */
-    /* guarded by mutex */
-    struct mutex mutex;
-    struct err err; /* why it is followed no further */
 };
 
 static uint64_t hash_of(struct str text)
@@ -225,8 +218,8 @@ static void refused(struct catalogue *catalogue, const struct ingest_follow_reco
 }
 
 /* false: the record makes no change. Waits for a registry that is silent: what comes later must not be applied before. */
-static bool change_make(struct catalogue *catalogue, const struct ingest_follow_record *record,
-                        struct change *change)
+static bool change_make(struct catalogue *catalogue, const struct reader *reader,
+                        const struct ingest_follow_record *record, struct change *change)
 {
     struct item from;
     struct err err = ERR_INIT;
@@ -234,7 +227,7 @@ static bool change_make(struct catalogue *catalogue, const struct ingest_follow_
     if (!record->value.ptr) return true;
     arena_reset(catalogue->arena);
     while (!schemas_item_decode(catalogue->schemas, record->value, catalogue->arena, &from, &err)) {
-        if (err.class != ERR_RETRY || sync_int_get(&catalogue->is_stopping)) {
+        if (err.class != ERR_RETRY || reader_is_stopping(reader)) {
             refused(catalogue, record, &err);
             return false;
         }
@@ -244,14 +237,16 @@ static bool change_make(struct catalogue *catalogue, const struct ingest_follow_
     return true;
 }
 
-/* Items are made before the lock is taken, so that readers wait for their places alone. */
-static void batch_apply(struct catalogue *catalogue, const struct ingest_follow_batch *batch)
+/* Items are made before the lock is taken, so that readers wait for their places alone. Errors: over the bound. */
+static bool batch_apply(void *context, struct reader *reader,
+                        const struct ingest_follow_batch *batch, struct err *err)
 {
+    struct catalogue *catalogue = context;
     int n = 0;
     for (int i = 0; i < batch->n; i++) {
         const struct ingest_follow_record *record = &batch->records[i];
         if (record->kind == FOLLOW_RECORD)
-            n += change_make(catalogue, record, &catalogue->changes[n]);
+            n += change_make(catalogue, reader, record, &catalogue->changes[n]);
         if (record->kind == FOLLOW_RECORD && i + 1 < batch->n) continue;
         rwlock_write(&catalogue->lock);
         for (int c = 0; c < n; c++)
@@ -261,33 +256,12 @@ static void batch_apply(struct catalogue *catalogue, const struct ingest_follow_
         n = 0;
     }
     (void)sync_int_add(&catalogue->n_records, batch->n);
-}
-
-/* One batch. Errors: as ingest_follow_poll; over the bound. */
-static bool follow_once(struct catalogue *catalogue, struct err *err)
-{
-    struct ingest_follow_batch batch;
-    if (!ingest_follow_poll(catalogue->follow, POLL_MS, &batch, err)) return false;
-    if (batch.n) batch_apply(catalogue, &batch);
-    ingest_follow_release(catalogue->follow, &batch);
     int64_t bytes = sync_int_get(&catalogue->n_bytes);
     if ((size_t)bytes <= catalogue->bytes_max) return true;
     return err_fatal(
         err, ERR_EXIT_USAGE,
         "the catalogue takes over items.memory.max.bytes=%zu with %lld items: raise it",
         catalogue->bytes_max, (long long)sync_int_get(&catalogue->n_items));
-}
-
-static void catalogue_run(void *context)
-{
-    struct catalogue *catalogue = context;
-    struct err err = ERR_INIT;
-    while (!sync_int_get_acquire(&catalogue->is_stopping) && follow_once(catalogue, &err))
-        continue;
-    if (err.class == ERR_NONE) return;
-    mutex_lock(&catalogue->mutex);
-    catalogue->err = err;
-    mutex_unlock(&catalogue->mutex);
 }
 
 /* ---- public ---- */
@@ -304,7 +278,6 @@ static struct catalogue *catalogue_new(const struct catalogue_options *options)
     catalogue->tenants = map_u64_new(ITEMS_MAX);
     catalogue->ring = mem_alloc(RING * sizeof *catalogue->ring);
     rwlock_init(&catalogue->lock);
-    mutex_init(&catalogue->mutex);
     return catalogue;
 }
 
@@ -312,17 +285,14 @@ bool catalogue_open(struct catalogue **out, const struct catalogue_options *opti
                     struct err *err)
 {
     struct catalogue *catalogue = catalogue_new(options);
-    struct ingest_follow_options follow = {.topics = &options->topic,
-                                           .n_topics = 1,
-                                           .batch_max = BATCH_MAX,
-                                           .timeout_ms = options->timeout_ms};
-    bool ok = ingest_follow_open(&catalogue->follow, options->kafka, &follow, err);
-    while (ok && !ingest_follow_is_caught_up(catalogue->follow))
-        ok = follow_once(catalogue, err);
-    if (ok)
-        ok = catalogue->is_started =
-            thread_start(&catalogue->thread, "catalogue", catalogue_run, catalogue, err);
-    if (!ok) {
+    struct reader_options reader = {.name = "catalogue",
+                                    .kafka = options->kafka,
+                                    .topic = options->topic,
+                                    .timeout_ms = options->timeout_ms,
+                                    .batch_max = BATCH_MAX,
+                                    .apply = batch_apply,
+                                    .context = catalogue};
+    if (!reader_open(&catalogue->reader, &reader, err)) {
         catalogue_close(catalogue);
         return false;
     }
@@ -336,12 +306,7 @@ bool catalogue_open(struct catalogue **out, const struct catalogue_options *opti
 void catalogue_close(struct catalogue *catalogue)
 {
     if (!catalogue) return;
-    if (catalogue->is_started) {
-        sync_int_set_release(&catalogue->is_stopping, 1);
-        ingest_follow_wake(catalogue->follow);
-        thread_join(&catalogue->thread);
-    }
-    ingest_follow_close(catalogue->follow);
+    reader_close(catalogue->reader);
     size_t at = 0;
     uint64_t key, *value;
     while (map_u64_next(catalogue->items, &at, &key, &value))
@@ -351,7 +316,6 @@ void catalogue_close(struct catalogue *catalogue)
     map_u64_free(catalogue->tenants);
     arena_free(catalogue->arena);
     rwlock_fini(&catalogue->lock);
-    mutex_fini(&catalogue->mutex);
     mem_free(catalogue->changes);
     mem_free(catalogue->ring);
     mem_free(catalogue);
@@ -359,17 +323,12 @@ void catalogue_close(struct catalogue *catalogue)
 
 bool catalogue_check(struct catalogue *catalogue, struct err *err)
 {
-    mutex_lock(&catalogue->mutex);
-    bool ok = catalogue->err.class == ERR_NONE;
-    if (!ok) *err = catalogue->err;
-    mutex_unlock(&catalogue->mutex);
-    return ok;
+    return reader_check(catalogue->reader, err);
 }
 
 bool catalogue_confirm(struct catalogue *catalogue, int timeout_ms, struct err *err)
 {
-    return catalogue_check(catalogue, err) &&
-           ingest_follow_confirm(catalogue->follow, timeout_ms, err);
+    return reader_confirm(catalogue->reader, timeout_ms, err);
 }
 
 struct catalogue_counts catalogue_counts(struct catalogue *catalogue)
@@ -378,7 +337,7 @@ struct catalogue_counts catalogue_counts(struct catalogue *catalogue)
                                      .bytes = sync_int_get(&catalogue->n_bytes),
                                      .records = sync_int_get(&catalogue->n_records),
                                      .refused = sync_int_get(&catalogue->n_refused),
-                                     .lag = ingest_follow_lag(catalogue->follow)};
+                                     .lag = reader_lag(catalogue->reader)};
 }
 
 void catalogue_hold(struct catalogue *catalogue)

@@ -229,8 +229,10 @@ static void record_apply(struct companions *c, const struct ingest_follow_record
     rwlock_write_end(&c->lock);
 }
 
-static bool batch_apply(void *context, const struct ingest_follow_batch *batch, struct err *err)
+static bool batch_apply(void *context, struct reader *reader,
+                        const struct ingest_follow_batch *batch, struct err *err)
 {
+    (void)reader;
     (void)err;
     for (int i = 0; i < batch->n; i++)
         record_apply(context, &batch->records[i]);

@@ -1,7 +1,6 @@
 /* A thread that reads one topic whole and follows it. */
 #include "app/reader.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/sync.h"
 
@@ -21,7 +20,7 @@ static bool follow_once(struct reader *reader, struct err *err)
 {
     struct ingest_follow_batch batch;
     if (!ingest_follow_poll(reader->follow, POLL_MS, &batch, err)) return false;
-    bool ok = batch.n == 0 || reader->options.apply(reader->options.context, &batch, err);
+    bool ok = batch.n == 0 || reader->options.apply(reader->options.context, reader, &batch, err);
     ingest_follow_release(reader->follow, &batch);
     return ok;
 }
@@ -30,10 +29,9 @@ static void reader_run(void *context)
 {
     struct reader *reader = context;
     struct err err = ERR_INIT;
-    while (!sync_int_get_acquire(&reader->is_stopping) && follow_once(reader, &err))
+    while (!reader_is_stopping(reader) && follow_once(reader, &err))
         continue;
     if (err.class == ERR_NONE) return;
-    log_err(LOG_ERROR, "app", &err);
     mutex_lock(&reader->mutex);
     reader->err = err;
     mutex_unlock(&reader->mutex);
@@ -72,6 +70,11 @@ void reader_close(struct reader *reader)
     ingest_follow_close(reader->follow);
     mutex_fini(&reader->mutex);
     mem_free(reader);
+}
+
+bool reader_is_stopping(const struct reader *reader)
+{
+    return sync_int_get_acquire(&reader->is_stopping) != 0;
 }
 
 bool reader_check(struct reader *reader, struct err *err)

@@ -22,8 +22,10 @@ struct reader_options {
     const char *topic;
     int timeout_ms; /* to reach the broker */
     int batch_max;  /* records in one call of apply */
-    /* Applies records, in offset order within a partition (ingest/follow.h). False: it can go on no further. */
-    bool (*apply)(void *context, const struct ingest_follow_batch *batch, struct err *err);
+    /* Applies records, in offset order within a partition (ingest/follow.h). False: it can go on no further. Who waits in it asks
+     * reader_is_stopping. */
+    bool (*apply)(void *context, struct reader *reader, const struct ingest_follow_batch *batch,
+                  struct err *err);
     void *context;
 };
 
@@ -32,6 +34,7 @@ MUST_USE bool reader_open(struct reader **reader, const struct reader_options *o
                           struct err *err);
 /* Nobody waits in confirm. NULL is fine. */
 void reader_close(struct reader *reader);
+bool reader_is_stopping(const struct reader *reader); /* reader_close was called; any thread */
 /* Any thread: ERR_FATAL when it has ended. */
 MUST_USE bool reader_check(struct reader *reader, struct err *err);
 /* Any other thread: waits until everything acknowledged in the topic before the call is applied. Errors: ERR_RETRY not within
