@@ -189,10 +189,11 @@ static bool has_listed(struct http *http, const struct recommendations *list)
     return false;
 }
 
-/* A list of n items with one reason. */
-static void plain_list(struct http *http, struct serve_json *json, struct recommendations *list,
-                       enum reason_kind reason, const struct counted_item *items, size_t n_items,
-                       int n, const char *fallback, int64_t published_ms)
+/* A list of n items with one reason; the rest as in head. */
+static void plain_list(struct http *http, struct serve_json *json,
+                       const struct recommendations *head, enum reason_kind reason,
+                       const struct counted_item *items, size_t n_items, int n,
+                       const char *fallback, int64_t published_ms)
 {
     struct list_item made[HTTP_LIST_MAX];
     size_t most = n_items < HTTP_LIST_MAX ? n_items : HTTP_LIST_MAX;
@@ -201,9 +202,10 @@ static void plain_list(struct http *http, struct serve_json *json, struct recomm
                                      .score = items[i].score,
                                      .n_reasons = 1,
                                      .reasons = {{.kind = reason}}};
-    list->items = made;
-    list->n_items = most;
-    http__list_write(http, json, list, published_ms, n, fallback);
+    struct recommendations list = *head;
+    list.items = made;
+    list.n_items = most;
+    http__list_write(http, json, &list, published_ms, n, fallback);
 }
 
 static bool is_any_listed(struct http *http, struct str tenant, const struct counted_item *items,
