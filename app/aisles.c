@@ -17,6 +17,7 @@ struct place {
 
 /* Of an item: where it stands. Kept when the item is removed, so that its return is not a second entry in a list. */
 struct stand {
+    uint64_t record; /* hash of the Kafka key that it came by last */
     int n, n_ever;
     uint16_t aisles[ITEM_CATEGORIES]; /* (n) */
     uint16_t ever[ITEM_CATEGORIES];   /* (n_ever) lists that hold it */
@@ -131,6 +132,9 @@ static void stand_enter(struct aisles *aisles, struct stand *stand, uint64_t key
 void aisles_put(struct aisles *aisles, struct str record_key, const struct item *item)
 {
     uint64_t key = schemas_item_key(item->tenant, item->item_id);
+    uint64_t record = schemas_id_hash(record_key);
+    const uint64_t *was = map_u64_get(aisles->records, record);
+    if (was && *was != key) aisles_remove(aisles, record_key);
     struct stand *stand = map_u64_get_ptr(aisles->stands, key);
     if (!stand) {
         stand = mem_zalloc(sizeof *stand);
@@ -140,17 +144,22 @@ void aisles_put(struct aisles *aisles, struct str record_key, const struct item 
         }
     }
     stand_leave(aisles, stand);
+    (void)map_u64_delete(aisles->records, stand->record);
+    stand->record = record;
     for (size_t i = 0; i < item->n_categories; i++) {
         int aisle = aisle_make(aisles, item->tenant, item->categories[i]);
         if (aisle >= 0) stand_enter(aisles, stand, key, aisle);
     }
-    (void)map_u64_set(aisles->records, schemas_id_hash(record_key), key);
+    (void)map_u64_set(aisles->records, record, key);
 }
 
 void aisles_remove(struct aisles *aisles, struct str record_key)
 {
-    const uint64_t *key = map_u64_get(aisles->records, schemas_id_hash(record_key));
-    if (key) stand_leave(aisles, map_u64_get_ptr(aisles->stands, *key));
+    uint64_t record = schemas_id_hash(record_key);
+    const uint64_t *key = map_u64_get(aisles->records, record);
+    if (!key) return;
+    stand_leave(aisles, map_u64_get_ptr(aisles->stands, *key));
+    (void)map_u64_delete(aisles->records, record);
 }
 
 /* ---- questions ---- */

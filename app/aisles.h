@@ -21,7 +21,7 @@ struct aisle {
 struct aisles *aisles_new(int max);
 void aisles_free(struct aisles *aisles);
 void aisles_clear(struct aisles *aisles);
-/* record_key: the Kafka key, by which a tombstone names the item. */
+/* record_key: the Kafka key, by which a tombstone names the item; what it named before goes. */
 void aisles_put(struct aisles *aisles, struct str record_key, const struct item *item);
 void aisles_remove(struct aisles *aisles, struct str record_key);
 

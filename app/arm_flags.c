@@ -57,6 +57,24 @@ bool arm_flags_neighbours(const struct options *flags, struct model_neighbours_o
     return true;
 }
 
+bool arm_flags_related(const struct options *flags, struct model_related_rules *rules,
+                       struct err *err)
+{
+    struct options *config = read_named(flags, "related-rules", "related.", "", err);
+    if (!config) return false;
+    *rules = settings_related_rules(config);
+    options_free(config);
+    return true;
+}
+
+struct model_related_rules arm_flags_related_default(void)
+{
+    struct options *config = options_new(app_config_specs, app_config_count);
+    struct model_related_rules rules = settings_related_rules(config);
+    options_free(config);
+    return rules;
+}
+
 bool arm_flags_blend(const struct options *flags, struct blend_weights *weights, struct err *err)
 {
     struct options *config = read_named(flags, "blend", "blend.", ".weight", err);
@@ -66,6 +84,7 @@ bool arm_flags_blend(const struct options *flags, struct blend_weights *weights,
         .popularity = (float)options_number(config, "blend.popularity.weight"),
         .neighbours = (float)options_number(config, "blend.neighbours.weight"),
         .related = (float)options_number(config, "blend.related.weight"),
+        .trending = (float)options_number(config, "blend.trending.weight"),
     };
     options_free(config);
     return true;

@@ -14,8 +14,14 @@ MUST_USE bool arm_flags_neighbours(const struct options *flags,
                                    struct model_neighbours_options *options, int64_t *gap_ms,
                                    struct err *err);
 
+/* Errors: as above. */
+MUST_USE bool arm_flags_related(const struct options *flags, struct model_related_rules *rules,
+                                struct err *err);
+/* The configuration's defaults. */
+struct model_related_rules arm_flags_related_default(void);
+
 struct blend_weights {
-    float encoder, popularity, neighbours, related;
+    float encoder, popularity, neighbours, related, trending;
 };
 
 /* Errors: as above. */
@@ -30,9 +36,11 @@ MUST_USE bool arm_flags_blend(const struct options *flags, struct blend_weights 
      "session.gap.ms, which logs of sessions or lines do without.", group}
 #define ARM_FLAGS(group) \
     ARM_FLAG_NEIGHBOURS(group), \
+    {"related-rules", OPTION_LIST, "", 0, 0, "", NULL, \
+     "How what goes together is counted, as related.* of the configuration: view.half.life.ms=30d,session.items=5,partners.max=64.", group}, \
     {"blend", OPTION_LIST, "", 0, 0, "", NULL, \
-     "Weights of the arms in the blend, as blend.*.weight: encoder=1,popularity=0.03,neighbours=0.5,related=1; 0 leaves one out. With leave-one-out " \
-     "there is no related.", group}
+     "Weights of the arms in the blend, as blend.*.weight: encoder=1,popularity=0.03,neighbours=0.5,related=1,trending=0.3; 0 leaves one out. With " \
+     "leave-one-out there is neither related nor trending.", group}
 /* clang-format on */
 
 #endif

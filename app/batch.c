@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
+#include "base/sync.h"
 
 /* A record that has SLICE_STEPS encoder steps before it in its batch waits for the next slice. After a start or with another
  * model each user's window is encoded whole, up to session.window steps: a batch of 1,024 of them in one piece would hold its
@@ -55,6 +56,12 @@ struct batch *batch_new(const struct batch_env *env)
     batch->work = mem_zalloc((size_t)max * sizeof *batch->work);
     batch->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
     buf_init(&batch->bytes, 1 << 20);
+    buf_init(&batch->names, 1 << 20);
+    batch__asked_new(batch);
+    batch->seen =
+        mem_alloc((size_t)(env->settings->n_topics * env->n_partitions) * sizeof *batch->seen);
+    for (int32_t p = 0; p < env->n_partitions; p++)
+        batch_partition_forget(batch, p);
     batch->slice_max = max;
     batch->rows_cap = ROWS_FIRST;
     batch->rows = mem_alloc((size_t)batch->rows_cap * sizeof *batch->rows);
@@ -83,6 +90,9 @@ void batch_free(struct batch *batch)
     if (batch->scratch) model_scratch_free(batch->scratch);
     arena_free(batch->arena);
     buf_fini(&batch->bytes);
+    buf_fini(&batch->names);
+    batch__asked_free(batch);
+    mem_free(batch->seen);
     mem_free(batch->work);
     mem_free(batch->rows);
     mem_free(batch->advanced);
@@ -303,7 +313,7 @@ static void list_note(struct batch *batch, struct work *work)
         state_popularity_top(batch->env.state, record->partition, record->event.tenant, n,
                              work->popular, is_skipped, &skip);
     if (batch->env.neighbours) neighbours_note(batch, work, &with_id);
-    if (batch->env.companions) batch__related_note(batch, work, is_skipped_or_lost, &with_id);
+    if (batch->env.companions) batch__lists_note(batch, work, is_skipped_or_lost, &with_id);
     if (!batch->env.model) return;
     if (model_ranker(batch->env.model)) session_end_note(batch, work, &with_id);
     because_note(batch, work);
@@ -351,10 +361,26 @@ static bool pairs_apply(struct batch *batch, struct work *work, struct err *err)
     return ok;
 }
 
+/* Under another key of pseudonyms the user may be known by the name of before; the list under it goes. */
+static bool former_move(struct batch *batch, struct work *work, struct str to, struct err *err)
+{
+    const struct event *event = &work->record->event;
+    char bytes[SCHEMAS_USER_KEY_MAX];
+    struct event former = {.tenant = event->tenant};
+    bool is_moved;
+    *(event->user_id.len ? &former.user_id : &former.anonymous_id) = event->former_id;
+    if (!state_user_move(batch->env.state, work->record->partition,
+                         schemas_user_key(&former, bytes), to, &is_moved, err))
+        return false;
+    if (is_moved) work->former_id = event->former_id;
+    return true;
+}
+
 /* One good record. Errors: ERR_DATA: the record is poison after all (key collision); ERR_FATAL. */
 static bool fold_record(struct batch *batch, struct work *work, struct err *err)
 {
     const struct ingest_record *record = work->record;
+    if (record->topic == batch->env.settings->erasures_at) return batch__erase(batch, work, err);
     if (record->topic >= batch->env.settings->n_topics) return pairs_apply(batch, work, err);
     struct event event = record->event;
     struct state_shard *state = batch->env.state;
@@ -363,7 +389,9 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     if (fault_mutant("no_dedupe")) event.event_id = (struct str){0};
     if (!state_items_check(state, record->partition, &event, err)) return false;
     struct str user_key = schemas_user_key(&event, key);
+    if (event.former_id.len && !former_move(batch, work, user_key, err)) return false;
     if (!state_user_get(state, record->partition, user_key, &work->user, err)) return false;
+    work->is_hushed = batch->n_waiting > 0 && batch__asked_hushes(batch, record, user_key);
     if (work->user->batch != batch->number) {
         work->user->batch = batch->number;
         work->user->batch_row = 0;
@@ -379,8 +407,10 @@ static bool fold_record(struct batch *batch, struct work *work, struct err *err)
     if (folded.outcome == FOLD_APPLIED &&
         !state_popularity_add(state, record->partition, &event, err))
         return false;
-    if (folded.outcome != FOLD_REPLAYED) state_user_dirty(state, work->user);
-    if (folded.outcome == FOLD_APPLIED && batch->env.pairs) {
+    if (folded.outcome == FOLD_ERASED) work->user = NULL;
+    if (folded.outcome == FOLD_ERASED) return true;
+    if (folded.outcome != FOLD_REPLAYED && event.consent) state_user_dirty(state, work->user);
+    if (folded.outcome == FOLD_APPLIED && batch->env.pairs && !work->is_told) {
         struct id_skip ids = {.batch = batch, .work = work};
         struct pairs_asks asks = {&ids, known_id, known_categories};
         pairs_take(batch->env.pairs, record, &asks);
@@ -444,16 +474,27 @@ static void cleaning_count(struct counters_slot *counters, const struct ingest_b
             counters_add(counters, METRIC_CLEANED, i - CLEAN_TIME_MISSING, (int64_t)in->changed[i]);
 }
 
-/* Folds records until the batch ends or enough steps wait for the encoder; returns how many, -1 with err. */
+/* An erasure comes, or came: nothing of its user may be under way then. */
+static bool is_cut(struct batch *batch, const struct ingest_record *record)
+{
+    int erasures = batch->env.settings->erasures_at;
+    return record->topic == erasures || record[-1].topic == erasures ||
+           (batch->n_waiting > 0 && batch__asked_due(batch, record));
+}
+
+/* Folds records until the batch ends, it is cut or enough steps wait for the encoder; returns how many, -1 with err. */
 static int slice_fold(struct batch *batch, const struct ingest_record *records, int n,
                       struct err *err)
 {
     int i = 0;
-    while (i < n && i < batch->slice_max && batch->rows_first + batch->n_rows < SLICE_STEPS &&
+    while (i < n && (i == 0 || !is_cut(batch, &records[i])) && i < batch->slice_max &&
+           batch->rows_first + batch->n_rows < SLICE_STEPS &&
            (!batch->env.policy || policy_has_room(batch->env.policy))) {
         struct work *work = &batch->work[batch->n_work++];
         const struct ingest_record *record = &records[i++];
         *work = (struct work){.record = record, .reason = record->reason, .text = record->text};
+        work->is_told =
+            tail_holds(batch->env.tail, record->topic, record->partition, record->offset);
         if (work->reason != REASON_NONE || fold_record(batch, work, err)) continue;
         if (err->class != ERR_DATA) return -1;
         bool is_event = record->topic < batch->env.settings->n_topics;
@@ -464,9 +505,8 @@ static int slice_fold(struct batch *batch, const struct ingest_record *records, 
     return i;
 }
 
-/* A slice: as many of the n records as slice_fold takes, through all stages. Returns how many, -1 with err. */
-static int slice_run(struct batch *batch, const struct ingest_record *records, int n,
-                     struct emit_epoch *epoch, struct err *err)
+int batch__slice(struct batch *batch, const struct ingest_record *records, int n,
+                 struct emit_epoch *epoch, struct err *err)
 {
     uint64_t since = clock_mono_ns();
     arena_reset(batch->arena);
@@ -509,6 +549,37 @@ static bool policy_take(struct batch *batch, const struct ingest_batch *in, stru
     return true;
 }
 
+/* Receipts are there before anything that comes behind them. Errors: as emit_epoch_poll. */
+static bool settle(struct batch *batch, const struct emit_epoch *epoch, struct err *err)
+{
+    enum emit_epoch_state sent = EMIT_ACKED;
+    while (batch->is_unsettled && (sent = emit_epoch_poll(epoch, err)) == EMIT_PENDING)
+        sync_sleep_ms(1);
+    batch->is_unsettled = false;
+    return sent != EMIT_FAILED;
+}
+
+/* What comes next: a request that waited for its place, or a slice of the n records. Returns how many of these, -1 with err. */
+static int part_run(struct batch *batch, const struct ingest_record *records, int n,
+                    struct emit_epoch *epoch, struct err *err)
+{
+    struct asked_request *due = batch->n_waiting > 0 ? batch__asked_due(batch, records) : NULL;
+    if (due) return batch__asked_run(batch, due, epoch, err) ? 0 : -1;
+    bool is_event = records->topic < batch->env.settings->n_topics;
+    if (is_event && !settle(batch, epoch, err)) return -1;
+    return batch__slice(batch, records, n, epoch, err);
+}
+
+bool batch__run_alone(struct batch *batch, struct asked_request *request, struct emit_epoch *epoch,
+                      struct err *err)
+{
+    const struct ingest_batch none = {0};
+    if (batch->env.policy && !policy_take(batch, &none, err)) return false;
+    bool ok = batch__asked_run(batch, request, epoch, err);
+    if (batch->env.policy) policy_end(batch->env.policy);
+    return ok && settle(batch, epoch, err);
+}
+
 bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_epoch *epoch,
                struct err *err)
 {
@@ -517,11 +588,13 @@ bool batch_run(struct batch *batch, const struct ingest_batch *in, struct emit_e
     cleaning_count(batch->env.counters, in);
     if (batch->env.policy && !policy_take(batch, in, err)) return false;
     int at = 0;
+    batch->in = in;
     for (int taken = 0; taken >= 0 && at < in->n; at += taken) {
         if (batch->env.companions) companions_hold(batch->env.companions);
-        taken = slice_run(batch, in->records + at, in->n - at, epoch, err);
+        taken = part_run(batch, in->records + at, in->n - at, epoch, err);
         if (batch->env.companions) companions_release(batch->env.companions);
     }
     if (batch->env.policy) policy_end(batch->env.policy);
-    return at == in->n;
+    if (at == in->n) batch__seen_note(batch, in);
+    return at == in->n && settle(batch, epoch, err);
 }

@@ -12,11 +12,23 @@
 
 /* What app/batch.c, app/encode.c and app/publish.c share. */
 
-/* The list that a related item comes from most. */
+/* The published list that a candidate comes from most. */
 struct work_why {
-    uint64_t item; /* of the window */
+    uint64_t item; /* of the window, whose related items it is */
     enum related_kind kind;
+    struct str category; /* or of what rises; len 0: in the whole shop. Lives until policy_end */
 };
+
+/* Candidates out of published lists. */
+struct work_arm {
+    uint64_t *keys;       /* (n) best first */
+    float *scores;        /* (n) */
+    struct work_why *why; /* (n) */
+    int n;
+};
+
+/* What an erasure came to, and what is said of it; in erase.c. */
+struct work_erasure;
 
 /* One record on its way through the batch. Arrays are in the batch's arena. */
 struct work {
@@ -26,7 +38,11 @@ struct work {
     struct user *user;         /* NULL for a dead letter and a record of pairs */
     uint64_t *keys;            /* (n_keys) item keys of the event */
     int n_keys;
-    bool is_scored; /* live quality looks at it */
+    struct str former_id;         /* the list under it goes; len 0: none */
+    struct work_erasure *erasure; /* NULL: the record is none */
+    bool is_told;                 /* its outputs are committed: none is sent */
+    bool is_hushed;               /* of a user who was forgotten later: no list is sent */
+    bool is_scored;               /* live quality looks at it */
     int *
         popular_rank; /* (n_keys) rank in the popular arm before the event, 0 none; set when the type is scored */
     bool has_list;
@@ -39,10 +55,7 @@ struct work {
     float *neighbour_scores;           /* (n_neighbours) */
     uint32_t *follows;                 /* (n_neighbours) as in model_neighbour */
     int n_neighbours;
-    uint64_t *related;            /* (n_related) the arm of related items */
-    float *related_scores;        /* (n_related) */
-    struct work_why *related_why; /* (n_related) */
-    int n_related;
+    struct work_arm related, trending; /* what goes with the newest items, what rises */
     struct model_session *noted;  /* what the ranker looks at of the window; NULL without one */
     struct model_because because; /* what items of the encoder arm may be there for */
     struct model_exclusions exclusions;
@@ -71,7 +84,16 @@ struct batch {
     int depth; /* candidates of each arm: what the model's ranker is learnt on, list_size without one */
     struct model_scratch *scratch;
     struct arena *arena;
-    struct buf bytes;  /* the record being encoded */
+    struct buf bytes;              /* the record being encoded */
+    struct buf names;              /* of a request to forget somebody, as batch__names */
+    const struct ingest_batch *in; /* that is being run */
+    int64_t *seen;       /* (n_topics, n_partitions) next offset by the batches so far; -1 none */
+    struct asked *asked; /* (n_partitions) requests to forget somebody */
+    int n_waiting;       /* of them all */
+    bool is_moved;       /* positions of requests are to be taken (batch_requests_moved) */
+    bool is_unsettled;   /* a receipt was sent that must be acknowledged before the next event */
+    const int64_t
+        *due; /* (n_topics) where the request stands that is applied out of its turn; else NULL */
     uint64_t number;   /* of this batch, from 1 */
     struct work *work; /* (batch_max), n_work in use */
     int n_work;
@@ -103,13 +125,56 @@ void batch__vector_take(struct batch *batch, struct work *work, const float *vec
 /* The record's list must not hold the key: the user's own reasons, by work->refused. */
 bool batch__is_refused(void *work, uint64_t key);
 
+/* ---- batch.c ---- */
+
+/* A slice: as many of the n records as belong together, through all stages. Returns how many, -1 with err. */
+int batch__slice(struct batch *batch, const struct ingest_record *records, int n,
+                 struct emit_epoch *epoch, struct err *err);
+
+struct asked_request;
+/* A request that waited, while no batch is. */
+MUST_USE bool batch__run_alone(struct batch *batch, struct asked_request *request,
+                               struct emit_epoch *epoch, struct err *err);
+
+/* ---- asked.c ---- */
+
+void batch__asked_new(struct batch *batch);
+void batch__asked_free(struct batch *batch);
+void batch__asked_forget(struct batch *batch, int32_t partition);
+/* The request that comes before this record; NULL: none. */
+struct asked_request *batch__asked_due(struct batch *batch, const struct ingest_record *record);
+/* Applies the first request of its partition: a slice of its own. Errors: as batch_run. */
+MUST_USE bool batch__asked_run(struct batch *batch, struct asked_request *request,
+                               struct emit_epoch *epoch, struct err *err);
+/* A record of the erasures topic came. False: it is known already. */
+bool batch__asked_note(struct batch *batch, const struct ingest_record *record);
+/* Whether the request, which would stand at `next` (n_topics), has to wait; then it is kept. */
+bool batch__asked_waits(struct batch *batch, const struct ingest_record *record,
+                        const int64_t *next);
+/* The event is of a user whose erasure was answered, and stands before it. */
+bool batch__asked_hushes(const struct batch *batch, const struct ingest_record *record,
+                         struct str user_key);
+
+/* ---- erase.c ---- */
+
+/* The keys of all users that a request names, each as length (2 bytes) and bytes, behind what is in keys. False: it is no request. */
+bool batch__names(struct batch *batch, const struct ingest_record *record, struct buf *keys);
+/* Applies a request to forget somebody: state, sessions. Alone in its slice. Errors: ERR_DATA the record is no request; ERR_FATAL. */
+MUST_USE bool batch__erase(struct batch *batch, struct work *work, struct err *err);
+/* Its tombstones and its receipt. */
+MUST_USE bool batch__erasure_send(struct batch *batch, struct emit_epoch *epoch,
+                                  const struct work *work, struct err *err);
+/* The batch is applied: where each partition stands. */
+void batch__seen_note(struct batch *batch, const struct ingest_batch *in);
+
 /* ---- related_arm.c ---- */
 
-/* Notes the arm of related items as it is now: the companions are held. skip refuses items. */
-void batch__related_note(struct batch *batch, struct work *work,
-                         bool (*skip)(void *context, uint64_t key), void *context);
-/* Why that arm proposed an item. */
+/* Notes the arms of published lists as they are now: the companions are held. skip refuses items. */
+void batch__lists_note(struct batch *batch, struct work *work,
+                       bool (*skip)(void *context, uint64_t key), void *context);
+/* Why they proposed an item. */
 struct reason batch__related_reason(struct batch *batch, const struct work *work, uint64_t key);
+struct reason batch__trending_reason(struct batch *batch, const struct work *work, uint64_t key);
 
 /* ---- publish.c ---- */
 

@@ -89,10 +89,9 @@ static size_t item_bytes(const struct item *from)
     return bytes;
 }
 
-static void offer_make(struct block *block, const struct item *from, struct model_offer *offer)
+void catalogue_offer(const struct item *from, uint64_t *categories, uint64_t *attributes,
+                     struct model_offer *offer)
 {
-    uint64_t *categories = block_take(block, from->n_categories * sizeof *categories);
-    uint64_t *attributes = block_take(block, from->n_attributes * sizeof *attributes);
     for (size_t c = 0; c < from->n_categories; c++)
         categories[c] = hash_of(from->categories[c]);
     for (size_t a = 0; a < from->n_attributes; a++)
@@ -111,6 +110,13 @@ static void offer_make(struct block *block, const struct item *from, struct mode
         .until_ms = from->available_until_ms,
         .hidden = from->hidden,
     };
+}
+
+static void offer_make(struct block *block, const struct item *from, struct model_offer *offer)
+{
+    uint64_t *categories = block_take(block, from->n_categories * sizeof *categories);
+    uint64_t *attributes = block_take(block, from->n_attributes * sizeof *attributes);
+    catalogue_offer(from, categories, attributes, offer);
 }
 
 static struct catalogue_item *item_make(const struct item *from,
@@ -287,7 +293,8 @@ bool catalogue_open(struct catalogue **out, const struct catalogue_options *opti
     struct catalogue *catalogue = catalogue_new(options);
     struct reader_options reader = {.name = "catalogue",
                                     .kafka = options->kafka,
-                                    .topic = options->topic,
+                                    .topics = &options->topic,
+                                    .n_topics = 1,
                                     .timeout_ms = options->timeout_ms,
                                     .batch_max = BATCH_MAX,
                                     .apply = batch_apply,

@@ -43,6 +43,10 @@ struct catalogue_item {
     size_t bytes;
 };
 
+/* What rules look at. categories (from->n_categories) and attributes (from->n_attributes) are written; offer points to them. Thread: any. */
+void catalogue_offer(const struct item *from, uint64_t *categories, uint64_t *attributes,
+                     struct model_offer *offer);
+
 /* Returns when everything that the topic held is applied. Errors: ERR_FATAL: exit 4 unreachable, exit 5 no such topic, exit 2
  * more than bytes_max. */
 MUST_USE bool catalogue_open(struct catalogue **catalogue, const struct catalogue_options *options,

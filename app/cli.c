@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/config.h"
 #include "base/buf.h"
@@ -165,6 +166,16 @@ static bool take_flag(struct walk *walk, const char *word, struct err *err)
     return ok;
 }
 
+/* A word that no flag takes, of a verb without arguments: often the configuration's file. */
+static bool stray_word(const struct walk *walk, const char *word, struct err *err)
+{
+    bool is_file = walk->verb->uses_config && access(word, R_OK) == 0;
+    return err_fatal(err, ERR_EXIT_USAGE,
+                     "'%.80s' belongs to no flag%s%.80s%s; see `freshet %s --help`", word,
+                     is_file ? ": --config " : "", is_file ? word : "", is_file ? " reads it" : "",
+                     walk->verb->name);
+}
+
 /* All words once; what is no flag becomes an argument. */
 static bool walk_words(struct walk *walk, struct err *err)
 {
@@ -185,9 +196,7 @@ static bool walk_words(struct walk *walk, struct err *err)
                 "unknown flag '%.40s': flags begin with two dashes; see `freshet %s --help`", word,
                 walk->verb->name);
         } else if (!walk->verb->takes_args && !walk->files) {
-            return err_fatal(err, ERR_EXIT_USAGE,
-                             "'%.80s' belongs to no flag; see `freshet %s --help`", word,
-                             walk->verb->name);
+            return stray_word(walk, word, err);
         } else {
             args[walk->app->n_args++] = word;
         }

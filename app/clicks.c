@@ -44,8 +44,11 @@ struct clicks {
     /* own thread */
     struct arena *arena;
     struct map_u64 *people; /* hash of the user key to its place */
+    struct map_u64 *erased; /* hash of the user key to up to when it was erased, ms */
     struct person *places;  /* (n_places) */
     size_t n_places, cap_places;
+    /* server's thread */
+    bool is_caught_up;
 };
 
 /* ---- sessions of users; own thread ---- */
@@ -73,13 +76,13 @@ static struct person *person_of(struct clicks *clicks, uint64_t user)
 static uint64_t session_of(struct clicks *clicks, const struct event *event)
 {
     char key[SCHEMAS_USER_KEY_MAX];
-    uint64_t user = schemas_id_hash(schemas_user_key(event, key));
+    struct str named = schemas_user_key(event, key);
+    uint64_t user = schemas_id_hash(named);
     struct person *person = person_of(clicks, user);
     bool has_paused = person->last_ms == INT64_MIN ||
                       event->time_ms - person->last_ms > clicks->settings->session_gap_ms;
     if (has_paused) {
-        const uint64_t name[2] = {user, (uint64_t)event->time_ms};
-        person->session = schemas_id_hash((struct str){(const char *)name, sizeof name});
+        person->session = schemas_session_id((struct str){key, named.len}, event->time_ms);
     }
     if (event->time_ms > person->last_ms) person->last_ms = event->time_ms;
     return person->session;
@@ -112,9 +115,56 @@ static bool click_pop(struct cursor *from, struct session_click *click)
 
 /* ---- own thread ---- */
 
+static bool is_erased(const struct clicks *clicks, const struct event *event)
+{
+    char key[SCHEMAS_USER_KEY_MAX];
+    if (map_u64_count(clicks->erased) == 0) return false;
+    const uint64_t *until =
+        map_u64_get(clicks->erased, schemas_id_hash(schemas_user_key(event, key)));
+    return until && event->time_ms <= (int64_t)*until;
+}
+
+/* The user's sessions go; what is read of it later, from before, is passed over. */
+static void user_forget(struct clicks *clicks, const struct event *who, int64_t until_ms,
+                        struct buf *block)
+{
+    char key[SCHEMAS_USER_KEY_MAX];
+    struct str named = schemas_user_key(who, key);
+    if (named.len == 0) return;
+    uint64_t user = schemas_id_hash(named);
+    const struct session_click click = {.session = user & SCHEMAS_SESSION_USER, .weight = -1};
+    (void)map_u64_delete(clicks->people, user);
+    if (!map_u64_set(clicks->erased, user, (uint64_t)until_ms))
+        log_warn("app", "erased users are too many to keep their old sessions out", NULL);
+    click_push(block, &click);
+}
+
+static void erasure_read(struct clicks *clicks, const struct ingest_follow_record *record,
+                         struct buf *block)
+{
+    struct err err = ERR_INIT;
+    struct erasure request;
+    if (record->kind != FOLLOW_RECORD || record->value.len == 0 ||
+        !schemas_erasure_decode(clicks->schemas, record->value, clicks->arena, &request, &err))
+        return;
+    const struct pseudonyms *pseudonyms = clicks->settings->pseudonyms;
+    char bytes[2][PSEUDONYM_MAX];
+    struct event user = {.tenant = request.tenant, .user_id = request.user_id}, anonymous = user;
+    anonymous.anonymous_id = request.anonymous_id;
+    anonymous.user_id = (struct str){0};
+    if (!pseudonym_is(pseudonyms, user.user_id))
+        user.user_id = pseudonym_of(pseudonyms, 0, request.tenant, user.user_id, bytes[0]);
+    if (!pseudonym_is(pseudonyms, anonymous.anonymous_id))
+        anonymous.anonymous_id =
+            pseudonym_of(pseudonyms, 0, request.tenant, anonymous.anonymous_id, bytes[1]);
+    user_forget(clicks, &user, record->timestamp_ms, block);
+    user_forget(clicks, &anonymous, record->timestamp_ms, block);
+}
+
 static void event_push(struct clicks *clicks, const struct event *event, struct buf *block)
 {
     if (event->type == EVENT_IMPRESSION || event->type == EVENT_OTHER || !event->consent) return;
+    if (is_erased(clicks, event)) return;
     uint64_t session = is_click(event->type) ? session_of(clicks, event) : 0;
     for (size_t i = 0; i < event->n_items; i++) {
         const struct session_click click = {.session = session,
@@ -138,6 +188,7 @@ static void record_read(struct clicks *clicks, const struct ingest_follow_record
               schemas_event_decode(clicks->schemas, record->value, clicks->arena, &event, &err) &&
               ingest_clean(&event, record->timestamp_ms, future_ms, clicks->arena, changed, &err) ==
                   REASON_NONE;
+    if (ok) pseudonyms_apply(clicks->settings->pseudonyms, &event, clicks->arena);
     if (ok)
         event_push(clicks, &event, block);
     else
@@ -164,7 +215,10 @@ static void batch_read(struct clicks *clicks, const struct ingest_follow_batch *
     buf_init(block, SIZE_MAX);
     (void)buf_reserve(block, BLOCK_FIRST);
     for (int i = 0; i < batch->n; i++) {
-        record_read(clicks, &batch->records[i], block);
+        if (batch->records[i].topic < clicks->settings->n_topics)
+            record_read(clicks, &batch->records[i], block);
+        else
+            erasure_read(clicks, &batch->records[i], block);
         arena_reset(clicks->arena);
     }
     block_push(clicks, block);
@@ -202,9 +256,13 @@ bool clicks_open(struct clicks **out, const struct settings *settings, struct sc
                  void (*wake)(void *context), void *context, struct err *err)
 {
     struct clicks *clicks = mem_zalloc(sizeof *clicks);
+    const char *topics[SETTINGS_SOURCES_MAX];
+    int n_topics = settings->n_topics;
+    memcpy(topics, settings->topics, (size_t)n_topics * sizeof *topics);
+    if (settings->erasures_at >= 0) topics[n_topics++] = settings->erasures_topic;
     const struct ingest_follow_options follow = {
-        .topics = settings->topics,
-        .n_topics = settings->n_topics,
+        .topics = topics,
+        .n_topics = n_topics,
         .batch_max = BATCH_MAX,
         .timeout_ms = CONNECT_MS,
         .tail = options_int(settings->options, "http.sessions.events")};
@@ -214,6 +272,7 @@ bool clicks_open(struct clicks **out, const struct settings *settings, struct sc
     clicks->context = context;
     clicks->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
     clicks->people = map_u64_new(USERS_MAX);
+    clicks->erased = map_u64_new(USERS_MAX);
     clicks->blocks = ring_new(sizeof(struct buf *), WAITING);
     weights_read(settings, clicks->weights);
     if (ingest_follow_open(&clicks->follow, &settings->kafka, &follow, err)) {
@@ -241,6 +300,7 @@ void clicks_close(struct clicks *clicks)
     ring_free(clicks->blocks);
     ingest_follow_close(clicks->follow);
     map_u64_free(clicks->people);
+    map_u64_free(clicks->erased);
     mem_free(clicks->places);
     arena_free(clicks->arena);
     mem_free(clicks);
@@ -255,8 +315,12 @@ bool clicks_give(struct clicks *clicks, struct sessions *sessions, uint64_t max_
     while (ring_pop(clicks->blocks, &block)) {
         struct cursor from = {.ptr = block->data, .left = block->len};
         struct session_click click;
-        while (from.left > 0 && click_pop(&from, &click))
-            sessions_click(sessions, &click);
+        while (from.left > 0 && click_pop(&from, &click)) {
+            if (click.weight < 0)
+                sessions_forget(sessions, click.session);
+            else
+                sessions_click(sessions, &click);
+        }
         buf_fini(block);
         mem_free(block);
         if (clock_mono_ns() > until) return ring_count(clicks->blocks) > 0;
@@ -266,7 +330,9 @@ bool clicks_give(struct clicks *clicks, struct sessions *sessions, uint64_t max_
 
 bool clicks_is_caught_up(struct clicks *clicks)
 {
-    return flag_is_raised(&clicks->is_read) && ring_count(clicks->blocks) == 0;
+    bool is_given = flag_is_raised(&clicks->is_read) && ring_count(clicks->blocks) == 0;
+    clicks->is_caught_up = clicks->is_caught_up || is_given;
+    return clicks->is_caught_up;
 }
 
 int64_t clicks_refused(const struct clicks *clicks)

@@ -23,7 +23,7 @@ MUST_USE bool clicks_open(struct clicks **clicks, const struct settings *setting
 void clicks_close(struct clicks *clicks); /* NULL is fine */
 /* Gives what waits to the sessions, at most for max_ns; true: more waits. Server's thread. */
 bool clicks_give(struct clicks *clicks, struct sessions *sessions, uint64_t max_ns);
-/* What was there at the start has been given. Server's thread. */
+/* What was there at the start has been given; true from then on, whatever waits. Server's thread. */
 bool clicks_is_caught_up(struct clicks *clicks);
 int64_t clicks_refused(const struct clicks *clicks); /* records that are no events. Any thread */
 

@@ -1,6 +1,7 @@
-/* The related-items topic in memory. */
+/* The topics of related items and of what rises in memory. */
 #include "app/companions.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "app/reader.h"
@@ -28,7 +29,8 @@ struct row {
     uint64_t record; /* hash of the record's key */
     int32_t newer, older;
     int32_t n;
-    int32_t partition;
+    int32_t topic, partition; /* it came from */
+    int64_t time_ms, half_life_ms;
     struct model_scored list[MODEL_RELATED_PARTNERS]; /* (n) */
 };
 
@@ -42,7 +44,10 @@ struct name {
 struct companions {
     struct schemas *schemas;
     struct reader *reader; /* NULL: the table alone */
-    struct arena *arena;   /* of one record; the reader's thread */
+    const char *topics[2]; /* (n_topics) */
+    int n_topics;
+    int trending;        /* which of them tells what rises; -1 none */
+    struct arena *arena; /* of one record; the reader's thread */
     struct sync_int n_lists, n_records, n_refused, n_evicted;
     size_t rows_max, names_max, names_bytes_max;
     struct rwlock lock;
@@ -171,6 +176,8 @@ void companions_put(struct companions *c, uint64_t record, const struct related 
     struct row *row = &c->rows[at];
     row->id = id;
     row->record = record;
+    row->time_ms = list->event_time_ms;
+    row->half_life_ms = list->decay.half_life_ms;
     row->n =
         (int32_t)(list->n_items < MODEL_RELATED_PARTNERS ? list->n_items : MODEL_RELATED_PARTNERS);
     for (int i = 0; i < row->n; i++) {
@@ -190,11 +197,11 @@ void companions_put(struct companions *c, uint64_t record, const struct related 
 /* ---- the thread ---- */
 
 /* A partition whose log is another one now. */
-static void partition_forget(struct companions *c, int32_t partition)
+static void partition_forget(struct companions *c, int32_t topic, int32_t partition)
 {
     for (int32_t at = c->newest; at != NONE;) {
         int32_t older = c->rows[at].older;
-        if (c->rows[at].partition == partition) row_drop(c, at);
+        if (c->rows[at].topic == topic && c->rows[at].partition == partition) row_drop(c, at);
         at = older;
     }
 }
@@ -203,28 +210,50 @@ static void refused(struct companions *c, const struct ingest_follow_record *rec
                     const struct err *err)
 {
     sync_int_add(&c->n_refused, 1);
-    log_warn("app", "no list of related items", "partition=%d offset=%lld reason=\"%s\"",
-             (int)record->partition, (long long)record->offset, err->text);
+    log_warn("app", "no list of items", "topic=%s partition=%d offset=%lld reason=\"%s\"",
+             c->topics[record->topic], (int)record->partition, (long long)record->offset,
+             err->text);
+}
+
+/* A list of what rises is told as one of related items, of the category. */
+static bool list_decode(struct companions *c, const struct ingest_follow_record *record,
+                        struct related *list, struct err *err)
+{
+    struct trending rising;
+    if (record->topic != c->trending)
+        return schemas_related_decode(c->schemas, record->value, c->arena, list, err);
+    if (!schemas_trending_decode(c->schemas, record->value, c->arena, &rising, err)) return false;
+    *list = (struct related){.item_id = rising.category,
+                             .tenant = rising.tenant,
+                             .kind = (enum related_kind)COMPANIONS_RISING,
+                             .items = rising.items,
+                             .n_items = rising.n_items,
+                             .decay = rising.decay,
+                             .event_time_ms = rising.event_time_ms};
+    return true;
 }
 
 static void record_apply(struct companions *c, const struct ingest_follow_record *record)
 {
     struct err err = ERR_INIT;
     struct related list;
-    uint64_t id = schemas_id_hash(record->key);
+    uint64_t id = schemas_id_hash(record->key) + (uint64_t)record->topic; /* a key of each topic */
     arena_reset(c->arena);
     bool has_list = record->kind == FOLLOW_RECORD && record->value.ptr;
-    if (has_list && !schemas_related_decode(c->schemas, record->value, c->arena, &list, &err)) {
+    if (has_list && !list_decode(c, record, &list, &err)) {
         refused(c, record, &err);
         return;
     }
     sync_int_add(&c->n_records, 1);
     rwlock_write(&c->lock);
-    if (record->kind == FOLLOW_RESTART) partition_forget(c, record->partition);
+    if (record->kind == FOLLOW_RESTART) partition_forget(c, record->topic, record->partition);
     if (record->kind == FOLLOW_RECORD && !has_list) companions_take(c, id);
     if (has_list) {
         companions_put(c, id, &list);
-        if (list.n_items > 0) c->rows[c->newest].partition = record->partition;
+        if (list.n_items > 0) {
+            c->rows[c->newest].topic = record->topic;
+            c->rows[c->newest].partition = record->partition;
+        }
     }
     rwlock_write_end(&c->lock);
 }
@@ -239,15 +268,26 @@ static bool batch_apply(void *context, struct reader *reader,
     return true;
 }
 
+static void topics_set(struct companions *c, const struct companions_options *options)
+{
+    c->trending = -1;
+    if (options->related_topic) c->topics[c->n_topics++] = options->related_topic;
+    if (!options->trending_topic) return;
+    c->trending = c->n_topics;
+    c->topics[c->n_topics++] = options->trending_topic;
+}
+
 bool companions_open(struct companions **out, const struct companions_options *options,
                      struct err *err)
 {
     struct companions *c = companions_new(options->bytes_max);
     c->schemas = options->schemas;
     c->arena = arena_new(ARENA_BLOCK, SIZE_MAX);
+    topics_set(c, options);
     struct reader_options reader = {.name = "companions",
                                     .kafka = options->kafka,
-                                    .topic = options->topic,
+                                    .topics = c->topics,
+                                    .n_topics = c->n_topics,
                                     .timeout_ms = options->timeout_ms,
                                     .batch_max = BATCH_MAX,
                                     .apply = batch_apply,
@@ -256,8 +296,7 @@ bool companions_open(struct companions **out, const struct companions_options *o
         companions_close(c);
         return false;
     }
-    log_info("app", "related items read", "topic=%s lists=%lld", options->topic,
-             (long long)sync_int_get(&c->n_lists));
+    log_info("app", "published lists read", "lists=%lld", (long long)sync_int_get(&c->n_lists));
     *out = c;
     return true;
 }
@@ -315,6 +354,19 @@ int companions_find(const struct companions *c, uint64_t item, enum related_kind
     if (!at) return 0;
     *list = c->rows[*at].list;
     return c->rows[*at].n;
+}
+
+int companions_rising(const struct companions *c, uint64_t category, int64_t now_ms,
+                      const struct model_scored **list, double *weight)
+{
+    const uint64_t *at =
+        map_u64_get(c->by_id, id_of(category, (enum related_kind)COMPANIONS_RISING));
+    if (!at) return 0;
+    const struct row *row = &c->rows[*at];
+    double age = now_ms > row->time_ms ? (double)(now_ms - row->time_ms) : 0;
+    *list = row->list;
+    *weight = row->half_life_ms > 0 ? exp2(-age / (double)row->half_life_ms) : 1;
+    return row->n;
 }
 
 struct str companions_item_id(const struct companions *c, uint64_t key)

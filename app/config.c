@@ -21,6 +21,7 @@ static const char group_popularity[] = "Popularity";
 static const char group_errors[] = "Bad records";
 static const char group_logs[] = "Logs";
 static const char group_metrics[] = "Metrics";
+static const char group_process[] = "Process";
 static const char group_http[] = "HTTP";
 
 /* ---- bounds ---- */
@@ -58,6 +59,9 @@ const struct option_spec app_config_specs[] = {
     {"items.topic", OPTION_TEXT, "freshet.items", 0, 0, "", NULL,
      "The catalogue: key tenant and item, compacted. Read whole at the start and followed (docs/RULES.md). Empty, or the default "
      "name and no such topic: no catalogue.", group_topics},
+    {"erasures.topic", OPTION_TEXT, "freshet.erasures", 0, 0, "", NULL,
+     "Requests to forget a user: key as the user's events, as many partitions as events.topics, compacted and deleted after a while "
+     "(docs/PRIVACY.md). Empty, or the default name and no such topic: none are read.", group_topics},
     {"replication.factor", OPTION_INT, "-1", -1, 100, "", NULL,
      "Replicas of topics that `freshet topics create` makes. -1: the broker's default.", group_topics},
     {"value.format", OPTION_ENUM, "avro", 0, 0, "", "avro|json",
@@ -65,7 +69,7 @@ const struct option_spec app_config_specs[] = {
     {"schema.registry.url", OPTION_TEXT, "", 0, 0, "", NULL,
      "Confluent-compatible schema registry. Empty: records carry the ids of the built-in schemas.", group_topics},
     {"basic.auth.user.info", OPTION_TEXT, "", 0, 0, "", NULL,
-     "user:password for the schema registry; better `${file:/path}`.", group_topics},
+     "user:password for the schema registry: `${file:/path}`, or by the environment.", group_topics},
     {"auto.register.schemas", OPTION_BOOL, "true", 0, 0, "", NULL,
      "Register the schema of lists at start. false: it must be there.", group_topics},
     {"schema.registry.timeout.ms", OPTION_INT, "10s", 100, 600000, "ms", NULL,
@@ -73,13 +77,15 @@ const struct option_spec app_config_specs[] = {
 
     {"processing.guarantee", OPTION_ENUM, "at_least_once", 0, 0, "", "at_least_once|exactly_once_v2",
      "at_least_once: no event is lost, and a list may be published twice after a crash, the second equal to the "
-     "first. exactly_once_v2 is not there yet and is refused at start.", group_processing},
+     "first. exactly_once_v2: lists, dead letters, pairs and positions are of one transaction; who reads with isolation.level=read_committed "
+     "sees each event's effect once. It costs latency: a list is seen when its transaction ends. Needs brokers from 2.5 on; each "
+     "process its own group.instance.id.", group_processing},
     {"num.stream.threads", OPTION_INT, "1", 1, 64, "threads", NULL,
      "Threads that apply events. A partition belongs to one; more than partitions or cores is no use.",
      group_processing},
     {"commit.interval.ms", OPTION_INT, "1000", 10, 600000, "ms", NULL,
      "State and positions are written at least so often; sooner when there is little to do. Longer: less "
-     "writing under load, more to replay after a crash.",
+     "writing under load, more to replay after a crash. With exactly_once_v2 the default is 100: a transaction lasts so long.",
      group_processing},
     {"batch.max.events", OPTION_INT, "1024", 1, 4096, "events", NULL,
      "Events computed together when they wait in the queue. An idle stream is served one by one whatever this says.",
@@ -121,8 +127,35 @@ const struct option_spec app_config_specs[] = {
     {"statestore.uncommitted.max.bytes", OPTION_INT, "64MiB", 1048576, BYTES_MAX, "bytes", NULL,
      "Changes that wait for the broker's acknowledgement, all threads together; when it is reached, reading waits.",
      group_state},
+    {"statestore.changelog.enabled", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "Every change of the state is also written to the compacted topic <application.id>-state-changelog (`freshet topics create` makes it), from "
+     "which a lost disk or a partition that moved here is restored. false: it is rebuilt from the events topics, as far as they reach back.",
+     group_state},
+    {"num.standby.replicas", OPTION_INT, "0", 0, 100, "copies", NULL,
+     "So many other processes keep a copy of each partition's state by following the changelog, so that one that takes it over has little to read. Needs "
+     "statestore.changelog.enabled; each copy is disk and CPU of one more process.", group_state},
+    {"statestore.snapshot.dir", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Folder for snapshots: copies of the whole store that the process takes of itself while it runs, each process in <application.id>/<group.instance.id> of "
+     "it. At a start without a store the newest sound one becomes it, and what came since is read from the changelog or the events topics. On "
+     "another disk than state.dir they outlive its loss. Empty: none are taken.",
+     group_state},
+    {"statestore.snapshot.interval.ms", OPTION_INT, "1h", 1000, MS_MAX, "ms", NULL,
+     "Between two snapshots. Shorter than the retention of the events topics; an erased user is in none after this times one more than are kept.",
+     group_state},
+    {"statestore.snapshot.keep", OPTION_INT, "2", 1, 100, "snapshots", NULL,
+     "So many are kept; the older ones are there in case that the newest is damaged.", group_state},
     {"rocksdb.memory.max.bytes", OPTION_INT, "128MiB", 8388608, BYTES_MAX, "bytes", NULL,
      "Write buffers and block cache of RocksDB together.", group_state},
+
+    {"privacy.pseudonymise", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "User ids and anonymous ids of events are replaced by pseudonyms (keyed BLAKE2b-128) before anything else sees them: state, lists, logs and "
+     "metrics hold no id. Dead letters are then without key and value (docs/PRIVACY.md).", group_state},
+    {"privacy.pseudonym.secret", OPTION_TEXT, "", 0, 0, "", NULL,
+     "Keys of the pseudonyms, `${file:/path}` or from the environment: name:64 hex digits (`openssl rand -hex 32`), the one in use first; behind "
+     "it the one before, while users' state moves over.", group_state},
+    {"erasure.guard.ms", OPTION_INT, "30d", 0, MS_MAX, "ms", NULL,
+     "How long late events of an erased user are kept out, and retention of the erasures topic that `freshet topics create` makes. Longer "
+     "than the retention of the events topics and the life of a backup.", group_state},
 
     {"list.size", OPTION_INT, "20", 1, 64, "items", NULL, "Items in a list.", group_lists},
     {"list.reasons", OPTION_ENUM, "items", 0, 0, "", "items|kinds",
@@ -135,6 +168,9 @@ const struct option_spec app_config_specs[] = {
      "Weight of the items of similar sessions when the lists are merged by rank.", group_lists},
     {"blend.related.weight", OPTION_NUMBER, "1", 0, 1000, "", NULL,
      "Weight of what goes with the user's newest items (related.topic) when the lists are merged by rank.", group_lists},
+    {"blend.trending.weight", OPTION_NUMBER, "0.3", 0, 1000, "", NULL,
+     "Weight of what rises in the categories of the user's newest items and in the whole shop (trending.topic) when the lists are merged by "
+     "rank. A ranker counts on it when it was learnt with `--trending`.", group_lists},
     {"blend.popularity.weight", OPTION_NUMBER, "0.03", 0, 1000, "", NULL,
      "Weight of the popular items when the lists are merged by rank. Under three quarters of the model's weight they "
      "reorder its list and fill a short one, and displace nothing (docs/RESULTS.md).", group_lists},
@@ -187,7 +223,9 @@ const struct option_spec app_config_specs[] = {
      "An item rises when it counts more than usual: after this time an event counts half as much for what it does now, after "
      "popularity.half.life.ms for what is usual.", group_related},
     {"related.half.life.ms", OPTION_INT, "180d", 1000, MS_MAX, "ms", NULL,
-     "After this time a pair counts half as much.", group_related},
+     "After this time a pair counts half as much, of items in orders.", group_related},
+    {"related.view.half.life.ms", OPTION_INT, "30d", 1000, MS_MAX, "ms", NULL,
+     "The same of items that were looked at in one session (also_viewed): what people look for changes sooner.", group_related},
     {"related.partners.max", OPTION_INT, "64", 8, 1000, "items", NULL,
      "Items that are counted for each item and kind; the weakest leave first.", group_related},
     {"related.list.size", OPTION_INT, "20", 1, RELATED_LIST_MAX, "items", NULL, "Items in a list.", group_related},
@@ -200,7 +238,7 @@ const struct option_spec app_config_specs[] = {
      "is part of anything.", group_related},
     {"related.lists.memory.max.bytes", OPTION_INT, "128MiB", 65536, BYTES_MAX, "bytes", NULL,
      "Memory for the published lists, of all processes, that lists of users are made with; the one published longest ago makes "
-     "room. None with blend.related.weight=0.", group_related},
+     "room. None when blend.related.weight and blend.trending.weight are 0.", group_related},
     {"related.basket.max", OPTION_INT, "50", 2, MODEL_PAIRS_BASKET_LIMIT, "items", NULL,
      "An order of more items says nothing about what goes together.", group_related},
     {"related.window.ms", OPTION_INT, "30d", 0, MS_MAX, "ms", NULL,
@@ -262,11 +300,19 @@ const struct option_spec app_config_specs[] = {
     {"metrics.interval.ms", OPTION_INT, "5s", 100, 86400000, "ms", NULL,
      "How often it is written; also at the start and at the end.", group_metrics},
 
+    {"process.sandbox", OPTION_BOOL, "true", 0, 0, "", NULL,
+     "After the configuration is read the kernel refuses every system call that freshet does not need: no new program or process, no "
+     "debugger, no memory that is written and then run. false: when a library of this machine needs more (docs/RUNBOOK.md).",
+     group_process},
+    {"process.dumpable", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "true: core dumps (as far as `ulimit -H -c` allows) and debuggers of the same user, which see passwords. For finding a fault.",
+     group_process},
+
     {"http.listen", OPTION_TEXT, "", 0, 0, "", NULL,
      "Address and port of the HTTP API and the page: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Empty: `freshet run` opens "
      "none, `freshet serve` takes 127.0.0.1:8080.", group_http},
     {"http.token", OPTION_TEXT, "", 0, 0, "", NULL,
-     "Bearer token that requests must carry (`Authorization: Bearer ...`), but for health checks and the page; better `${file:/path}`. Empty: "
+     "Bearer token that requests must carry (`Authorization: Bearer ...`), but for health checks and the page; as `${file:/path}` or by the environment. Empty: "
      "none.", group_http},
     {"http.cors.origin", OPTION_TEXT, "", 0, 0, "", NULL,
      "Origin whose pages may call the API from a browser, or `*`. Empty: none but our own.", group_http},

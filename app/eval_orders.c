@@ -15,9 +15,10 @@ enum { PROMILLE = 1000, JSON_MAX = 1 << 16 };
 static const double DAY_MS = 86400000.0;
 
 /* Flags of other protocols: given here, they would be passed over in silence. */
-static const char *const no_flags[] = {"model",  "test", "split-time", "mask",   "min-events",
-                                       "window", "arms", "neighbours", "blend",  "fusion",
-                                       "learn",  "by",   "against",    "targets"};
+static const char *const no_flags[] = {
+    "model",  "test",  "split-time", "mask",          "min-events",
+    "window", "arms",  "neighbours", "related-rules", "blend",
+    "fusion", "learn", "by",         "against",       "targets"};
 
 static bool read_flags(const struct options *flags, const int *k, int n_k, struct basket_options *o,
                        struct err *err)

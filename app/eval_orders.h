@@ -18,9 +18,9 @@ MUST_USE bool eval_orders_run(const struct options *flags, const int *k, int n_k
     {"until-orders", OPTION_NUMBER, "1", 0, 1, "", NULL, \
      "The share of the orders after which nothing is read: --split-orders 0.6 --until-orders 0.8 to choose options on.", group}, \
     {"score", OPTION_ENUM, "cosine", 0, 0, "", "count|cosine|lift|llr", "How partners are scored.", group}, \
-    {"prior", OPTION_NUMBER, "30", 0, 1e9, "adds", NULL, \
-     "Of cosine and lift: what an item's count is taken to be before it has one; keeps chance meetings down.", group}, \
-    {"damping", OPTION_NUMBER, "0.2", 0, 1, "", NULL, \
+    {"prior", OPTION_NUMBER, "50", 0, 1e9, "adds", NULL, \
+     "Of cosine and lift: so many adds that are not there are taken to go as all adds do; keeps chance meetings down.", group}, \
+    {"damping", OPTION_NUMBER, "0.15", 0, 1, "", NULL, \
      "Of cosine: 0 ranks by conditional probability, with best-sellers first; 0.5 is the cosine; 1 ranks by lift.", group}, \
     {"pair-half-life-days", OPTION_NUMBER, "180", 0, 100000, "days", NULL, "Of the pairs; 0: they never fade.", group}, \
     {"partners", OPTION_INT, "256", 4, MODEL_PARTNERS_MAX, "items", NULL, "Partners that are kept for an item.", group}, \

@@ -2,6 +2,7 @@
 #include "app/feeding.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,9 @@ static uint64_t now_us(void)
     struct clock clock = {0};
     return clock_mono_us(&clock);
 }
+
+/* Neither import nor simulate needs an application's name, but the settings do. */
+static const char nobody[] = "freshet-feed";
 
 /* ---- signals ---- */
 
@@ -70,11 +74,10 @@ static bool choose_format(struct feeding *feeding, const struct feeding_options 
     return true;
 }
 
-/* Neither import nor simulate needs an application's name, but the settings do. */
 static bool open_settings(struct feeding *feeding, struct app *app, struct err *err)
 {
     if (!options_is_set(app->config, "application.id") &&
-        !options_set(app->config, "application.id", "freshet-feed", "default", err)) {
+        !options_set(app->config, "application.id", nobody, "default", err)) {
         return false;
     }
     return settings_init(&feeding->settings, app->config, err);
@@ -141,6 +144,16 @@ void feeding_close(struct feeding *feeding)
     sink_free(feeding->sink);
     if (feeding->schemas) schemas_close(feeding->schemas);
     settings_fini(&feeding->settings);
+}
+
+void feeding_next_print(const struct feeding *feeding)
+{
+    const struct settings *settings = &feeding->settings;
+    bool has_name = strcmp(settings->application_id, nobody) != 0;
+    printf("next: freshet run --set application.id=%s --set bootstrap.servers=%s --set "
+           "events.topics=%s\n",
+           has_name ? settings->application_id : "shop", settings->kafka.bootstrap_servers,
+           feeding->topic);
 }
 
 /* ---- progress ---- */

@@ -54,5 +54,7 @@ void feeding_progress_end(struct feeding *feeding);
  * process at once. */
 bool feeding_is_stopped(void);
 double feeding_seconds(const struct feeding *feeding); /* since feeding_open */
+/* The command that reads what was put into the topic, on stdout. */
+void feeding_next_print(const struct feeding *feeding);
 
 #endif

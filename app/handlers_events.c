@@ -39,7 +39,7 @@ void http__posted(void *context, const struct emit_posted *posted)
     if (--post->left == 0) post_finish(http, post);
 }
 
-static struct http_post *post_new(struct http *http)
+struct http_post *http__post_new(struct http *http)
 {
     for (int i = 0; i < HTTP_POSTS_MAX; i++)
         if (http->posts[i].ticket == 0 && http->posts[i].left == 0) {
@@ -67,6 +67,21 @@ static void event_complete(struct http *http, struct event *event)
     if (event->time_ms == 0) event->time_ms = http__now_ms();
 }
 
+/* A type that nobody knows is `other` in a topic, where a newer writer may be ahead of us; a page that sends one has a typing error, and
+ * would wait for lists that never change. text: JSON that decoded. Errors: ERR_DATA. */
+static bool type_check(struct str text, struct err *err)
+{
+    enum event_type type;
+    json_t *root = json_loadb(text.ptr, text.len, 0, NULL);
+    const char *name = json_string_value(json_object_get(root, "event_type"));
+    bool ok = !name || schemas_event_type_parse(str_of(name), &type);
+    if (!ok)
+        err_set(err, ERR_DATA, "event_type \"%.40s\" is not known; /openapi.json has the names",
+                name);
+    json_decref(root);
+    return ok;
+}
+
 /* Errors: ERR_DATA. */
 static bool event_read(struct http *http, struct str text, struct event *event, struct err *err)
 {
@@ -74,8 +89,11 @@ static bool event_read(struct http *http, struct str text, struct event *event, 
     int64_t future_ms = options_int(http->options.settings->options, "events.max.future.ms");
     if (text.len > SCHEMAS_MESSAGE_MAX) return err_set(err, ERR_DATA, "the event is too large");
     if (!schemas_event_decode(http->json, text, http->arena, event, err)) return false;
-    event_complete(http, event);
-    return ingest_clean(event, http__now_ms(), future_ms, http->arena, changed, err) == REASON_NONE;
+    if (event->type == EVENT_OTHER && !type_check(text, err)) return false;
+    if (ingest_clean(event, http__now_ms(), future_ms, http->arena, changed, err) != REASON_NONE)
+        return false;
+    event_complete(http, event); /* an id of blanks is none by now */
+    return true;
 }
 
 /* The texts of an array's elements. The strings live in the arena. Returns how many; -1 with err. */
@@ -106,8 +124,7 @@ static bool is_array(struct str body)
     return at < body.len && body.ptr[at] == '[';
 }
 
-/* Every event of the body; -1 with err, which names the one that is none. */
-static int events_read(struct http *http, struct str body, struct event *events, struct err *err)
+int http__events_read(struct http *http, struct str body, struct event *events, struct err *err)
 {
     static struct str texts[HTTP_POST_EVENTS_MAX]; /* one thread, one request at a time */
     int n = 1;
@@ -158,12 +175,12 @@ void http__events(void *context, struct serve_request *request)
     struct http *http = context;
     struct err err = ERR_INIT;
     arena_reset(http->arena);
-    int n = events_read(http, serve_body(request), events, &err), sent = 0;
+    int n = http__events_read(http, serve_body(request), events, &err), sent = 0;
     if (n < 0) {
         serve_reply_error(request, 400, "%s", err.text);
         return;
     }
-    struct http_post *post = post_new(http);
+    struct http_post *post = http__post_new(http);
     if (!post) {
         serve_reply_error(request, 503, "%d requests wait for the broker: try again",
                           HTTP_POSTS_MAX);

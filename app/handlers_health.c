@@ -1,6 +1,8 @@
 /* Metrics and health. */
 #include "app/http_internal.h"
 
+#include <string.h>
+
 enum http_metric {
     HTTP_REQUESTS,
     HTTP_SECONDS,
@@ -13,16 +15,29 @@ enum http_metric {
     HTTP_VIEW_LAG,
     HTTP_VIEW_READY,
     HTTP_ITEMS,
+    HTTP_ITEMS_REFUSED,
     HTTP_SESSION_CLICKS,
     HTTP_SESSIONS,
+    HTTP_EVENTS_REFUSED,
     HTTP_METRICS
 };
 
 enum { STATUS_CLASSES = 4, STATUS_FIRST = 2, PLACES = HTTP_ROUTES + 1 };
 
-static const char *route_value(int route)
+/* The first row of a route's path: methods of one path are counted together. */
+static int place_of(int route)
 {
-    return route < HTTP_ROUTES ? http__routes[route].path : "other";
+    int first = 0;
+    if (route < 0 || route >= HTTP_ROUTES) return HTTP_ROUTES;
+    while (strcmp(http__routes[first].path, http__routes[route].path) != 0)
+        first++;
+    return first;
+}
+
+static const char *route_value(int place)
+{
+    if (place == HTTP_ROUTES) return "other";
+    return place_of(place) == place ? http__routes[place].path : NULL;
 }
 
 static const char *class_value(int class)
@@ -47,8 +62,11 @@ static const struct counter_spec table[HTTP_METRICS] = {
     [HTTP_VIEW_LAG] = {"freshet_view_lag_records", "Records of the output topics that the view has not read.", COUNTER_GAUGE, NONE, 0},
     [HTTP_VIEW_READY] = {"freshet_view_ready", "1 when all that was there at the start is read.", COUNTER_GAUGE, NONE, 0},
     [HTTP_ITEMS] = {"freshet_view_items", "Items of the catalogue in memory.", COUNTER_GAUGE, NONE, 0},
+    [HTTP_ITEMS_REFUSED] = {"freshet_view_items_refused_total",
+        "Item records for which http.items.max had no room: such items count as unknown, and are shown when hidden, too.", COUNTER_TOTAL, NONE, 0},
     [HTTP_SESSION_CLICKS] = {"freshet_session_clicks_total", "Clicks that POST /v1/session has learnt from.", COUNTER_TOTAL, NONE, 0},
     [HTTP_SESSIONS] = {"freshet_session_neighbours", "Sessions that it compares with.", COUNTER_GAUGE, NONE, 0},
+    [HTTP_EVENTS_REFUSED] = {"freshet_session_events_refused_total", "Records of the events topics that are no events.", COUNTER_TOTAL, NONE, 0},
 };
 /* clang-format on */
 
@@ -61,7 +79,7 @@ void http__observe(void *context, int route, int status, int64_t us)
 {
     struct http *http = context;
     struct counters_slot *slot = counters_slot(http->counters, 0);
-    int place = route >= 0 ? route : HTTP_ROUTES;
+    int place = place_of(route);
     int class = status / 100 < STATUS_FIRST ? 0 : status / 100 - STATUS_FIRST;
     counters_add(slot, HTTP_REQUESTS, place * STATUS_CLASSES + class % STATUS_CLASSES, 1);
     counters_observe(slot, HTTP_SECONDS, 0, us);
@@ -81,8 +99,10 @@ static void levels_set(struct http *http)
     counters_set(slot, HTTP_VIEW_LAG, 0, mirror_lag(http->mirror));
     counters_set(slot, HTTP_VIEW_READY, 0, mirror_is_caught_up(http->mirror));
     counters_set(slot, HTTP_ITEMS, 0, shelf_count(http->shelf));
+    counters_set(slot, HTTP_ITEMS_REFUSED, 0, shelf_refused(http->shelf));
     counters_set(slot, HTTP_SESSION_CLICKS, 0, size.clicks);
     counters_set(slot, HTTP_SESSIONS, 0, size.sessions);
+    if (http->clicks) counters_set(slot, HTTP_EVENTS_REFUSED, 0, clicks_refused(http->clicks));
 }
 
 void http__metrics(void *context, struct serve_request *request)
@@ -99,10 +119,14 @@ void http__metrics(void *context, struct serve_request *request)
 
 const char *http__why_not_ready(struct http *http)
 {
+    const struct pipeline *pipeline = http->options.pipeline;
+    if (pipeline && pipeline_restoring(pipeline) > 0)
+        return "partitions are restored from the changelog";
+    if (pipeline && pipeline_partitions(pipeline) == 0) return "no partition is assigned yet";
+    if (pipeline && pipeline_is_behind(pipeline))
+        return "what was committed before is applied again";
     if (!mirror_is_caught_up(http->mirror)) return "the output topics are being read";
     if (http->clicks && !clicks_is_caught_up(http->clicks)) return "events are being read";
-    if (http->options.pipeline && pipeline_partitions(http->options.pipeline) == 0)
-        return "no partition is assigned yet";
     return NULL;
 }
 

@@ -1,7 +1,6 @@
 /* The catalogue: one item, and search in titles. */
 #include "app/http_internal.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 
 enum { SEARCH_MAX = 1024 }; /* titles that are looked at when a category is wanted, too */
@@ -39,13 +38,9 @@ void http__item(void *context, struct serve_request *request)
     struct err err = ERR_INIT;
     struct state_view_row row;
     struct item item;
-    bool found = false;
     struct str id = serve_text(request, "item");
     arena_reset(http->arena);
-    if (!state_view_get(mirror_view(http->mirror), VIEW_ITEMS,
-                        keys_pair(serve_text(request, "tenant"), id, key), &found, &row, &err))
-        log_err(LOG_ERROR, "app", &err);
-    if (!found) {
+    if (!http__row_get(http, VIEW_ITEMS, keys_pair(serve_text(request, "tenant"), id, key), &row)) {
         serve_reply_error(request, 404, "no item %.*s in the catalogue", STR_ARG(id));
         return;
     }
@@ -60,27 +55,27 @@ void http__item(void *context, struct serve_request *request)
 }
 
 /* Items of the category in the order in which they came. */
-static int category_items(struct http *http, struct str tenant, struct str category, int n,
-                          uint64_t *keys)
+static int category_items(struct http *http, struct str tenant, struct str category, int64_t now_ms,
+                          int n, uint64_t *keys)
 {
     int found = 0, place = 0;
-    int64_t now_ms = http__now_ms();
     uint64_t key;
     while (found < n && aisles_next(http->aisles, tenant, category, &place, &key))
         if (key && shelf_is_listed(shelf_get(http->shelf, key), now_ms)) keys[found++] = key;
     return found;
 }
 
-/* Keys of items that the question names; writes at most SEARCH_MAX. */
+/* Keys of listed items that the question names; writes at most SEARCH_MAX. */
 static int search(struct http *http, struct serve_request *request, int n, uint64_t *keys)
 {
     struct str tenant = serve_text(request, "tenant"), query = serve_text(request, "query");
     struct str category = serve_text(request, "category");
+    int64_t now_ms = http__now_ms();
     int kept = 0;
     if (query.len == 0)
-        return category.len ? category_items(http, tenant, category, n, keys)
-                            : shelf_some(http->shelf, tenant, http__now_ms(), n, keys);
-    int found = shelf_find(http->shelf, tenant, query, category.len ? SEARCH_MAX : n, keys);
+        return category.len ? category_items(http, tenant, category, now_ms, n, keys)
+                            : shelf_some(http->shelf, tenant, now_ms, 0, n, keys);
+    int found = shelf_find(http->shelf, tenant, query, now_ms, category.len ? SEARCH_MAX : n, keys);
     for (int i = 0; i < found; i++)
         if (category.len == 0 || aisles_has(http->aisles, tenant, category, keys[i]))
             keys[kept++] = keys[i];
@@ -91,14 +86,12 @@ void http__search(void *context, struct serve_request *request)
 {
     struct http *http = context;
     uint64_t keys[SEARCH_MAX];
-    int64_t now_ms = http__now_ms();
     int n = search(http, request, (int)serve_int(request, "n"), keys);
     struct serve_json json = serve_json_begin(serve_reply_body(request));
     serve_json_object(&json, NULL);
     serve_json_array(&json, "items");
     for (int i = 0; i < n; i++) {
         const struct shelf_item *item = shelf_get(http->shelf, keys[i]);
-        if (!shelf_is_listed(item, now_ms)) continue;
         serve_json_object(&json, NULL);
         http__item_facts(&json, item->id, item);
         if (item->brand.len) serve_json_text(&json, "brand", item->brand);

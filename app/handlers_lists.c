@@ -3,10 +3,13 @@
 
 #include <string.h>
 
+#include "app/similar.h"
 #include "base/log.h"
 #include "model/model.h"
 
-enum { CART_MAX = 50, POOL_MAX = CART_MAX * HTTP_LIST_MAX };
+/* An item with fewer partners gets items like it. */
+enum { FEW_PARTNERS = 4, CART_MAX = 50, POOL_MAX = CART_MAX * HTTP_LIST_MAX };
+_Static_assert((int)HTTP_LIST_MAX <= (int)SIMILAR_MAX, "a whole list may be like it");
 
 /* ---- parts of answers ---- */
 
@@ -21,10 +24,12 @@ static void reasons_write(struct serve_json *json, const struct list_item *item)
 {
     serve_json_array(json, "reasons");
     for (int i = 0; i < item->n_reasons; i++) {
+        const struct reason *reason = &item->reasons[i];
         serve_json_object(json, NULL);
-        serve_json_cstr(json, "kind", schemas_reason_name(item->reasons[i].kind));
-        if (item->reasons[i].item_id.len)
-            serve_json_text(json, "item_id", item->reasons[i].item_id);
+        serve_json_cstr(json, "kind", schemas_reason_name(reason->kind));
+        if (reason->item_id.len)
+            serve_json_text(json, reason->kind == REASON_TRENDING ? "category" : "item_id",
+                            reason->item_id);
         serve_json_end(json);
     }
     serve_json_end(json);
@@ -49,36 +54,6 @@ static bool facts_of(struct http *http, struct str tenant, struct str id, int64_
     return shelf_is_listed(*item, now_ms);
 }
 
-void http__list_write(struct http *http, struct serve_json *json,
-                      const struct recommendations *list, int64_t published_ms, int n,
-                      const char *fallback)
-{
-    int64_t now_ms = http__now_ms();
-    serve_json_object(json, NULL);
-    serve_json_text(json, "recommendation_id", list->recommendation_id);
-    serve_json_text(json, "user_id", list->user_id);
-    serve_json_text(json, "tenant", list->tenant);
-    serve_json_text(json, "scenario", list->scenario);
-    serve_json_array(json, "items");
-    for (size_t i = 0; i < list->n_items && n > 0; i++) {
-        const struct shelf_item *item;
-        if (!facts_of(http, list->tenant, list->items[i].item_id, now_ms, &item)) continue;
-        serve_json_object(json, NULL);
-        http__item_facts(json, list->items[i].item_id, item);
-        serve_json_number(json, "score", (double)list->items[i].score);
-        reasons_write(json, &list->items[i]);
-        serve_json_end(json);
-        n--;
-    }
-    serve_json_end(json);
-    serve_json_text(json, "model_version", list->model_version);
-    serve_json_text(json, "variant", list->variant);
-    trigger_write(json, &list->trigger);
-    serve_json_int(json, "published_at", published_ms);
-    serve_json_cstr(json, "fallback", fallback);
-    serve_json_end(json);
-}
-
 static void counted_write(struct http *http, struct serve_json *json, struct str tenant,
                           const struct counted_item *items, size_t n_items, int n)
 {
@@ -98,8 +73,9 @@ static void counted_write(struct http *http, struct serve_json *json, struct str
 }
 
 void http__related_write(struct http *http, struct serve_json *json, const struct related *related,
-                         int64_t published_ms, int n)
+                         int64_t published_ms, int n, size_t own)
 {
+    size_t filled = related->n_items - own;
     serve_json_object(json, NULL);
     serve_json_text(json, "item_id", related->item_id);
     serve_json_text(json, "tenant", related->tenant);
@@ -108,6 +84,8 @@ void http__related_write(struct http *http, struct serve_json *json, const struc
     serve_json_number(json, "count", related->count);
     serve_json_int(json, "event_time", related->event_time_ms);
     serve_json_int(json, "published_at", published_ms);
+    serve_json_cstr(json, "fallback", own == 0 && filled > 0 ? "content" : NULL);
+    serve_json_int(json, "filled", own > 0 ? (int64_t)filled : 0);
     serve_json_end(json);
 }
 
@@ -128,13 +106,11 @@ void http__trending_write(struct http *http, struct serve_json *json,
 
 /* ---- rows ---- */
 
-/* The row of a key; false: there is none, or it cannot be read (then it was logged). */
-static bool row_get(struct http *http, enum state_view_family family, struct str key,
-                    struct state_view_row *row)
+bool http__row_get(struct http *http, enum state_view_family family, struct str key,
+                   struct state_view_row *row)
 {
     struct err err = ERR_INIT;
     bool found = false;
-    arena_reset(http->arena);
     if (!state_view_get(mirror_view(http->mirror), family, key, &found, row, &err))
         log_err(LOG_ERROR, "app", &err);
     return found;
@@ -148,12 +124,19 @@ static bool row_refuse(struct state_view_row *row, const struct err *err)
     return false;
 }
 
+/* The list of a user by id, whatever it is kept under. */
 static bool list_get(struct http *http, struct str tenant, struct str user,
                      struct recommendations *list, struct state_view_row *row)
 {
-    char key[KEYS_MAX];
+    const struct pseudonyms *pseudonyms = http->options.settings->pseudonyms;
+    char key[KEYS_MAX], name[PSEUDONYM_MAX];
     struct err err = ERR_INIT;
-    if (!row_get(http, VIEW_LISTS, keys_pair(tenant, user, key), row)) return false;
+    bool is_found = false;
+    for (int k = 0; k < pseudonyms_keys(pseudonyms) && !is_found; k++) {
+        struct str id = pseudonym_of(pseudonyms, k, tenant, user, name);
+        is_found = http__row_get(http, VIEW_LISTS, keys_pair(tenant, id, key), row);
+    }
+    if (!is_found) return false;
     return schemas_recommendations_decode(http->schemas, row->value, http->arena, list, &err) ||
            row_refuse(row, &err);
 }
@@ -163,7 +146,8 @@ static bool related_get(struct http *http, struct str tenant, struct str item,
 {
     char key[KEYS_MAX];
     struct err err = ERR_INIT;
-    if (!row_get(http, VIEW_RELATED, keys_related(tenant, item, kind, key), row)) return false;
+    if (!http__row_get(http, VIEW_RELATED, keys_related(tenant, item, kind, key), row))
+        return false;
     return schemas_related_decode(http->schemas, row->value, http->arena, related, &err) ||
            row_refuse(row, &err);
 }
@@ -173,111 +157,157 @@ static bool trending_get(struct http *http, struct str tenant, struct str catego
 {
     char key[KEYS_MAX];
     struct err err = ERR_INIT;
-    if (!row_get(http, VIEW_TRENDING, keys_pair(tenant, category, key), row)) return false;
+    if (!http__row_get(http, VIEW_TRENDING, keys_pair(tenant, category, key), row)) return false;
     return schemas_trending_decode(http->schemas, row->value, http->arena, trending, &err) ||
            row_refuse(row, &err);
 }
 
 /* ---- lists ---- */
 
-static bool has_listed(struct http *http, const struct recommendations *list)
+/* The items of an answer, one after the other. */
+struct showing {
+    struct http *http;
+    const struct recommendations *list;
+    int64_t now_ms;
+    int n, want;
+    const struct list_item *items[HTTP_LIST_MAX];  /* (n) */
+    const struct shelf_item *facts[HTTP_LIST_MAX]; /* (n) */
+    struct list_item made[HTTP_LIST_MAX];          /* those that are not the list's own */
+    const char *source;                            /* of the first of these; NULL: there are none */
+};
+
+static bool is_shown(const struct showing *showing, struct str id)
 {
-    const struct shelf_item *item;
-    int64_t now_ms = http__now_ms();
-    for (size_t i = 0; i < list->n_items; i++)
-        if (facts_of(http, list->tenant, list->items[i].item_id, now_ms, &item)) return true;
+    for (int i = 0; i < showing->n; i++)
+        if (str_equal(showing->items[i]->item_id, id)) return true;
     return false;
 }
 
-/* A list of n items with one reason; the rest as in head. */
-static void plain_list(struct http *http, struct serve_json *json,
-                       const struct recommendations *head, enum reason_kind reason,
-                       const struct counted_item *items, size_t n_items, int n,
-                       const char *fallback, int64_t published_ms)
+static bool show(struct showing *showing, const struct list_item *item)
 {
-    struct list_item made[HTTP_LIST_MAX];
-    size_t most = n_items < HTTP_LIST_MAX ? n_items : HTTP_LIST_MAX;
-    for (size_t i = 0; i < most; i++)
-        made[i] = (struct list_item){.item_id = items[i].item_id,
-                                     .score = items[i].score,
-                                     .n_reasons = 1,
-                                     .reasons = {{.kind = reason}}};
-    struct recommendations list = *head;
-    list.items = made;
-    list.n_items = most;
-    http__list_write(http, json, &list, published_ms, n, fallback);
+    const struct shelf_item **facts = &showing->facts[showing->n];
+    bool is_listed =
+        facts_of(showing->http, showing->list->tenant, item->item_id, showing->now_ms, facts);
+    if (is_listed) showing->items[showing->n++] = item;
+    return is_listed;
 }
 
-static bool is_any_listed(struct http *http, struct str tenant, const struct counted_item *items,
-                          size_t n)
+/* Items from elsewhere, behind what is shown already. */
+static void fill(struct showing *showing, const struct counted_item *items, size_t n_items,
+                 enum reason_kind reason, const char *source)
 {
-    const struct shelf_item *item;
-    int64_t now_ms = http__now_ms();
-    for (size_t i = 0; i < n; i++)
-        if (facts_of(http, tenant, items[i].item_id, now_ms, &item)) return true;
-    return false;
+    for (size_t i = 0; i < n_items && showing->n < showing->want; i++) {
+        struct list_item *made = &showing->made[showing->n];
+        uint64_t key = schemas_item_key(showing->list->tenant, items[i].item_id);
+        if (is_shown(showing, items[i].item_id) || !http__may_list(showing->http, key)) continue;
+        *made = (struct list_item){.item_id = items[i].item_id,
+                                   .score = items[i].score,
+                                   .n_reasons = 1,
+                                   .reasons = {{.kind = reason}}};
+        if (show(showing, made) && !showing->source) showing->source = source;
+    }
 }
 
-/* Popular items, as the server has learnt them, or else any of the catalogue. Returns how many; sets what they are. */
+/* Popular items, as the server has learnt them, or else any of the catalogue, for what http__ask said. Returns how many; sets what they are. */
 static int popular_find(struct http *http, struct str tenant, int n, struct counted_item *items,
-                        const char **fallback)
+                        const char **source)
 {
     struct sessions_item found[SESSIONS_LIST_MAX];
     uint64_t keys[HTTP_LIST_MAX];
     const struct sessions_question question = {
-        .tenant = tenant, .n = n, .is_listed = http__is_listed, .context = http};
-    http->now_ms = http__now_ms();
+        .tenant = tenant, .n = n, .is_listed = http__may_list, .context = http};
     int n_found = sessions_popular(http->sessions, &question, found);
-    *fallback = "popular";
+    *source = "popular";
     for (int i = 0; i < n_found; i++)
         items[i] = (struct counted_item){.item_id = found[i].id, .score = found[i].score};
     if (n_found > 0) return n_found;
-    n_found = shelf_some(http->shelf, tenant, http__now_ms(), n, keys);
-    *fallback = "catalogue";
+    n_found = shelf_some(http->shelf, tenant, http->now_ms, http->refusing, n, keys);
+    *source = "catalogue";
     for (int i = 0; i < n_found; i++)
         items[i] = (struct counted_item){.item_id = shelf_get(http->shelf, keys[i])->id};
     return n_found;
 }
 
-static void fallback_write(struct http *http, struct serve_request *request, struct str user,
-                           struct str tenant, int n)
+static void fill_popular(struct showing *showing)
 {
-    struct serve_json json = serve_json_begin(serve_reply_body(request));
-    struct recommendations list = {.user_id = user, .tenant = tenant, .scenario = STR("default")};
     struct counted_item items[HTTP_LIST_MAX];
+    const char *source;
+    int n = popular_find(showing->http, showing->list->tenant, HTTP_LIST_MAX, items, &source);
+    fill(showing, items, (size_t)n, REASON_POPULAR, source);
+}
+
+static void list_write(const struct showing *showing, struct serve_json *json, int own,
+                       int64_t published_ms)
+{
+    const struct recommendations *list = showing->list;
+    serve_json_object(json, NULL);
+    serve_json_text(json, "recommendation_id", list->recommendation_id);
+    serve_json_text(json, "user_id", list->user_id);
+    serve_json_text(json, "tenant", list->tenant);
+    serve_json_text(json, "scenario", list->scenario);
+    serve_json_array(json, "items");
+    for (int i = 0; i < showing->n; i++) {
+        serve_json_object(json, NULL);
+        http__item_facts(json, showing->items[i]->item_id, showing->facts[i]);
+        serve_json_number(json, "score", (double)showing->items[i]->score);
+        reasons_write(json, showing->items[i]);
+        serve_json_end(json);
+    }
+    serve_json_end(json);
+    serve_json_text(json, "model_version", list->model_version);
+    serve_json_text(json, "variant", list->variant);
+    trigger_write(json, &list->trigger);
+    serve_json_int(json, "published_at", published_ms);
+    serve_json_cstr(json, "fallback", own ? NULL : showing->source);
+    serve_json_int(json, "filled", own ? showing->n - own : 0);
+    serve_json_end(json);
+}
+
+bool http__list_write(struct http *http, struct serve_json *json,
+                      const struct recommendations *list, int64_t published_ms, int n,
+                      bool is_filled)
+{
+    struct showing showing;
     struct trending trending;
     struct state_view_row row;
-    const char *fallback;
-    bool has_row = trending_get(http, tenant, STR(""), &trending, &row);
-    if (has_row && is_any_listed(http, tenant, trending.items, trending.n_items)) {
-        plain_list(http, &json, &list, REASON_TRENDING, trending.items, trending.n_items, n,
-                   "trending", row.timestamp_ms);
-    } else {
-        int found = popular_find(http, tenant, n, items, &fallback);
-        plain_list(http, &json, &list, REASON_POPULAR, items, (size_t)found, n, fallback, 0);
-    }
+    bool has_row = false;
+    showing.http = http;
+    showing.list = list;
+    http__ask(http, list->tenant, NULL);
+    showing.now_ms = http->now_ms;
+    showing.n = 0;
+    showing.source = NULL;
+    showing.want = n;
+    for (size_t i = 0; i < list->n_items && showing.n < n; i++)
+        (void)show(&showing, &list->items[i]);
+    int own = showing.n;
+    /* A list that has lost items gets as many others; one that has none is another list. */
+    if (own && list->n_items < (size_t)n) showing.want = (int)list->n_items;
+    if (is_filled && own < showing.want)
+        has_row = trending_get(http, list->tenant, STR(""), &trending, &row);
+    if (has_row) fill(&showing, trending.items, trending.n_items, REASON_TRENDING, "trending");
+    if (has_row && !own) published_ms = row.timestamp_ms;
+    if (is_filled && showing.n < showing.want) fill_popular(&showing);
+    if (own || is_filled) list_write(&showing, json, own, published_ms);
     if (has_row) state_view_release(&row);
-    serve_reply(request, 200);
+    return own || is_filled;
 }
 
 void http__recommend(void *context, struct serve_request *request)
 {
     struct http *http = context;
     struct str user = serve_text(request, "user"), tenant = serve_text(request, "tenant");
-    int n = (int)serve_int(request, "n");
+    struct recommendations none = {.user_id = user, .tenant = tenant, .scenario = STR("default")};
     struct recommendations list;
-    struct state_view_row row;
+    struct state_view_row row = {.timestamp_ms = 0};
+    struct serve_json json = serve_json_begin(serve_reply_body(request));
+    arena_reset(http->arena);
     bool has_row = list_get(http, tenant, user, &list, &row);
-    bool is_useful = has_row && has_listed(http, &list);
-    if (is_useful) {
-        struct serve_json json = serve_json_begin(serve_reply_body(request));
-        http__list_write(http, &json, &list, row.timestamp_ms, n, NULL);
+    if (http__list_write(http, &json, has_row ? &list : &none, row.timestamp_ms,
+                         (int)serve_int(request, "n"), serve_bool(request, "fallback")))
         serve_reply(request, 200);
-    } else if (serve_bool(request, "fallback")) {
-        fallback_write(http, request, user, tenant, n);
-    } else {
+    else
         serve_reply_error(request, 404, "no list for user %.*s", STR_ARG(user));
-    }
     if (has_row) state_view_release(&row);
 }
 
@@ -288,6 +318,7 @@ void http__explain(void *context, struct serve_request *request)
     struct recommendations list;
     struct state_view_row row;
     size_t at = 0;
+    arena_reset(http->arena);
     if (!list_get(http, serve_text(request, "tenant"), user, &list, &row)) {
         serve_reply_error(request, 404, "no list for user %.*s", STR_ARG(user));
         return;
@@ -327,11 +358,13 @@ void http__trending(void *context, struct serve_request *request)
     struct trending trending = {.tenant = tenant, .category = category};
     struct counted_item items[HTTP_LIST_MAX];
     struct state_view_row row;
+    arena_reset(http->arena);
     if (trending_get(http, tenant, category, &trending, &row)) {
         http__trending_write(http, &json, &trending, row.timestamp_ms, n, NULL);
         state_view_release(&row);
     } else {
         const char *fallback = NULL;
+        http__ask(http, tenant, NULL);
         if (category.len == 0)
             trending.n_items = (size_t)popular_find(http, tenant, n, items, &fallback);
         trending.items = items;
@@ -342,6 +375,57 @@ void http__trending(void *context, struct serve_request *request)
 
 /* ---- what goes with items ---- */
 
+/* What the catalogue says of an item, as far as there is a record; it lives in the request's arena. */
+static struct item item_of(struct http *http, struct str tenant, struct str id)
+{
+    char key[KEYS_MAX];
+    struct err err = ERR_INIT;
+    struct state_view_row row;
+    struct item item = {.tenant = tenant, .item_id = id};
+    if (!http__row_get(http, VIEW_ITEMS, keys_pair(tenant, id, key), &row)) return item;
+    struct str bytes = arena_str(http->arena, row.value);
+    state_view_release(&row);
+    if (!schemas_item_decode(http->schemas, bytes, http->arena, &item, &err))
+        return (struct item){.tenant = tenant, .item_id = id};
+    return item;
+}
+
+struct filling {
+    struct http *http;
+    const struct counted_item *items; /* (n) are there */
+    size_t n;
+    struct str tenant;
+};
+
+static bool is_fit(void *context, uint64_t key)
+{
+    const struct filling *filling = context;
+    for (size_t i = 0; i < filling->n; i++)
+        if (schemas_item_key(filling->tenant, filling->items[i].item_id) == key) return false;
+    return http__is_listed(filling->http, key);
+}
+
+/* An item that has few partners to show gets items like it behind them, up to n; items (HTTP_LIST_MAX) is where they stand then.
+ * Returns how many of them are partners. */
+static size_t related_fill(struct http *http, struct related *related, struct counted_item *items,
+                           int n)
+{
+    const struct model *model = sessions_model(http->sessions);
+    struct filling filling = {.http = http, .items = items, .tenant = related->tenant};
+    const struct shelf_item *facts;
+    http->now_ms = http__now_ms();
+    for (size_t i = 0; i < related->n_items && filling.n < (size_t)n; i++)
+        if (facts_of(http, related->tenant, related->items[i].item_id, http->now_ms, &facts))
+            items[filling.n++] = related->items[i];
+    size_t own = filling.n;
+    if (!model || own >= FEW_PARTNERS || own >= (size_t)n) return related->n_items;
+    struct item item = item_of(http, related->tenant, related->item_id);
+    related->items = items;
+    related->n_items =
+        own + (size_t)similar_find(model, &item, n - (int)own, is_fit, &filling, items + own);
+    return own;
+}
+
 void http__related(void *context, struct serve_request *request)
 {
     struct http *http = context;
@@ -350,13 +434,18 @@ void http__related(void *context, struct serve_request *request)
     struct serve_json json = serve_json_begin(serve_reply_body(request));
     struct related related = {
         .item_id = item, .tenant = tenant, .kind = (enum related_kind)(asked > 0 ? asked - 1 : 0)};
+    struct counted_item items[HTTP_LIST_MAX];
     struct state_view_row row;
     bool found = false;
+    arena_reset(http->arena);
     for (int kind = 0; kind < RELATED_OTHER && !found; kind++)
         if (asked == 0 || asked - 1 == kind)
             found = related_get(http, tenant, item, (enum related_kind)kind, &related, &row);
+    size_t own = related.n_items;
+    if (serve_bool(request, "fallback"))
+        own = related_fill(http, &related, items, (int)serve_int(request, "n"));
     http__related_write(http, &json, &related, found ? row.timestamp_ms : 0,
-                        (int)serve_int(request, "n"));
+                        (int)serve_int(request, "n"), own);
     if (found) state_view_release(&row);
     serve_reply(request, 200);
 }
@@ -401,9 +490,8 @@ void http__cart(void *context, struct serve_request *request)
     uint64_t given[CART_MAX];
     struct model_scored best[HTTP_LIST_MAX];
     struct counted_item items[HTTP_LIST_MAX];
-    struct arena *arena = http->arena;
-    arena_reset(arena);
-    if (!schemas_event_decode(http->json, serve_body(request), arena, &cart, &err)) {
+    arena_reset(http->arena);
+    if (!schemas_event_decode(http->json, serve_body(request), http->arena, &cart, &err)) {
         serve_reply_error(request, 400, "%s", err.text);
         return;
     }
@@ -412,18 +500,12 @@ void http__cart(void *context, struct serve_request *request)
                              .kind = (enum related_kind)serve_enum(request, "kind")};
     pool.n = 0;
     for (int i = 0; i < n_given; i++) {
-        char key[KEYS_MAX];
         struct related related;
         struct state_view_row row;
-        bool found = false;
         struct str id = cart.items[i].item_id;
         given[i] = schemas_item_key(cart.tenant, id);
-        if (!state_view_get(mirror_view(http->mirror), VIEW_RELATED,
-                            keys_related(cart.tenant, id, answer.kind, key), &found, &row, &err) ||
-            !found)
-            continue;
-        if (schemas_related_decode(http->schemas, row.value, arena, &related, &err))
-            pool_add(http, &pool, &related);
+        if (!related_get(http, cart.tenant, id, answer.kind, &related, &row)) continue;
+        pool_add(http, &pool, &related);
         state_view_release(&row);
     }
     int n = model_cart(pool.scored, pool.n, given, n_given, (int)serve_int(request, "n"), NULL,
@@ -434,6 +516,6 @@ void http__cart(void *context, struct serve_request *request)
     answer.items = items;
     answer.n_items = (size_t)n;
     struct serve_json json = serve_json_begin(serve_reply_body(request));
-    http__related_write(http, &json, &answer, 0, HTTP_LIST_MAX);
+    http__related_write(http, &json, &answer, 0, HTTP_LIST_MAX, answer.n_items);
     serve_reply(request, 200);
 }

@@ -52,7 +52,8 @@ static int catalogue_fill(struct http *http, const struct sessions_question *que
                           struct sessions_item *found, int n)
 {
     uint64_t keys[2 * HTTP_LIST_MAX];
-    int some = shelf_some(http->shelf, question->tenant, http__now_ms(), 2 * HTTP_LIST_MAX, keys);
+    int some = shelf_some(http->shelf, question->tenant, http->now_ms, http->refusing,
+                          2 * HTTP_LIST_MAX, keys);
     for (int i = 0; i < some && n < question->n; i++) {
         struct str id = shelf_get(http->shelf, keys[i])->id;
         bool is_asked = !question->has_repeats && is_asked_with(question, id);
@@ -79,9 +80,9 @@ void http__session(void *context, struct serve_request *request)
                                                .n = (int)serve_int(request, "n"),
                                                .has_repeats = serve_bool(request, "repeats"),
                                                .neighbours_only = serve_enum(request, "arms") == 1,
-                                               .is_listed = http__is_listed,
+                                               .is_listed = http__may_list,
                                                .context = http};
-    http->now_ms = http__now_ms();
+    http__ask(http, body.tenant, &body);
     int n = sessions_answer(http->sessions, &question, found);
     const char *fallback = n == 0 ? "catalogue" : NULL;
     if (n == 0) n = catalogue_fill(http, &question, found, n);

@@ -29,10 +29,13 @@ static bool is_in_list(struct str list, const char *word)
 
 static bool is_wanted_by(const struct sending *sending, struct serve_request *request)
 {
-    struct str user = serve_text(request, "user");
+    char name[PSEUDONYM_MAX];
+    struct str tenant = serve_text(request, "tenant");
+    struct str user = pseudonym_of(sending->http->options.settings->pseudonyms, 0, tenant,
+                                   serve_text(request, "user"), name);
     if (!is_in_list(serve_text(request, "types"), sending->event)) return false;
     if (sending->user.ptr && user.len && !str_equal(user, sending->user)) return false;
-    return !sending->tenant.ptr || str_equal(serve_text(request, "tenant"), sending->tenant);
+    return !sending->tenant.ptr || str_equal(tenant, sending->tenant);
 }
 
 static void reader_send(void *context, struct serve_request *request)
@@ -72,7 +75,7 @@ static void list_send(struct http *http, struct serve_json *json,
     struct sending sending = {
         .http = http, .event = "list", .tenant = list.tenant, .user = list.user_id};
     if (!is_wanted(&sending)) return;
-    http__list_write(http, json, &list, change->timestamp_ms, HTTP_LIST_MAX, NULL);
+    if (!http__list_write(http, json, &list, change->timestamp_ms, HTTP_LIST_MAX, true)) return;
     readers_send(&sending);
 }
 
@@ -83,7 +86,7 @@ static void related_send(struct http *http, struct serve_json *json,
     if (!schemas_related_decode(http->schemas, change->value, http->arena, &related, err)) return;
     struct sending sending = {.http = http, .event = "related", .tenant = related.tenant};
     if (!is_wanted(&sending)) return;
-    http__related_write(http, json, &related, change->timestamp_ms, HTTP_LIST_MAX);
+    http__related_write(http, json, &related, change->timestamp_ms, HTTP_LIST_MAX, related.n_items);
     readers_send(&sending);
 }
 
@@ -158,8 +161,10 @@ static void pipeline_write(struct http *http, struct serve_json *json, double se
     serve_json_int(json, "lists", counters_get(counters, METRIC_LISTS, 0));
     serve_json_int(json, "dead_letters", counters_sum(counters, METRIC_DEAD_LETTERS));
     serve_json_int(json, "lag", counters_get(counters, METRIC_LAG, 0));
-    serve_json_number(json, "p50_ms", metrics_latency_ms(counters, 0.5));
-    serve_json_number(json, "p99_ms", metrics_latency_ms(counters, 0.99));
+    serve_json_number(json, "p50_ms",
+                      1e3 * counters_value(counters, METRIC_EVENT_TO_LIST_RECENT, RECENT_P50));
+    serve_json_number(json, "p99_ms",
+                      1e3 * counters_value(counters, METRIC_EVENT_TO_LIST_RECENT, RECENT_P99));
     quality_write(json, counters);
 }
 

@@ -77,23 +77,36 @@ static bool user_write(void *context, int32_t partition, struct str key, const s
     return false;
 }
 
+/* As a user and as an anonymous id, under each key that pseudonyms may be of. */
+static bool user_look(struct http *http, struct state *state, struct asked_user *asked,
+                      struct err *err)
+{
+    const struct pseudonyms *pseudonyms = http->options.settings->pseudonyms;
+    struct str user = serve_text(asked->request, "user"),
+               tenant = serve_text(asked->request, "tenant");
+    char key[SCHEMAS_USER_KEY_MAX], name[PSEUDONYM_MAX];
+    bool ok = true;
+    for (int i = 0; ok && !asked->is_found && i < 2 * pseudonyms_keys(pseudonyms); i++) {
+        struct str id = pseudonym_of(pseudonyms, i / 2, tenant, user, name);
+        const struct event who = {
+            .tenant = tenant, .user_id = i % 2 ? (struct str){0} : id, .anonymous_id = id};
+        ok = state_user_find(state, schemas_user_key(&who, key), user_write, asked, err);
+    }
+    return ok;
+}
+
 void http__user(void *context, struct serve_request *request)
 {
     struct http *http = context;
     struct asked_user asked = {.http = http, .request = request};
     struct err err = ERR_INIT;
-    char key[SCHEMAS_USER_KEY_MAX];
-    struct event named = {.tenant = serve_text(request, "tenant"),
-                          .user_id = serve_text(request, "user")};
-    struct event anonymous = {.tenant = named.tenant, .anonymous_id = named.user_id};
+    struct str user = serve_text(request, "user");
     if (!http->options.pipeline) {
         serve_reply_error(request, 404, "this process keeps no users: ask a `freshet run`");
         return;
     }
     struct state *state = pipeline_state(http->options.pipeline);
-    bool ok = state_user_find(state, schemas_user_key(&named, key), user_write, &asked, &err);
-    if (ok && !asked.is_found)
-        ok = state_user_find(state, schemas_user_key(&anonymous, key), user_write, &asked, &err);
+    bool ok = user_look(http, state, &asked, &err);
     if (!ok) {
         log_err(LOG_ERROR, "app", &err);
         serve_reply_error(request, 500, "the user cannot be read");
@@ -103,6 +116,6 @@ void http__user(void *context, struct serve_request *request)
         serve_reply_error(
             request, 404,
             "no user %.*s here: the events of a user are with the owner of its partition",
-            STR_ARG(named.user_id));
+            STR_ARG(user));
     }
 }

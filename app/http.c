@@ -41,7 +41,7 @@ const struct serve_route http__routes[HTTP_ROUTES] = {
     {.method = SERVE_GET, .path = "/v1/recommend/{user}", .handle = http__recommend, .tag = "Lists", .answer = "List",
      .summary = "The user's list; without one, what trends or is popular (fallback says so).",
      .params = {{.name = "user", .min = 1, .max = SCHEMAS_ID_MAX, .help = "User id or anonymous id.", .example = "u1"}, COUNT, TENANT,
-                {.name = "fallback", .type = SERVE_BOOL, .fallback = "true", .help = "false: 404 for a user without a list."}}},
+                {.name = "fallback", .type = SERVE_BOOL, .fallback = "true", .help = "false: nothing but the user's own list, else 404."}}},
     {.method = SERVE_POST, .path = "/v1/session", .handle = http__session, .tag = "Lists", .body = "Session", .answer = "List",
      .summary = "A list for the items in the body, newest last: no user, no state.",
      .params = {COUNT,
@@ -50,7 +50,8 @@ const struct serve_route http__routes[HTTP_ROUTES] = {
     {.method = SERVE_GET, .path = "/v1/related/{item}", .handle = http__related, .tag = "Lists", .answer = "Related",
      .summary = "What goes with an item.",
      .params = {{.name = "item", .min = 1, .max = SCHEMAS_ID_MAX, .help = "Item id.", .example = "i1"},
-                {.name = "kind", .type = SERVE_ENUM, .values = "any|" KINDS, .help = "any: the first of the others that there is."}, COUNT, TENANT}},
+                {.name = "kind", .type = SERVE_ENUM, .values = "any|" KINDS, .help = "any: the first of the others that there is."}, COUNT, TENANT,
+                {.name = "fallback", .type = SERVE_BOOL, .fallback = "true", .help = "false: nothing but what was counted; else an item with fewer than four partners gets items like it behind them."}}},
     {.method = SERVE_POST, .path = "/v1/related", .handle = http__cart, .tag = "Lists", .body = "Session", .answer = "Related",
      .summary = "What goes with all items of a cart together.",
      .params = {{.name = "kind", .type = SERVE_ENUM, .values = KINDS, .help = "Which tables are added up."}, COUNT}},
@@ -72,6 +73,9 @@ const struct serve_route http__routes[HTTP_ROUTES] = {
      .summary = "The categories and how many items each has.", .params = {TENANT}},
     {.method = SERVE_GET, .path = "/v1/users/{user}", .handle = http__user, .tag = "Operation", .answer = "User",
      .summary = "A user's history and state, in the process that owns the user's partition (freshet run).",
+     .params = {{.name = "user", .min = 1, .max = SCHEMAS_ID_MAX, .help = "User id or anonymous id."}, TENANT}},
+    {.method = SERVE_DELETE, .path = "/v1/users/{user}", .handle = http__forget, .tag = "Operation", .answer = "Forgetting", .is_accepting = true,
+     .summary = "Asks to forget a user (docs/PRIVACY.md); answered when the broker has acknowledged it. Takes http.token; the receipt comes in a topic.",
      .params = {{.name = "user", .min = 1, .max = SCHEMAS_ID_MAX, .help = "User id or anonymous id."}, TENANT}},
     {.method = SERVE_POST, .path = "/v1/events", .handle = http__events, .tag = "Events", .body = "Events", .answer = "Accepted", .is_accepting = true,
      .summary = "One event or an array of them into the events topic; answered when the broker has acknowledged all."},
@@ -101,7 +105,11 @@ static void item_change(struct http *http, struct str key, struct str value)
         shelf_remove(http->shelf, key);
         aisles_remove(http->aisles, key);
     } else if (schemas_item_decode(http->schemas, value, http->arena, &item, &err)) {
-        if (shelf_put(http->shelf, key, &item)) aisles_put(http->aisles, key, &item);
+        if (!shelf_put(http->shelf, key, &item)) return;
+        aisles_put(http->aisles, key, &item);
+        if (http->rules)
+            shelf_refuse(http->shelf, schemas_item_key(item.tenant, item.item_id),
+                         http__rules_refuse(http, &item));
     } else
         log_debug("app", "a catalogue record does not decode", "error=\"%s\"", err.text);
 }
@@ -158,7 +166,9 @@ static void wake(void *context)
 static void on_timer(uv_timer_t *handle)
 {
     struct http *http = handle->data;
+    struct err err = ERR_INIT;
     http->is_watched = serve_numbers(http->serve).streams > 0;
+    if (http__rules_follow(http) && !shelf_fill(http, &err)) log_err(LOG_WARN, "app", &err);
     mirror_tell_all(http->mirror, http->is_watched);
     if (http->is_watched) http__stream_metrics(http);
     on_wake(&http->wake);
@@ -181,6 +191,7 @@ static bool schemas_make(struct http *http, struct err *err)
     const struct schemas_options json = {.events_format = FORMAT_JSON,
                                          .recommendations_topic = "none"};
     options.events_topic = settings->topics[0];
+    if (settings->erasures_at >= 0) options.erasures_topic = settings->erasures_topic;
     return schemas_open(&http->schemas, &options, err) && schemas_open(&http->json, &json, err);
 }
 
@@ -259,8 +270,8 @@ bool http_open(struct http **out, const struct http_options *options, struct uv_
     (void)uv_async_init(loop, &http->wake, on_wake);
     (void)uv_timer_init(loop, &http->timer);
     http->handles = 2;
-    if (!schemas_make(http, err) || !view_make(http, err) || !sessions_make(http, err) ||
-        !producer_make(http, err) || !server_make(http, err))
+    if (!http__rules_open(http, err) || !schemas_make(http, err) || !view_make(http, err) ||
+        !sessions_make(http, err) || !producer_make(http, err) || !server_make(http, err))
         return false;
     (void)uv_timer_start(&http->timer, on_timer, TICK_MS, TICK_MS);
     log_info("app", "HTTP open", "port=%d items=%d", serve_port(http->serve),
@@ -293,6 +304,7 @@ static void handles_close(void *context)
     mirror_close(http->mirror);
     clicks_close(http->clicks);
     if (http->post) uv_close((uv_handle_t *)&http->acks, on_closed);
+    if (http->erasures) uv_close((uv_handle_t *)&http->erasure_acks, on_closed);
     uv_close((uv_handle_t *)&http->timer, on_closed);
     uv_close((uv_handle_t *)&http->wake, on_closed);
 }
@@ -312,9 +324,11 @@ void http_close(struct http *http)
     if (!http) return;
     serve_free(http->serve);
     emit_post_close(http->post);
+    emit_post_close(http->erasures);
     for (int i = 0; i < HTTP_POSTS_MAX; i++)
         buf_fini(&http->posts[i].body);
     sessions_free(http->sessions);
+    http__rules_close(http);
     shelf_free(http->shelf);
     aisles_free(http->aisles);
     if (http->schemas) schemas_close(http->schemas);

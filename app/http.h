@@ -32,6 +32,8 @@ MUST_USE bool http_open(struct http **http, const struct http_options *options,
 int http_port(const struct http *http);
 /* false: reading failed for good, err says why. */
 MUST_USE bool http_check(struct http *http, struct err *err);
+/* Reads the rules file again, where it is the server's own (freshet serve). */
+void http_reload(struct http *http);
 /* Answers what is in work, for grace_ms at most, closes all handles on the loop, then calls done. */
 void http_stop(struct http *http, int64_t grace_ms, void (*done)(void *context), void *context);
 /* After done. NULL is fine. */

@@ -40,15 +40,20 @@ struct http {
     struct shelf *shelf;
     struct aisles *aisles;
     struct sessions *sessions;
-    struct clicks *clicks;  /* NULL: sessions learn from a file, or from nothing */
-    struct emit_post *post; /* NULL until the first event */
+    struct clicks *clicks;      /* NULL: sessions learn from a file, or from nothing */
+    struct emit_post *post;     /* NULL until the first event */
+    struct emit_post *erasures; /* NULL until the first request to forget somebody */
+    uv_poll_t erasure_acks;
     struct http_post posts[HTTP_POSTS_MAX];
     struct arena *arena;       /* of one request */
-    int64_t now_ms;            /* when the request came whose candidates are looked at */
-    struct buf text;           /* of one event of the streams */
-    struct buf document;       /* http__schemas_write */
-    struct counters *counters; /* handlers_health.c has the table */
-    uint64_t event_number;     /* for ids of events that have none */
+    int64_t now_ms;            /* http__ask: when the request came whose candidates are looked at */
+    uint64_t refusing;         /* http__ask: the hard rules that are active for it */
+    const struct rules *rules; /* those in use; NULL: none */
+    struct rules_watch *own_rules; /* NULL: the pipeline's, or none */
+    struct buf text;               /* of one event of the streams */
+    struct buf document;           /* http__schemas_write */
+    struct counters *counters;     /* handlers_health.c has the table */
+    uint64_t event_number;         /* for ids of events that have none */
     uint64_t started_ns;
     int64_t streamed_ms, streamed_records; /* at the last event `metrics` */
     bool is_watched;                       /* some stream is open */
@@ -58,13 +63,26 @@ struct http {
 
 /* ---- http.c ---- */
 
-enum { HTTP_ROUTES = 16 };
+enum { HTTP_ROUTES = 17 };
 extern const struct serve_route http__routes[HTTP_ROUTES];
 /* The schemas of bodies and answers, NUL behind them; http_schemas.c. */
 void http__schemas_write(struct buf *out);
 int64_t http__now_ms(void);
 /* Does the item stand in answers, at http->now_ms? */
 bool http__is_listed(void *context, uint64_t key);
+
+/* ---- http_rules.c ---- */
+
+MUST_USE bool http__rules_open(struct http *http, struct err *err);
+void http__rules_close(struct http *http);
+/* True when other rules are in use now: what they say of the items is to be found anew. */
+bool http__rules_follow(struct http *http);
+/* The hard rules that refuse the item, as bits. */
+uint64_t http__rules_refuse(struct http *http, const struct item *item);
+/* A request for a list begins: its time, and the rules that are active then. event: tenant and context; NULL: the tenant alone. */
+void http__ask(struct http *http, struct str tenant, const struct event *event);
+/* May the server put the item into a list by itself, by what http__ask said? */
+bool http__may_list(void *context, uint64_t key);
 
 /* ---- handlers_lists.c ---- */
 
@@ -73,12 +91,18 @@ void http__related(void *context, struct serve_request *request);
 void http__cart(void *context, struct serve_request *request);
 void http__trending(void *context, struct serve_request *request);
 void http__explain(void *context, struct serve_request *request);
-/* The object of a list, with at most n items that are listed. fallback NULL: none. */
-void http__list_write(struct http *http, struct serve_json *json,
+/* The view's row of a key; false: there is none, or it cannot be read (then it was logged). */
+bool http__row_get(struct http *http, enum state_view_family family, struct str key,
+                   struct state_view_row *row);
+/* The object of a list, with at most n items, none of which is hidden now. is_filled: what is missing for that is made up from
+ * what trends, is popular or stands in the catalogue, and the object says so; without it a list that has no item left to show
+ * writes nothing and returns false. */
+bool http__list_write(struct http *http, struct serve_json *json,
                       const struct recommendations *list, int64_t published_ms, int n,
-                      const char *fallback);
+                      bool is_filled);
+/* own: so many of the items are partners, those behind them are like it. */
 void http__related_write(struct http *http, struct serve_json *json, const struct related *related,
-                         int64_t published_ms, int n);
+                         int64_t published_ms, int n, size_t own);
 void http__trending_write(struct http *http, struct serve_json *json,
                           const struct trending *trending, int64_t published_ms, int n,
                           const char *fallback);
@@ -105,7 +129,16 @@ void http__user(void *context, struct serve_request *request);
 /* ---- handlers_events.c ---- */
 
 void http__events(void *context, struct serve_request *request);
+/* Every event of a body, into events (HTTP_POST_EVENTS_MAX), which point into the body and http->arena; -1 with err ERR_DATA, which names
+ * the one that is none. */
+int http__events_read(struct http *http, struct str body, struct event *events, struct err *err);
 void http__posted(void *context, const struct emit_posted *posted);
+/* A free place for records that are waited for; NULL: none. */
+struct http_post *http__post_new(struct http *http);
+
+/* ---- handlers_forget.c ---- */
+
+void http__forget(void *context, struct serve_request *request);
 
 /* ---- handlers_stream.c ---- */
 

@@ -12,6 +12,8 @@
  * Written to out; the str returned points there. Thread: any. */
 enum { KEYS_MAX = 3 * SCHEMAS_ID_MAX };
 
+/* Where Java's producers put a record with this key (murmur2), of n partitions. */
+int32_t keys_partition(struct str key, int n);
 struct str keys_pair(struct str tenant, struct str id, char out[KEYS_MAX]);
 struct str keys_related(struct str tenant, struct str item, enum related_kind kind,
                         char out[KEYS_MAX]);

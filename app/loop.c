@@ -5,10 +5,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "app/http.h"
 #include "base/log.h"
 
-enum { SERVE_EVERY_MS = 200, EXIT_SECOND_SIGNAL = 130, HTTP_GRACE_MS = 2000 };
+enum { SERVE_EVERY_MS = 200, EXIT_SECOND_SIGNAL = 130, HTTP_GRACE_MS = 5000 };
 
 struct loop {
     const struct loop_options *options;
@@ -42,7 +41,10 @@ static void stop(struct loop *loop)
 
 static void serve(struct loop *loop)
 {
-    if (loop->is_stopping || pipeline_serve(loop->options->pipeline, &loop->err)) return;
+    struct pipeline *pipeline = loop->options->pipeline;
+    if (loop->is_stopping) return;
+    if (pipeline ? pipeline_serve(pipeline, &loop->err) : http_check(loop->http, &loop->err))
+        return;
     loop->ok = false;
     stop(loop);
 }
@@ -98,7 +100,12 @@ static void on_hangup(uv_signal_t *handle, int number)
 {
     struct loop *loop = handle->data;
     (void)number;
-    pipeline_reload(loop->options->pipeline);
+    if (loop->options->pipeline)
+        pipeline_reload(loop->options->pipeline);
+    else if (loop->http) {
+        if (loop->options->http->models) models_reload(loop->options->http->models);
+        http_reload(loop->http);
+    }
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -115,17 +122,25 @@ static void timer_start(struct loop *loop, uv_timer_t *timer, uv_timer_cb call, 
     if (every_ms) (void)uv_timer_start(timer, call, (uint64_t)every_ms, (uint64_t)every_ms);
 }
 
-/* With http.listen the process answers over HTTP as well. */
-static void http_begin(struct loop *loop)
+static void http_start(struct loop *loop, const struct http_options *options)
+{
+    loop->ok = http_open(&loop->http, options, &loop->uv, &loop->err);
+    if (!loop->ok) stop(loop);
+}
+
+static void pipeline_start(struct loop *loop)
 {
     const struct settings *settings = loop->options->settings;
-    const struct http_options options = {.settings = settings,
-                                         .models = pipeline_models(loop->options->pipeline),
-                                         .pipeline = loop->options->pipeline,
-                                         .listen = options_text(settings->options, "http.listen")};
-    if (!options.listen[0]) return;
-    loop->ok = http_open(&loop->http, &options, &loop->uv, &loop->err);
-    if (!loop->ok) stop(loop);
+    struct pipeline *pipeline = loop->options->pipeline;
+    const struct http_options http = {.settings = settings,
+                                      .models = pipeline_models(pipeline),
+                                      .pipeline = pipeline,
+                                      .listen = options_text(settings->options, "http.listen")};
+    loop->events.data = loop;
+    (void)uv_poll_init(&loop->uv, &loop->events, pipeline_event_fd(pipeline));
+    (void)uv_poll_start(&loop->events, UV_READABLE, on_events);
+    serve(loop);
+    if (!loop->is_stopping && http.listen[0]) http_start(loop, &http);
 }
 
 static void signals_start(struct loop *loop)
@@ -144,17 +159,16 @@ static bool turn(const struct loop_options *options, struct err *err)
 {
     struct loop loop = {.options = options, .ok = true, .err = ERR_INIT};
     (void)uv_loop_init(&loop.uv);
-    loop.events.data = &loop;
-    (void)uv_poll_init(&loop.uv, &loop.events, pipeline_event_fd(options->pipeline));
-    (void)uv_poll_start(&loop.events, UV_READABLE, on_events);
     timer_start(&loop, &loop.serve, on_serve, SERVE_EVERY_MS);
     timer_start(&loop, &loop.tick, on_tick, options->tick_ms);
     timer_start(&loop, &loop.limit, on_limit, options->limit_ms);
     timer_start(&loop, &loop.metrics, on_metrics,
                 options->metrics_file[0] ? options->metrics_ms : 0);
-    serve(&loop);
     signals_start(&loop);
-    if (!loop.is_stopping) http_begin(&loop);
+    if (options->pipeline)
+        pipeline_start(&loop);
+    else
+        http_start(&loop, options->http);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
     uv_walk(&loop.uv, close_handle, NULL);
     (void)uv_run(&loop.uv, UV_RUN_DEFAULT);
@@ -176,13 +190,14 @@ static void metrics_finish(const struct loop_options *options)
 
 bool loop_run(const struct loop_options *options, struct err *err)
 {
-    const struct counters *counters = pipeline_counters(options->pipeline);
-    if (options->metrics_file[0] && !metrics_write(counters, options->metrics_file, err)) {
+    const char *file = options->metrics_file;
+    if (file[0] && !metrics_write(pipeline_counters(options->pipeline), file, err)) {
         err->class = ERR_FATAL;
         err->exit_code = ERR_EXIT_USAGE;
         return false;
     }
-    bool ok = turn(options, err) && pipeline_finish(options->pipeline, err);
+    bool ok = turn(options, err);
+    if (options->pipeline) ok = ok && pipeline_finish(options->pipeline, err);
     metrics_finish(options);
     return ok;
 }

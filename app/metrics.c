@@ -20,7 +20,8 @@ static const char *outcome_value(int outcome)
     static const char *const names[] = {[FOLD_APPLIED] = "applied",
                                         [FOLD_REPLAYED] = "replayed",
                                         [FOLD_DUPLICATE] = "duplicate",
-                                        [FOLD_QUIET] = "quiet"};
+                                        [FOLD_QUIET] = "quiet",
+                                        [FOLD_ERASED] = "erased"};
     return names[outcome];
 }
 
@@ -44,6 +45,11 @@ static const char *arm_value(int arm)
     return arm == QUALITY_LIST ? "list" : "popular";
 }
 
+static const char *related_table_value(int table)
+{
+    return table == 0 ? "rows" : "marginals";
+}
+
 static const char *related_value(int kind)
 {
     return kind == PAIRS_COUNTED ? "trending" : schemas_related_name((enum related_kind)kind);
@@ -59,10 +65,22 @@ static const char *group_value(int i)
     return i == 0 ? "applied" : "replayed";
 }
 
+static const char *quantile_value(int i)
+{
+    static const char *const names[RECENT_COUNT] = {[RECENT_P50] = "0.5", [RECENT_P99] = "0.99"};
+    return names[i];
+}
+
 static const char *version_value(int i)
 {
     (void)i;
     return FRESHET_VERSION;
+}
+
+const char *metrics_erasure_name(int outcome)
+{
+    static const char *const names[] = {"erased", "nothing", "repeated"};
+    return names[outcome];
 }
 
 const char *metrics_stage_name(int stage)
@@ -87,8 +105,8 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Records taken from the events topics.", COUNTER_TOTAL, NONE, 0},
     [METRIC_EVENTS] = {"freshet_events_total",
         "Records that are events: applied; replayed, their effect was stored already; duplicate, their id was seen; "
-        "quiet, of a kind that changes no list.",
-        COUNTER_TOTAL, {{"outcome", outcome_value, FOLD_QUIET + 1}}, 0},
+        "quiet, of a kind that changes no list; erased, of a time before their user was forgotten.",
+        COUNTER_TOTAL, {{"outcome", outcome_value, FOLD_ERASED + 1}}, 0},
     [METRIC_LATE] = {"freshet_late_events_total",
         "Events older than late.tolerance.ms allows, put in their place in the window.", COUNTER_TOTAL, NONE, 0},
     [METRIC_TOO_LATE] = {"freshet_late_items_dropped_total",
@@ -102,8 +120,11 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Fields of events that were mended, by reason.",
         COUNTER_TOTAL, {{"reason", cleaning_value, INGEST_REASON_COUNT - CLEAN_TIME_MISSING}}, 0},
     [METRIC_EVENT_TO_LIST] = {"freshet_event_to_publish_seconds",
-        "From the event's Kafka timestamp to its list in the producer; events older than ten minutes are left out.",
+        "From the event's Kafka timestamp to its list in the producer, with exactly_once_v2 to its transaction's commit; events older than ten minutes are left out.",
         COUNTER_LATENCY, NONE, 0},
+    [METRIC_EVENT_TO_LIST_RECENT] = {"freshet_event_to_publish_recent_seconds",
+        "Quantiles of the same over the last ten seconds in which there were any; each at most 1/16 too large.",
+        COUNTER_GAUGE, {{"quantile", quantile_value, RECENT_COUNT}}, 1e-6},
     [METRIC_PAIRS] = {"freshet_pairs_total",
         "Pairs of items that go together, and of categories and items (trending), sent to the pairs topic.", COUNTER_TOTAL, {KINDS}, 0},
     [METRIC_PAIRS_REFUSED] = {"freshet_pairs_refused_total",
@@ -112,11 +133,29 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         COUNTER_TOTAL, {{"reason", refused_value, MODEL_PAIRS_OUTCOME_COUNT - MODEL_PAIRS_BASKET}}, 0},
     [METRIC_PAIR_RECORDS] = {"freshet_pair_records_total",
         "Records taken from the pairs topic.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_ERASURES] = {"freshet_erasures_total",
+        "Requests to forget a user: erased; nothing, there was no state of that user; repeated, one as new was applied before.",
+        COUNTER_TOTAL, {{"outcome", metrics_erasure_name, ERASURE_OUTCOMES}}, 0},
+    [METRIC_PURGED] = {"freshet_erasures_purged_total",
+        "Names of erased users (user id and anonymous id count apart) whose bytes have left the store's files.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_SNAPSHOTS] = {"freshet_snapshots_total",
+        "Snapshots of the store that were taken (statestore.snapshot.dir).", COUNTER_TOTAL, NONE, 0},
+    [METRIC_SNAPSHOTS_FAILED] = {"freshet_snapshot_failures_total",
+        "Snapshots that could not be taken; the next try comes within a minute.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_SNAPSHOT_TIME] = {"freshet_snapshot_timestamp_seconds",
+        "When the newest snapshot was taken; 0: there is none.", COUNTER_LATEST, NONE, 1e-3},
+    [METRIC_SNAPSHOT_BYTES] = {"freshet_snapshot_bytes",
+        "Files of the newest snapshot that this process took; most may be shared with the store or the snapshot before.", COUNTER_GAUGE, NONE, 0},
     [METRIC_PAIR_GROUPS] = {"freshet_pair_groups_total",
         "Events in them: applied; replayed, sent a second time and applied before.",
         COUNTER_TOTAL, {{"outcome", group_value, 2}}, 0},
     [METRIC_RELATED] = {"freshet_related_lists_total",
         "Lists of related items, and of what rises (trending), handed to the producer.", COUNTER_TOTAL, {KINDS}, 0},
+    [METRIC_RELATED_ROWS] = {"freshet_related_rows",
+        "Rows of what goes with an item, or counts in a category, that are in memory.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_RELATED_BYTES] = {"freshet_related_bytes",
+        "Memory for what goes together (related.memory.max.bytes): rows; how often each item is part of anything.",
+        COUNTER_GAUGE, {{"table", related_table_value, 2}}, 0},
     [METRIC_STAGE] = {"freshet_stage_seconds_total",
         "Time of the shards' threads by stage; the first includes waiting for a record that came.", COUNTER_TOTAL, {{"stage", metrics_stage_name, STAGE_COUNT}}, 1e-9},
     [METRIC_QUALITY_EVENTS] = {"freshet_quality_events_total",
@@ -136,6 +175,10 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Micro-batches.", COUNTER_TOTAL, NONE, 0},
     [METRIC_COMMITS] = {"freshet_commits_total",
         "Epochs written: state and positions of what is acknowledged.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_CHANGELOG_RECORDS] = {"freshet_changelog_records_total",
+        "Records sent to the changelog: rows that an epoch changed, and markers.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_CHANGELOG_BYTES] = {"freshet_changelog_bytes_total",
+        "Keys and values of them.", COUNTER_TOTAL, NONE, 0},
     [METRIC_ALLOCATIONS] = {"freshet_allocations_total",
         "Heap calls of the shards' threads in micro-batches.", COUNTER_TOTAL, NONE, 0},
     [METRIC_FIRST_RECORD] = {"freshet_first_record_timestamp_seconds",
@@ -146,6 +189,23 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
         "Records behind our positions in the partitions that are ours; -1 while unknown.", COUNTER_GAUGE, NONE, 0},
     [METRIC_PARTITIONS] = {"freshet_partitions",
         "Partitions that the group has given us.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_RESTORE_PARTITIONS] = {"freshet_restore_partitions",
+        "Partitions of ours that are being brought to their newest point; nothing of them is read yet.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_RESTORE_LEFT] = {"freshet_restore_remaining_records",
+        "Records of the changelog that they still have to read.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_RESTORE_RECORDS] = {"freshet_restore_records_total",
+        "Records of the changelog put into the store, copies for other processes included.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_RESTORE_FULL] = {"freshet_restore_full_total",
+        "Partitions that were read from the changelog's beginning: a lost disk, a partition that was never here, or a store that was away for too long.",
+        COUNTER_TOTAL, NONE, 0},
+    [METRIC_RESTORE_REPAIRED] = {"freshet_restore_repaired_rows_total",
+        "Rows put right in the changelog behind a writer that died within an epoch.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_RESTORE_WRITTEN] = {"freshet_restore_written_rows_total",
+        "Rows of stores that were written into the changelog whole.", COUNTER_TOTAL, NONE, 0},
+    [METRIC_STANDBY_PARTITIONS] = {"freshet_standby_partitions",
+        "Partitions of other processes that a copy is kept of here.", COUNTER_GAUGE, NONE, 0},
+    [METRIC_STANDBY_LAG] = {"freshet_standby_lag_records",
+        "Records of the changelog that these copies are behind.", COUNTER_GAUGE, NONE, 0},
     [METRIC_MODELS_LOADED] = {"freshet_models_loaded_total",
         "Models that took the place of another.", COUNTER_TOTAL, NONE, 0},
     [METRIC_MODELS_REFUSED] = {"freshet_models_refused_total",
@@ -252,4 +312,15 @@ bool metrics_write(const struct counters *counters, const char *path, struct err
     }
     buf_fini(&text);
     return ok;
+}
+
+struct counters *metrics_start(int shards)
+{
+    struct clock clock = {0};
+    struct counters *counters = metrics_new(shards + 1);
+    struct counters_slot *slot = counters_slot(counters, shards);
+    counters_set(slot, METRIC_STARTED, 0, clock_wall_ms(&clock));
+    counters_set(slot, METRIC_BUILD, 0, 1);
+    counters_set(slot, METRIC_LAG, 0, -1);
+    return counters;
 }

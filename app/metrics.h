@@ -30,8 +30,11 @@ enum metric {
     METRIC_PAIRS,         /* label: enum related_kind */
     METRIC_PAIRS_REFUSED, /* label: enum model_pairs_outcome - MODEL_PAIRS_BASKET */
     METRIC_PAIR_RECORDS,
-    METRIC_PAIR_GROUPS,     /* label: 0 applied, 1 seen before */
-    METRIC_RELATED,         /* label: enum related_kind */
+    METRIC_ERASURES,    /* label: enum erasure_outcome */
+    METRIC_PAIR_GROUPS, /* label: 0 applied, 1 seen before */
+    METRIC_RELATED,     /* label: enum related_kind */
+    METRIC_RELATED_ROWS,
+    METRIC_RELATED_BYTES,   /* label: 0 rows, 1 marginals */
     METRIC_STAGE,           /* ns; label: enum stage */
     METRIC_QUALITY_EVENTS,  /* label: enum event_type */
     METRIC_QUALITY_HITS,    /* label: metrics_quality_label */
@@ -40,12 +43,23 @@ enum metric {
     METRIC_PREFILLS,
     METRIC_BATCHES,
     METRIC_COMMITS,
+    METRIC_CHANGELOG_RECORDS,
+    METRIC_CHANGELOG_BYTES,
     METRIC_ALLOCATIONS,
     METRIC_FIRST_RECORD, /* ms */
     METRIC_LAST_BATCH,   /* ms */
     /* the main thread's */
+    METRIC_EVENT_TO_LIST_RECENT, /* us; label: enum recent_quantile */
     METRIC_LAG,
     METRIC_PARTITIONS,
+    METRIC_RESTORE_PARTITIONS,
+    METRIC_RESTORE_LEFT,
+    METRIC_RESTORE_RECORDS,
+    METRIC_RESTORE_FULL,
+    METRIC_RESTORE_REPAIRED,
+    METRIC_RESTORE_WRITTEN,
+    METRIC_STANDBY_PARTITIONS,
+    METRIC_STANDBY_LAG,
     METRIC_MODELS_LOADED,
     METRIC_MODELS_REFUSED,
     METRIC_CATALOGUE_ITEMS,
@@ -53,12 +67,21 @@ enum metric {
     METRIC_CATALOGUE_REFUSED,
     METRIC_RULES_LOADED,
     METRIC_RULES_REFUSED,
+    METRIC_PURGED,
+    METRIC_SNAPSHOTS,
+    METRIC_SNAPSHOTS_FAILED,
+    METRIC_SNAPSHOT_TIME, /* ms */
+    METRIC_SNAPSHOT_BYTES,
     METRIC_CPU, /* us */
     METRIC_RESIDENT,
     METRIC_STARTED, /* ms */
     METRIC_BUILD,
     METRIC_COUNT
 };
+
+/* What a request to forget somebody came to. */
+enum erasure_outcome { ERASURE_DONE, ERASURE_NOTHING, ERASURE_REPEATED, ERASURE_OUTCOMES };
+const char *metrics_erasure_name(int outcome);
 
 enum stage {
     STAGE_POLL,
@@ -73,6 +96,9 @@ enum stage {
     STAGE_COUNT
 };
 
+/* Of METRIC_EVENT_TO_LIST, over the last ten seconds in which there were any. */
+enum recent_quantile { RECENT_P50, RECENT_P99, RECENT_COUNT };
+
 /* Live quality compares the list that stood before the event with the popular arm as it was then. */
 enum quality_arm { QUALITY_LIST, QUALITY_POPULAR, QUALITY_ARM_COUNT };
 
@@ -81,6 +107,8 @@ enum { QUALITY_K = 20, RANK_UNIT = 232792560 };
 
 extern const struct counter_spec metrics_table[METRIC_COUNT];
 
+/* A slot for each shard and the last one for the main thread, with what is known at the start. */
+struct counters *metrics_start(int shards);
 struct counters *metrics_new(int n_slots);
 const char *metrics_stage_name(int stage);
 

@@ -3,13 +3,21 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/ring.h"
 #include "base/sync.h"
 #include "ingest/ingest.h"
 
-enum { BATCH_MAX = 512, POLL_MS = 500, CONNECT_MS = 15000, WAITING = 256, RETRY_MS = 500 };
+enum {
+    BATCH_MAX = 512,
+    POLL_MS = 500,
+    CONNECT_MS = 15000,
+    WAITING = 256,
+    RETRY_MS = 500,
+    PURGE_PAUSE_MS = 300
+};
 
 struct mirror {
     struct mirror_options options;
@@ -24,6 +32,7 @@ struct mirror {
     struct ring *
         changes; /* of struct mirror_change *: a block of changes, the first field of the block is their number */
     struct sync_int tell_all, records;
+    int64_t purge_at_ms; /* not before; own thread */
 };
 
 /* Changes of one batch: head, then (n) changes, then their bytes. */
@@ -76,22 +85,6 @@ static struct block *block_make(const struct mirror *mirror,
     return block;
 }
 
-static bool record_apply(struct mirror *mirror, const struct ingest_follow_record *record,
-                         struct err *err)
-{
-    enum state_view_family family = mirror->families[record->topic];
-    if (record->kind == FOLLOW_RESTART)
-        return state_view_forget(mirror->view, family, record->partition, err);
-    const struct state_view_record row = {.family = family,
-                                          .partition = record->partition,
-                                          .offset = record->offset,
-                                          .timestamp_ms = record->timestamp_ms,
-                                          .key = record->key,
-                                          .value = record->value};
-    if (record->key.ptr) state_view_put(mirror->view, &row);
-    return true;
-}
-
 /* A full disk is waited for. */
 static bool view_write(struct mirror *mirror, struct err *err)
 {
@@ -101,6 +94,24 @@ static bool view_write(struct mirror *mirror, struct err *err)
         err->class = ERR_NONE;
         sync_sleep_ms(RETRY_MS);
     }
+    return true;
+}
+
+static bool record_apply(struct mirror *mirror, const struct ingest_follow_record *record,
+                         struct err *err)
+{
+    enum state_view_family family = mirror->families[record->topic];
+    /* What waits is written first, so that a full disk is waited for here as well. */
+    if (record->kind == FOLLOW_RESTART)
+        return view_write(mirror, err) &&
+               state_view_forget(mirror->view, family, record->partition, err);
+    const struct state_view_record row = {.family = family,
+                                          .partition = record->partition,
+                                          .offset = record->offset,
+                                          .timestamp_ms = record->timestamp_ms,
+                                          .key = record->key,
+                                          .value = record->value};
+    if (record->key.ptr) state_view_put(mirror->view, &row);
     return true;
 }
 
@@ -128,6 +139,20 @@ static bool batch_apply(struct mirror *mirror, const struct ingest_follow_batch 
     return true;
 }
 
+/* What tombstones took leaves the files, too, when nothing else is to do; at work for at most a tenth of the time. */
+static bool purge(struct mirror *mirror, struct err *err)
+{
+    int64_t begin_ms = (int64_t)(clock_mono_ns() / 1000000);
+    if (begin_ms < mirror->purge_at_ms) return true;
+    bool ok = state_view_purge(mirror->view, err);
+    int64_t end_ms = (int64_t)(clock_mono_ns() / 1000000);
+    mirror->purge_at_ms = end_ms + PURGE_PAUSE_MS + 9 * (end_ms - begin_ms);
+    if (ok || err->class != ERR_RETRY) return ok;
+    log_err(LOG_WARN, "app", err);
+    err->class = ERR_NONE;
+    return true;
+}
+
 static void run(void *context)
 {
     struct mirror *mirror = context;
@@ -139,6 +164,7 @@ static void run(void *context)
              batch_apply(mirror, &batch, &err);
         bool is_news = batch.n > 0;
         if (ok) ingest_follow_release(mirror->follow, &batch);
+        if (ok && ingest_follow_is_caught_up(mirror->follow)) ok = purge(mirror, &err);
         bool is_caught_up = ok && ingest_follow_is_caught_up(mirror->follow);
         if (is_news || is_caught_up != was_caught_up) mirror->options.wake(mirror->options.context);
         was_caught_up = is_caught_up;

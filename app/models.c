@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/versions.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,17 +23,11 @@ struct look {
     uint64_t meta; /* model.json, which `freshet train` writes last */
 };
 
-struct loaded {
-    struct loaded *older;
-    struct model *model;
-    int holders;
-};
-
 struct models {
     char *folder;
     int64_t interval_ms;
     struct thread thread;
-    struct sync_ptr newest; /* struct model: what models_has_newer compares with */
+    struct versions versions; /* struct model */
     struct sync_int n_loaded, n_refused;
     /* the thread's alone */
     struct look seen; /* when it was last loaded from */
@@ -41,8 +36,8 @@ struct models {
     /* shared, guarded by mutex */
     struct mutex mutex;
     struct condition changed;
-    struct loaded *first; /* the newest, then those before it that are not freed */
     bool is_asked, is_stopping;
+    bool has_unused; /* somebody let go of one */
 };
 
 /* ---- the folder ---- */
@@ -87,7 +82,7 @@ static bool load_checked(const struct models *models, struct model **model, stru
 {
     if (!model_load(model, models->folder, err)) return false;
     const char *tenant = model_info(*model).tenant;
-    const char *own = model_info(models->first->model).tenant; /* never freed: it is the newest */
+    const char *own = model_info(versions_newest(&models->versions)).tenant;
     if (strcmp(tenant, own) == 0) return true;
     (void)err_fatal(err, ERR_EXIT_MODEL,
                     "model folder %s: its items are of tenant \"%.80s\", this process serves those "
@@ -95,17 +90,6 @@ static bool load_checked(const struct models *models, struct model **model, stru
                     models->folder, tenant, own);
     model_free(*model);
     return false;
-}
-
-static void put_newest(struct models *models, struct model *model)
-{
-    struct loaded *loaded = mem_zalloc(sizeof *loaded);
-    loaded->model = model;
-    mutex_lock(&models->mutex);
-    loaded->older = models->first;
-    models->first = loaded;
-    sync_ptr_set_release(&models->newest, model);
-    mutex_unlock(&models->mutex);
 }
 
 /* Loads the folder as it was at the look. Changed while it was read: a failure then says nothing, the next look decides. */
@@ -125,7 +109,8 @@ static void load(struct models *models, const struct look *look)
         log_err(LOG_ERROR, "app", &err);
         return;
     }
-    struct model_info now = model_info(model), before = model_info(models->first->model);
+    struct model_info now = model_info(model),
+                      before = model_info(versions_newest(&models->versions));
     if (now.id == before.id) {
         log_info("app", "model unchanged", "version=%s id=%016" PRIx64, now.version, now.id);
         model_free(model);
@@ -135,52 +120,33 @@ static void load(struct models *models, const struct look *look)
              "version=%s id=%016" PRIx64 " encoder=%s items=%d took_ms=%" PRIu64 " before=%s",
              now.version, now.id, now.encoder, now.N, (clock_mono_us(&clock) - since_us) / 1000,
              before.version);
-    put_newest(models, model);
+    versions_put(&models->versions, model);
     (void)sync_int_add(&models->n_loaded, 1);
 }
 
 /* ---- the thread ---- */
 
-/* Takes the models out that are neither the newest nor held. The mutex is held. */
-static struct loaded *unused_take(struct models *models)
+static void unused_free(struct models *models)
 {
-    struct loaded *unused = NULL;
-    for (struct loaded **link = &models->first->older; *link;) {
-        struct loaded *loaded = *link;
-        if (loaded->holders > 0) {
-            link = &loaded->older;
-            continue;
-        }
-        *link = loaded->older;
-        loaded->older = unused;
-        unused = loaded;
-    }
-    return unused;
-}
-
-static void unused_free(struct loaded *unused)
-{
-    for (struct loaded *older; unused; unused = older) {
-        older = unused->older;
-        log_info("app", "model freed", "version=%s", model_info(unused->model).version);
-        model_free(unused->model);
-        mem_free(unused);
+    struct model *model;
+    while ((model = versions_unused(&models->versions)) != NULL) {
+        log_info("app", "model freed", "version=%s", model_info(model).version);
+        model_free(model);
     }
 }
 
 /* Waits for a word or the time of the next look. Returns false when the thread is to end. */
-static bool wait(struct models *models, int64_t wait_ms, bool *is_asked, struct loaded **unused)
+static bool wait(struct models *models, int64_t wait_ms, bool *is_asked)
 {
     mutex_lock(&models->mutex);
-    *unused = unused_take(models);
-    if (!*unused && !models->is_asked && !models->is_stopping) {
+    if (!models->has_unused && !models->is_asked && !models->is_stopping) {
         if (wait_ms > 0)
             (void)condition_wait_ms(&models->changed, &models->mutex, wait_ms);
         else
             condition_wait(&models->changed, &models->mutex);
     }
     *is_asked = models->is_asked;
-    models->is_asked = false;
+    models->is_asked = models->has_unused = false;
     bool is_stopping = models->is_stopping;
     mutex_unlock(&models->mutex);
     return !is_stopping;
@@ -191,22 +157,36 @@ static void models_run(void *context)
     struct models *models = context;
     struct clock clock = {0};
     uint64_t looked_us = clock_mono_us(&clock);
-    struct loaded *unused;
     bool is_asked;
-    while (wait(models, models->interval_ms, &is_asked, &unused)) {
+    while (wait(models, models->interval_ms, &is_asked)) {
         uint64_t now_us = clock_mono_us(&clock);
         bool is_time =
             models->interval_ms > 0 && now_us - looked_us >= (uint64_t)models->interval_ms * 1000;
-        unused_free(unused);
+        unused_free(models);
         if (!is_asked && !is_time) continue;
         struct look look = look_at(models->folder);
         looked_us = now_us;
         if (is_due(models, &look) || is_asked) load(models, &look);
+        unused_free(models); /* the one before, when nobody held it */
     }
-    unused_free(unused);
+    unused_free(models);
 }
 
 /* ---- public ---- */
+
+static void free_one(void *model)
+{
+    model_free(model);
+}
+
+static void fini(struct models *models)
+{
+    versions_fini(&models->versions, free_one);
+    condition_fini(&models->changed);
+    mutex_fini(&models->mutex);
+    mem_free(models->folder);
+    mem_free(models);
+}
 
 bool models_open(struct models **out, const struct models_options *options, struct err *err)
 {
@@ -216,23 +196,19 @@ bool models_open(struct models **out, const struct models_options *options, stru
     models->interval_ms = options->interval_ms;
     mutex_init(&models->mutex);
     condition_init(&models->changed);
+    versions_init(&models->versions);
     models->seen = look_at(models->folder);
     models->last = models->seen.all;
     bool ok = model_load(&model, models->folder, err);
     if (ok) {
-        put_newest(models, model);
+        versions_put(&models->versions, model);
         ok = thread_start(&models->thread, "models", models_run, models, err);
     }
     if (ok) {
         *out = models;
         return true;
     }
-    if (models->first) model_free(models->first->model);
-    mem_free(models->first);
-    condition_fini(&models->changed);
-    mutex_fini(&models->mutex);
-    mem_free(models->folder);
-    mem_free(models);
+    fini(models);
     return false;
 }
 
@@ -244,15 +220,7 @@ void models_close(struct models *models)
     condition_signal(&models->changed);
     mutex_unlock(&models->mutex);
     thread_join(&models->thread);
-    for (struct loaded *loaded = models->first, *older; loaded; loaded = older) {
-        older = loaded->older;
-        model_free(loaded->model);
-        mem_free(loaded);
-    }
-    condition_fini(&models->changed);
-    mutex_fini(&models->mutex);
-    mem_free(models->folder);
-    mem_free(models);
+    fini(models);
 }
 
 void models_reload(struct models *models)
@@ -271,25 +239,19 @@ struct models_counts models_counts(const struct models *models)
 
 const struct model *models_take(struct models *models)
 {
-    mutex_lock(&models->mutex);
-    struct loaded *loaded = models->first;
-    loaded->holders++;
-    mutex_unlock(&models->mutex);
-    return loaded->model;
+    return versions_take(&models->versions);
 }
 
 void models_release(struct models *models, const struct model *model)
 {
+    if (!versions_release(&models->versions, model)) return;
     mutex_lock(&models->mutex);
-    struct loaded *loaded = models->first;
-    while (loaded->model != model)
-        loaded = loaded->older;
-    loaded->holders--;
-    if (loaded->holders == 0) condition_signal(&models->changed);
+    models->has_unused = true;
+    condition_signal(&models->changed);
     mutex_unlock(&models->mutex);
 }
 
 bool models_has_newer(const struct models *models, const struct model *model)
 {
-    return sync_ptr_get_acquire(&models->newest) != model;
+    return versions_has_newer(&models->versions, model);
 }

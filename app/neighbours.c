@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -14,6 +15,7 @@ enum { PROGRESS_EVERY = 1 << 18, ROWS_BYTES_FIRST = 1 << 16 };
 struct part {
     struct model_neighbours *index; /* NULL: the partition is not open */
     uint64_t sealed;                /* adds that the epochs sealed so far tell of */
+    bool is_erased;                 /* sessions were dropped since */
 };
 
 struct neighbours {
@@ -196,12 +198,13 @@ void neighbours_seal(struct neighbours *neighbours, struct state_epoch *epoch)
         struct part *part = &neighbours->parts[p];
         if (!part->index) continue;
         struct model_neighbours_head head = model_neighbours_head(part->index);
-        if (head.adds == part->sealed) continue;
+        if (head.adds == part->sealed && !part->is_erased) continue;
         struct sealing sealing = {neighbours->shard, epoch, p};
         model_neighbours_changes(part->index, session_put, &sealing);
         struct state_sessions_head row = {.clicks = head.adds, .newest_ms = head.newest_ms};
         state_sessions_head_put(neighbours->shard, epoch, p, &row);
         part->sealed = head.adds;
+        part->is_erased = false;
     }
 }
 
@@ -210,19 +213,26 @@ void neighbours_seal(struct neighbours *neighbours, struct state_epoch *epoch)
 struct neighbours_session neighbours_session(const struct neighbours *neighbours,
                                              struct str user_key, const struct user *user)
 {
-    char bytes[SCHEMAS_USER_KEY_MAX + sizeof(int64_t)];
     int64_t gap_ms = neighbours->settings->session_gap_ms;
     int first = user->n_window - 1;
     if (first < 0) return (struct neighbours_session){0};
     while (first > 0 && user->window[first].time_ms - user->window[first - 1].time_ms <= gap_ms)
         first--;
-    assert(user_key.len <= SCHEMAS_USER_KEY_MAX);
-    memcpy(bytes, user_key.ptr, user_key.len);
-    for (size_t i = 0; i < sizeof(int64_t); i++)
-        bytes[user_key.len + i] = (char)((uint64_t)user->window[first].time_ms >> 8 * i);
-    struct str name = {bytes, user_key.len + sizeof(int64_t)};
     return (struct neighbours_session){
-        .id = schemas_id_hash(name), .items = user->window + first, .n = user->n_window - first};
+        .id = schemas_session_id(user_key, user->window[first].time_ms),
+        .items = user->window + first,
+        .n = user->n_window - first};
+}
+
+int neighbours_erase(struct neighbours *neighbours, int32_t partition, struct str user_key)
+{
+    struct part *part = &neighbours->parts[partition];
+    assert(part->index);
+    if (fault_mutant("neighbours_kept")) return 0;
+    int n = model_neighbours_forget(part->index, SCHEMAS_SESSION_USER,
+                                    schemas_id_hash(user_key) & SCHEMAS_SESSION_USER);
+    part->is_erased = part->is_erased || n > 0;
+    return n;
 }
 
 void neighbours_add(struct neighbours *neighbours, int32_t partition, uint64_t session,

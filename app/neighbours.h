@@ -44,6 +44,8 @@ struct neighbours_session neighbours_session(const struct neighbours *neighbours
 /* The session clicked these items (n). */
 void neighbours_add(struct neighbours *neighbours, int32_t partition, uint64_t session,
                     const uint64_t *items, int n, int64_t time_ms);
+/* Drops all sessions of the user: an erasure. Returns how many. */
+int neighbours_erase(struct neighbours *neighbours, int32_t partition, struct str user_key);
 /* The K best items for the session that skip does not refuse, best first; returns how many. found (K) written. */
 int neighbours_top(struct neighbours *neighbours, int32_t partition,
                    const struct neighbours_session *session, int K,

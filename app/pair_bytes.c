@@ -7,6 +7,7 @@
 enum {
     GROUP_VERSION = 1,
     LENGTH_BYTES = 4,
+    BODY_BYTES_MIN = 28, /* without tenant, items and pairs */
     /* of a pair's kind byte */
     KIND_BITS = 0x1f,
     HAS_WEIGHT = 0x20,
@@ -64,7 +65,7 @@ size_t pair_group_size(struct str bytes)
 {
     struct cursor c = {.ptr = (const uint8_t *)bytes.ptr, .left = bytes.len};
     size_t len = cursor_u32(&c);
-    return c.failed || len > c.left ? 0 : LENGTH_BYTES + len;
+    return c.failed || len > c.left || len < BODY_BYTES_MIN ? 0 : LENGTH_BYTES + len;
 }
 
 static struct str text_get(struct cursor *c)

@@ -28,7 +28,7 @@ struct pair_group {
 
 /* Appends the group. */
 void pair_group_put(const struct pair_group *group, struct buf *out);
-/* Bytes of the group that begins here, at least one; 0: fewer are left than it says. */
+/* Bytes of the group that begins here, at least 32; 0: no group is so short, or fewer are left than it says. */
 size_t pair_group_size(struct str bytes);
 /* Reads the next group, which borrows from the bytes and the arena. false: not a group, why says what (static). */
 bool pair_group_get(struct cursor *from, struct arena *arena, struct pair_group *group,

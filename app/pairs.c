@@ -74,7 +74,7 @@ void pairs_note(struct pairs *pairs, const struct user *user, const struct event
                                      .n_window = user->n_window,
                                      .bought = user->bought,
                                      .n_bought = user->n_bought};
-    pairs->outcome = model_pairs_find(&pairs->settings->related.rules, &known, event->type,
+    pairs->outcome = model_pairs_find(&pairs->settings->related.rules.pairs, &known, event->type,
                                       event->time_ms, keys, n, &pairs->found);
     if (pairs->outcome != MODEL_PAIRS_TAKEN) pairs->found.n_items = pairs->found.n_pairs = 0;
 }
@@ -167,7 +167,7 @@ static void counts_find(struct pairs *pairs, const struct event *event,
         const struct str *categories;
         int n = asks->categories_of(asks->context, named->keys[i], &categories);
         count_add(pairs, category_place(named, event->tenant, STR("")), i, as);
-        for (int k = 0; k < n; k++)
+        for (int k = 0; k < n && !fault_mutant("categories_not_counted"); k++)
             count_add(pairs, category_place(named, event->tenant, categories[k]), i, as);
     }
 }
@@ -251,4 +251,10 @@ bool pairs_send(struct pairs *pairs, struct emit_epoch *epoch, struct err *err)
         if (!out_send(pairs, p, epoch, err)) return false;
     }
     return true;
+}
+
+void pairs_reset(struct pairs *pairs)
+{
+    for (int32_t p = 0; p < pairs->n_partitions; p++)
+        buf_reset(&pairs->outs[p].groups);
 }

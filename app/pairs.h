@@ -14,7 +14,7 @@
  *     fold: model_pairs_find on the user as before -> applied? -> pairs_take: a group for each partition -> end of slice: pairs_send
  *
  * Groups of one source partition appear in a partition of the pairs topic by rising source offset, however records are cut into
- * batches and however often they are read again: by that the other side (app/related.h) knows what it has. Thread: the shard's. */
+ * batches and however often they are read again: by that the other side (app/relations.h) knows what it has. Thread: the shard's. */
 struct pairs;
 
 struct pairs *pairs_new(const struct settings *settings, int n_partitions, struct emit *emit,
@@ -37,6 +37,9 @@ void pairs_take(struct pairs *pairs, const struct ingest_record *record,
                 const struct pairs_asks *asks);
 /* Sends what was taken. Errors: ERR_FATAL. */
 MUST_USE bool pairs_send(struct pairs *pairs, struct emit_epoch *epoch, struct err *err);
+
+/* What was taken and not sent is forgotten. */
+void pairs_reset(struct pairs *pairs);
 
 /* The partition of the pairs topic that a subject belongs to. */
 static inline int32_t pairs_partition_of(uint64_t subject, int n_partitions)

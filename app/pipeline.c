@@ -7,26 +7,32 @@
 #include <unistd.h>
 
 #include "app/catalogue.h"
+#include "app/checkpoints.h"
+#include "app/committer.h"
+#include "app/group.h"
 #include "app/models.h"
+#include "app/owner.h"
+#include "app/purger.h"
+#include "app/requests.h"
+#include "app/restore.h"
 #include "app/rules_watch.h"
 #include "app/shard.h"
+#include "app/snapshots.h"
+#include "app/topics.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/recent.h"
 #include "base/sync.h"
 #include "emit/emit.h"
 #include "ingest/ingest.h"
 #include "state/state.h"
 
-/* Each fsync of the log holds writes back for some 20 ms: every 3 s it put the p99 of event to list at 14 ms, every 10 s at 10
- * (bench/run latency). */
-enum {
-    CONNECT_TIMEOUT_MS = 15000,
-    SYNC_EVERY_MS = 10000,
-    PARTITIONS_MAX = 4096,
-    MODEL_VERSION_MAX = 260
-};
+/* An fsync of the log holds writes back for 20 ms: every 3 s the p99 of event to list was 14 ms, every 10 s 10 (bench/run latency). */
+enum { CONNECT_TIMEOUT_MS = 15000, SYNC_EVERY_MS = 10000 };
+enum { PARTITIONS_MAX = 4096, MODEL_VERSION_MAX = 260 };
+enum { RECENT_COPIES = 10, RECENT_MS = 1000 }; /* window of METRIC_EVENT_TO_LIST_RECENT */
 
 struct pipeline {
     const struct settings *settings;
@@ -36,107 +42,152 @@ struct pipeline {
     struct schemas *schemas;
     struct catalogue *catalogue;   /* NULL: none */
     struct rules_watch *rules;     /* NULL: none */
-    struct companions *companions; /* NULL: no arm of related items */
+    struct companions *companions; /* NULL: neither arm of published lists */
     struct state *state;
+    struct restore *restore; /* NULL: no changelog */
+    struct checkpoints checkpoints;
+    struct purger *purger;            /* NULL: no erasures */
+    struct requests_keeper *requests; /* likewise */
+    struct snapshots *snapshots;      /* NULL: none are taken */
     struct emit *emit;
+    struct committer *committer; /* NULL: at_least_once */
     struct ingest *ingest;
     struct counters *counters; /* a slot for each shard, the last for the main thread */
+    struct recent *recent;     /* of them */
+    int64_t recent_lists;      /* observed when it was last taken */
     struct shard **shards;     /* (settings->shards) */
     char cluster_id[64];
-    int n_partitions; /* of each events topic */
-    bool assigned[PARTITIONS_MAX];
-    int64_t *start; /* (n_topics, PARTITIONS_MAX) A_p at assignment, -1 when the store had none */
-    int wake[2];    /* a shard that failed writes one byte */
+    int n_partitions;                         /* of each events topic */
+    struct sync_int assigned[PARTITIONS_MAX]; /* 1: ours now; the group's thread writes */
+    struct sync_int *start; /* (n_topics, PARTITIONS_MAX) A_p at assignment + 1; 0 none; likewise */
+    struct group *group;
+    int wake[2]; /* the group's thread writes a byte when it has failed */
     int64_t synced_ms;
 };
 
+static int64_t now_ms(void)
+{
+    return (int64_t)(clock_mono_ns() / 1000000);
+}
+
 /* ---- what the folders call back ---- */
 
-static void shard_failed(void *context)
+/* Of a shard or the committer. */
+static void part_failed(void *context)
+{
+    struct pipeline *pipeline = context;
+    if (pipeline->group) group_wake(pipeline->group);
+}
+
+static void group_failed(void *context)
 {
     struct pipeline *pipeline = context;
     ssize_t ignored = write(pipeline->wake[1], "!", 1);
     (void)ignored;
 }
 
-static bool partition_assigned(void *context, int32_t partition, int64_t *next, struct err *err)
+/* A_p against C_p. The store is behind: another process had the partition, the store is new, or a crash came between commit and write;
+ * what was told is applied with output off. */
+static void tail_log(const struct pipeline *pipeline, int32_t partition, const int64_t *next,
+                     const int64_t *told)
 {
-    struct pipeline *pipeline = context;
     const struct settings *settings = pipeline->settings;
-    if (partition >= PARTITIONS_MAX)
-        return err_fatal(err, ERR_EXIT_TOPIC, "partition %d: at most %d partitions are supported",
-                         (int)partition, PARTITIONS_MAX);
+    for (int topic = 0; topic < settings->n_sources; topic++)
+        if (told[topic] > next[topic])
+            log_info("app", "the store is behind what is committed: applied again without output",
+                     "topic=%s partition=%d store=%lld committed=%lld", settings->topics[topic],
+                     (int)partition, (long long)next[topic], (long long)told[topic]);
+}
+
+/* The store is at its newest point: the shard takes the partition, next says where it begins. */
+static bool partition_open(struct pipeline *pipeline, int32_t partition, int64_t *next,
+                           struct err *err)
+{
+    const struct settings *settings = pipeline->settings;
+    int64_t told[SETTINGS_SOURCES_MAX];
     for (int topic = 0; topic < settings->n_sources; topic++) {
         if (!state_position(pipeline->state, topic, partition, &next[topic], err)) return false;
         if (fault_mutant("auto_offset_reset_latest")) next[topic] = -1;
-        pipeline->start[topic * PARTITIONS_MAX + partition] = next[topic];
+        sync_int_set(&pipeline->start[topic * PARTITIONS_MAX + partition], next[topic] + 1);
+        told[topic] = ingest_committed(pipeline->ingest, topic, partition);
     }
-    if (!shard_partition_open(pipeline->shards[partition % settings->shards], partition, err))
+    struct shard_opening opening = {.told = told};
+    if (pipeline->requests &&
+        !requests_find(pipeline->requests, partition, pipeline->ingest, &opening.requests, err))
         return false;
-    pipeline->assigned[partition] = true;
+    if (!shard_partition_open(pipeline->shards[partition % settings->shards], partition, &opening,
+                              err))
+        return false;
+    tail_log(pipeline, partition, next, told);
+    sync_int_set_release(&pipeline->assigned[partition], 1);
     log_info("app", "partition assigned", "partition=%d next=%lld", (int)partition,
              (long long)next[0]);
     return true;
 }
 
-static void partition_revoked(void *context, int32_t partition, bool lost)
+static bool partition_assigned(void *context, int32_t partition, int64_t *next, struct err *err)
 {
     struct pipeline *pipeline = context;
-    if (partition >= PARTITIONS_MAX || !pipeline->assigned[partition]) return;
-    shard_partition_close(pipeline->shards[partition % pipeline->settings->shards], partition,
-                          lost);
-    pipeline->assigned[partition] = false;
-    log_info("app", "partition revoked", "partition=%d lost=%d", (int)partition, lost);
-}
-
-/* ---- opening ---- */
-
-/* The topics are there, with one partition count for all events topics. */
-static bool topics_check(struct pipeline *pipeline, struct err *err)
-{
-    const struct settings *settings = pipeline->settings;
-    struct kafka_topic_info info[USER_TOPICS_MAX + 1];
-    if (!kafka_cluster_id(&settings->kafka, pipeline->cluster_id, CONNECT_TIMEOUT_MS, err))
-        return false;
-    if (!kafka_topic_describe(&settings->kafka, settings->topics, settings->n_sources, info,
-                              CONNECT_TIMEOUT_MS, err))
-        return false;
-    for (int i = 0; i < settings->n_sources; i++) {
-        if (info[i].partitions == 0 && i >= settings->n_topics)
-            return err_fatal(
-                err, ERR_EXIT_TOPIC,
-                "internal topic %s does not exist: create it with `freshet topics create`, or "
-                "set related.topic and trending.topic to nothing",
-                settings->topics[i]);
-        if (info[i].partitions == 0)
-            return err_fatal(
-                err, ERR_EXIT_TOPIC,
-                "topic %s does not exist: create it with `freshet topics create`, or name yours in "
-                "events.topics",
-                settings->topics[i]);
-        if (info[i].partitions != info[0].partitions)
-            return err_fatal(
-                err, ERR_EXIT_TOPIC,
-                "topic %s has %d partitions and %s has %d: events topics must have the same number",
-                settings->topics[i], info[i].partitions, settings->topics[0], info[0].partitions);
-    }
-    pipeline->n_partitions = info[0].partitions;
+    if (partition >= PARTITIONS_MAX)
+        return err_fatal(err, ERR_EXIT_TOPIC, "partition %d: at most %d partitions are supported",
+                         (int)partition, PARTITIONS_MAX);
+    if (!pipeline->restore) return partition_open(pipeline, partition, next, err);
+    next[0] = INGEST_LATER;
+    restore_begin(pipeline->restore, partition);
     return true;
 }
 
-static bool store_open(struct pipeline *pipeline, struct err *err)
+/* Partitions whose state came to its newest point begin. */
+static bool restored_open(void *context, struct err *err)
 {
-    const struct settings *settings = pipeline->settings;
-    struct state_identity identity = {.application_id = settings->application_id,
-                                      .cluster_id = pipeline->cluster_id,
-                                      .topics = settings->topics,
-                                      .n_topics = settings->n_topics,
-                                      .internal = settings->topics + settings->n_topics,
-                                      .n_internal = settings->n_sources - settings->n_topics,
-                                      .n_partitions = pipeline->n_partitions};
-    struct state_options options = settings_state(settings, pipeline->state_floats);
-    return state_open(&pipeline->state, settings->state_folder, &identity, &options, err);
+    struct pipeline *pipeline = context;
+    int64_t next[SETTINGS_SOURCES_MAX];
+    int32_t partition;
+    if (!pipeline->restore) return true;
+    while (restore_take(pipeline->restore, &partition))
+        if (!partition_open(pipeline, partition, next, err) ||
+            !ingest_begin(pipeline->ingest, partition, next, err))
+            return false;
+    return restore_check(pipeline->restore, err);
 }
+
+/* What was sent for it is in the open transaction, its position cannot be; or it would come behind what the new owner sends. */
+static void outputs_lose(struct pipeline *pipeline)
+{
+    struct err err = ERR_INIT;
+    (void)err_set_at(&err, ERR_ABORT, ERR_EXIT_UNREACHABLE, __FILE__, __LINE__,
+                     "the group has given our partitions away");
+    if (pipeline->committer) committer_break(pipeline->committer, &err);
+    emit_break(pipeline->emit, &err);
+}
+
+static void partition_revoked(void *context, int32_t partition, bool lost)
+{
+    struct pipeline *pipeline = context;
+    requests_drop(pipeline->requests);
+    if (partition >= PARTITIONS_MAX) return;
+    if (!sync_int_get(&pipeline->assigned[partition])) {
+        if (pipeline->restore) restore_end(pipeline->restore, partition);
+        return;
+    }
+    if (fault_mutant("group_unnamed")) lost = false;
+    bool is_lost = lost && !fault_mutant("lost_is_kept");
+    if (is_lost) outputs_lose(pipeline);
+    shard_partition_close(pipeline->shards[partition % pipeline->settings->shards], partition,
+                          lost);
+    if (is_lost) outputs_lose(pipeline); /* what the shard had in hand */
+    if (pipeline->restore) restore_end(pipeline->restore, partition); /* a copy may be kept now */
+    sync_int_set(&pipeline->assigned[partition], 0);
+    log_info("app", "partition revoked", "partition=%d lost=%d", (int)partition, lost);
+}
+
+static void peer_gone(void *context, const char *instance)
+{
+    const struct pipeline *pipeline = context;
+    committer_fence(pipeline->settings, instance);
+}
+
+/* ---- opening ---- */
 
 static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err *err)
 {
@@ -150,9 +201,10 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
                             .rules = pipeline->rules,
                             .companions = pipeline->companions,
                             .emit = pipeline->emit,
+                            .committer = pipeline->committer,
                             .tap = tap,
                             .counters = pipeline->counters,
-                            .failed = shard_failed,
+                            .failed = part_failed,
                             .failed_context = pipeline};
     pipeline->shards = mem_zalloc((size_t)pipeline->settings->shards * sizeof(struct shard *));
     for (int i = 0; i < pipeline->settings->shards; i++) {
@@ -162,12 +214,20 @@ static bool shards_start(struct pipeline *pipeline, struct tap *tap, struct err 
     return true;
 }
 
+static void committer_make(struct pipeline *pipeline)
+{
+    struct committer_env env = {.settings = pipeline->settings,
+                                .emit = pipeline->emit,
+                                .failed = part_failed,
+                                .failed_context = pipeline};
+    if (pipeline->settings->transactional_id) pipeline->committer = committer_new(&env);
+}
+
 static bool first_model_open(struct pipeline *pipeline, struct err *err)
 {
     const struct settings *settings = pipeline->settings;
-    struct models_options options = {.folder = settings->model_folder,
-                                     .interval_ms =
-                                         options_int(settings->options, "model.check.interval.ms")};
+    struct models_options options = {.folder = settings->model_folder};
+    options.interval_ms = options_int(settings->options, "model.check.interval.ms");
     (void)snprintf(pipeline->model_version, sizeof pipeline->model_version, "none");
     if (!settings->model_folder[0]) return true;
     if (!models_open(&pipeline->models, &options, err))
@@ -177,28 +237,6 @@ static bool first_model_open(struct pipeline *pipeline, struct err *err)
     (void)snprintf(pipeline->model_version, sizeof pipeline->model_version, "%s", info.version);
     pipeline->state_floats = info.S;
     models_release(pipeline->models, model);
-    return true;
-}
-
-/* The topic of the default name need not be there; one that was asked for must. */
-static bool items_topic_look(const struct pipeline *pipeline, bool *is_there, struct err *err)
-{
-    const struct settings *settings = pipeline->settings;
-    struct kafka_topic_info info = {0};
-    *is_there = false;
-    if (!settings->items_topic[0]) return true;
-    if (!kafka_topic_describe(&settings->kafka, &settings->items_topic, 1, &info,
-                              CONNECT_TIMEOUT_MS, err))
-        return false;
-    *is_there = info.partitions > 0;
-    if (*is_there) return true;
-    if (options_is_set(settings->options, "items.topic"))
-        return err_fatal(
-            err, ERR_EXIT_TOPIC,
-            "items.topic=%s does not exist: create it with `freshet topics create`, or "
-            "set items.topic= for no catalogue",
-            settings->items_topic);
-    log_info("app", "no catalogue", "topic %s does not exist", settings->items_topic);
     return true;
 }
 
@@ -218,21 +256,24 @@ static bool policy_open(struct pipeline *pipeline, struct err *err)
     if (rules[0] && !rules_watch_open(&pipeline->rules, rules,
                                       options_int(options, "rules.check.interval.ms"), err))
         return false;
-    if (!items_topic_look(pipeline, &has_items, err)) return false;
+    if (!topics_items_look(settings, &has_items, err)) return false;
     return !has_items || catalogue_open(&pipeline->catalogue, &catalogue, err);
 }
 
-/* The lists of related items that all processes published. */
-static bool related_open(struct pipeline *pipeline, struct err *err)
+/* The lists of related items and of what rises that all processes published, as far as an arm looks at them. */
+static bool companions_start(struct pipeline *pipeline, struct err *err)
 {
     const struct settings *settings = pipeline->settings;
     struct companions_options options = {
         .kafka = &settings->kafka,
-        .topic = settings->related.topic,
         .schemas = pipeline->schemas,
         .bytes_max = (size_t)options_int(settings->options, "related.lists.memory.max.bytes"),
         .timeout_ms = CONNECT_TIMEOUT_MS};
-    if (!settings->related.topic[0] || settings->blend_weights[ARM_RELATED] <= 0) return true;
+    if (settings->related.topic[0] && settings->blend_weights[ARM_RELATED] > 0)
+        options.related_topic = settings->related.topic;
+    if (settings->related.trending_topic[0] && settings->blend_weights[ARM_TRENDING] > 0)
+        options.trending_topic = settings->related.trending_topic;
+    if (!options.related_topic && !options.trending_topic) return true;
     return companions_open(&pipeline->companions, &options, err);
 }
 
@@ -241,9 +282,49 @@ static bool consumer_open(struct pipeline *pipeline, struct err *err)
     struct ingest_options options = settings_ingest(pipeline->settings);
     struct ingest_callbacks callbacks = {
         .context = pipeline, .assigned = partition_assigned, .revoked = partition_revoked};
+    if (pipeline->settings->transactional_id) callbacks.gone = peer_gone;
     if (fault_mutant("auto_offset_reset_latest")) options.start = INGEST_LATEST;
     return ingest_open(&pipeline->ingest, &pipeline->settings->kafka, &options, pipeline->schemas,
                        &callbacks, err);
+}
+
+static void restore_woken(void *context)
+{
+    struct ingest *ingest = ((struct pipeline *)context)->ingest;
+    if (ingest) ingest_nudge(ingest);
+}
+
+/* Before the consumer, whose assignments want it; it calls back only for what was begun then. */
+static bool restore_make(struct pipeline *pipeline, struct err *err)
+{
+    struct restore_env env = {.settings = pipeline->settings,
+                              .state = pipeline->state,
+                              .n_partitions = pipeline->n_partitions,
+                              .wake = restore_woken,
+                              .context = pipeline};
+    return !pipeline->settings->changelog_topic || restore_open(&pipeline->restore, &env, err);
+}
+
+static bool group_open(struct pipeline *pipeline, struct err *err)
+{
+    struct group_env env = {.settings = pipeline->settings,
+                            .ingest = pipeline->ingest,
+                            .emit = pipeline->emit,
+                            .committer = pipeline->committer,
+                            .shards = pipeline->shards,
+                            .counters = pipeline->counters,
+                            .turned = restored_open,
+                            .failed = group_failed,
+                            .context = pipeline};
+    return group_start(&pipeline->group, &env, err);
+}
+
+/* A store that is on its way to where it was before is not worth a snapshot. */
+static bool store_is_settled(void *context)
+{
+    const struct pipeline *pipeline = context;
+    return pipeline_partitions(pipeline) > 0 && pipeline_restoring(pipeline) == 0 &&
+           !pipeline_is_behind(pipeline);
 }
 
 static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *err)
@@ -255,29 +336,35 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
         .pairs_topic = settings->related.pairs_topic,
         .related_topic = settings->related.topic,
         .trending_topic = settings->related.trending_topic,
-        .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes")};
+        .receipts_topic = settings->erasures_at >= 0 ? settings->receipts_topic : NULL,
+        .changelog_topic = settings->changelog_topic,
+        .queue_bytes = (size_t)options_int(settings->options, "producer.queue.max.bytes"),
+        .patience_ms = settings->task_timeout_ms,
+        .session_ms = options_int(settings->options, "session.timeout.ms"),
+        .transactional_id = settings->transactional_id};
     if (pipe(pipeline->wake) != 0) return err_set(err, ERR_FATAL, "cannot make a pipe");
     (void)fcntl(pipeline->wake[0], F_SETFL, O_NONBLOCK);
     if (!first_model_open(pipeline, err)) return false;
-    if (!topics_check(pipeline, err)) return false;
+    if (!topics_check(settings, pipeline->cluster_id, &pipeline->n_partitions, err)) return false;
     if (!schemas_open(&pipeline->schemas, &settings->schemas, err)) return false;
-    if (!policy_open(pipeline, err) || !related_open(pipeline, err)) return false;
-    if (!store_open(pipeline, err)) return false;
+    if (!policy_open(pipeline, err) || !companions_start(pipeline, err)) return false;
+    if (!owner_store_open(settings, pipeline->cluster_id, pipeline->n_partitions,
+                          pipeline->state_floats, &pipeline->snapshots, &pipeline->state, err))
+        return false;
+    if (!restore_make(pipeline, err)) return false;
+    pipeline->requests = requests_keeper_new(settings, pipeline->state);
+    if (settings->erasures_at >= 0 && !purger_start(&pipeline->purger, pipeline->state, err))
+        return false;
     if (!emit_open(&pipeline->emit, &settings->kafka, &emit, err)) return false;
     fault_point("opened");
     if (!consumer_open(pipeline, err)) return false;
-    return shards_start(pipeline, tap, err);
-}
-
-static struct counters *counters_start(int shards)
-{
-    struct clock clock = {0};
-    struct counters *counters = metrics_new(shards + 1);
-    struct counters_slot *slot = counters_slot(counters, shards);
-    counters_set(slot, METRIC_STARTED, 0, clock_wall_ms(&clock));
-    counters_set(slot, METRIC_BUILD, 0, 1);
-    counters_set(slot, METRIC_LAG, 0, -1);
-    return counters;
+    if (pipeline->restore) restore_group(pipeline->restore, pipeline->ingest);
+    committer_make(pipeline);
+    if (!shards_start(pipeline, tap, err)) return false;
+    if (pipeline->committer && !committer_start(pipeline->committer, pipeline->ingest, err))
+        return false;
+    return group_open(pipeline, err) &&
+           snapshots_start(pipeline->snapshots, pipeline->state, store_is_settled, pipeline, err);
 }
 
 bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, struct tap *tap,
@@ -286,8 +373,9 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
     struct pipeline *p = mem_zalloc(sizeof *p);
     p->settings = settings;
     p->wake[0] = p->wake[1] = -1;
-    p->counters = counters_start(settings->shards);
-    p->start = mem_alloc((size_t)settings->n_sources * PARTITIONS_MAX * sizeof *p->start);
+    p->counters = metrics_start(settings->shards);
+    p->recent = recent_new(p->counters, RECENT_COPIES, RECENT_MS, now_ms());
+    p->start = mem_zalloc((size_t)settings->n_sources * PARTITIONS_MAX * sizeof *p->start);
     if (!parts_open(p, tap, err)) {
         pipeline_close(p);
         return false;
@@ -302,26 +390,20 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
 
 /* ---- turning ---- */
 
-static bool shards_check(struct pipeline *pipeline, struct err *err)
-{
-    char bytes[64];
-    while (read(pipeline->wake[0], bytes, sizeof bytes) > 0)
-        continue;
-    for (int i = 0; i < pipeline->settings->shards; i++)
-        if (!shard_is_running(pipeline->shards[i], err)) return false;
-    return true;
-}
-
 bool pipeline_serve(struct pipeline *pipeline, struct err *err)
 {
-    struct clock clock = {0};
-    int64_t now_ms = (int64_t)(clock_mono_us(&clock) / 1000);
-    if (!ingest_serve(pipeline->ingest, 0, err) || !shards_check(pipeline, err)) return false;
-    if (pipeline->rules) rules_watch_serve(pipeline->rules, now_ms);
+    char bytes[64];
+    int64_t now = now_ms();
+    while (read(pipeline->wake[0], bytes, sizeof bytes) > 0)
+        continue;
+    if (!group_check(pipeline->group, err)) return false;
+    if (pipeline->rules) rules_watch_serve(pipeline->rules, now);
     if (pipeline->catalogue && !catalogue_check(pipeline->catalogue, err)) return false;
     if (pipeline->companions && !companions_check(pipeline->companions, err)) return false;
-    if (now_ms - pipeline->synced_ms < SYNC_EVERY_MS) return true;
-    pipeline->synced_ms = now_ms;
+    checkpoints_serve(&pipeline->checkpoints, pipeline->state, pipeline->settings->state_folder,
+                      now);
+    if (now - pipeline->synced_ms < SYNC_EVERY_MS) return true;
+    pipeline->synced_ms = now;
     if (state_sync(pipeline->state, err)) return true;
     if (err->class != ERR_RETRY) return false;
     log_err(LOG_WARN, "state", err);
@@ -331,21 +413,42 @@ bool pipeline_serve(struct pipeline *pipeline, struct err *err)
 
 int pipeline_event_fd(const struct pipeline *pipeline)
 {
-    return ingest_event_fd(pipeline->ingest);
+    return pipeline->wake[0];
 }
 
-/* Records that wait behind our positions, -1 while unknown. */
+/* Next offset to apply; -1: nothing was applied before or since the assignment. */
+static int64_t next_of(const struct pipeline *pipeline, int topic, int32_t partition)
+{
+    struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
+    int64_t next = shard_next(shard, topic, partition);
+    return next >= 0 ? next
+                     : sync_int_get(&pipeline->start[topic * PARTITIONS_MAX + partition]) - 1;
+}
+
+bool pipeline_is_behind(const struct pipeline *pipeline)
+{
+    if (group_is_recovering(pipeline->group)) return true;
+    for (int32_t partition = 0; partition < pipeline->n_partitions; partition++)
+        for (int topic = 0; topic < pipeline->settings->n_sources; topic++)
+            if (sync_int_get_acquire(&pipeline->assigned[partition]) &&
+                next_of(pipeline, topic, partition) <
+                    ingest_committed(pipeline->ingest, topic, partition))
+                return true;
+    return false;
+}
+
+/* Records that wait behind our positions; -1 while that of any partition is unknown, or none is ours. */
 static int64_t lag_of(struct pipeline *pipeline)
 {
-    int64_t lag = -1;
+    int64_t lag = pipeline_partitions(pipeline) > 0 ? 0 : -1;
+    if (pipeline_restoring(pipeline) > 0) return -1;
     for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
-        if (!pipeline->assigned[partition]) continue;
-        struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
+        if (!sync_int_get_acquire(&pipeline->assigned[partition])) continue;
         for (int topic = 0; topic < pipeline->settings->n_sources; topic++) {
-            int64_t next = shard_next(shard, topic, partition);
-            if (next < 0) next = pipeline->start[topic * PARTITIONS_MAX + partition];
-            int64_t behind = next < 0 ? -1 : ingest_lag(pipeline->ingest, topic, partition, next);
-            if (behind >= 0) lag = (lag < 0 ? 0 : lag) + behind;
+            int64_t next = next_of(pipeline, topic, partition);
+            int64_t behind = ingest_lag(pipeline->ingest, topic, partition, next);
+            if (behind < 0) return -1;
+            lag += behind;
         }
     }
     return lag;
@@ -365,6 +468,19 @@ static void policy_count(struct pipeline *pipeline, struct counters_slot *slot)
     counters_set(slot, METRIC_RULES_REFUSED, 0, rules.refused);
 }
 
+/* Without new lists the window stands still, so that its quantiles are of some. */
+static void recent_count(struct pipeline *pipeline, struct counters_slot *slot)
+{
+    static const double quantiles[RECENT_COUNT] = {[RECENT_P50] = 0.5, [RECENT_P99] = 0.99};
+    int64_t lists = counters_get(pipeline->counters, METRIC_EVENT_TO_LIST, 0);
+    if (lists == pipeline->recent_lists) return;
+    pipeline->recent_lists = lists;
+    const struct counters *since = recent_take(pipeline->recent, now_ms());
+    for (int i = 0; i < RECENT_COUNT; i++)
+        counters_set(slot, METRIC_EVENT_TO_LIST_RECENT, i,
+                     counters_quantile(since, METRIC_EVENT_TO_LIST, 0, quantiles[i]));
+}
+
 const struct counters *pipeline_counters(struct pipeline *pipeline)
 {
     struct counters_slot *slot = counters_slot(pipeline->counters, pipeline->settings->shards);
@@ -375,7 +491,11 @@ const struct counters *pipeline_counters(struct pipeline *pipeline)
         counters_set(slot, METRIC_MODELS_LOADED, 0, models.loaded);
         counters_set(slot, METRIC_MODELS_REFUSED, 0, models.refused);
     }
+    if (pipeline->purger) counters_set(slot, METRIC_PURGED, 0, purger_count(pipeline->purger));
+    snapshots_count(pipeline->snapshots, slot);
     policy_count(pipeline, slot);
+    if (pipeline->restore) restore_count(pipeline->restore, slot);
+    recent_count(pipeline, slot);
     metrics_process_set(slot);
     return pipeline->counters;
 }
@@ -384,8 +504,13 @@ int pipeline_partitions(const struct pipeline *pipeline)
 {
     int n = 0;
     for (int i = 0; i < pipeline->n_partitions; i++)
-        n += pipeline->assigned[i];
+        n += (int)sync_int_get(&pipeline->assigned[i]);
     return n;
+}
+
+int pipeline_restoring(const struct pipeline *pipeline)
+{
+    return pipeline->restore ? restore_waiting(pipeline->restore) : 0;
 }
 
 const char *pipeline_model_version(const struct pipeline *pipeline)
@@ -407,6 +532,11 @@ struct models *pipeline_models(const struct pipeline *pipeline)
     return pipeline->models;
 }
 
+struct rules_watch *pipeline_rules(const struct pipeline *pipeline)
+{
+    return pipeline->rules;
+}
+
 struct state *pipeline_state(const struct pipeline *pipeline)
 {
     return pipeline->state;
@@ -422,12 +552,16 @@ struct schemas *pipeline_schemas(const struct pipeline *pipeline)
 bool pipeline_finish(struct pipeline *pipeline, struct err *err)
 {
     bool ok = true;
+    requests_stop(pipeline->requests);
+    if (pipeline->group) group_stop(pipeline->group);
     for (int i = 0; pipeline->shards && i < pipeline->settings->shards; i++) {
         struct err one = ERR_INIT;
         if (!pipeline->shards[i] || shard_stop(pipeline->shards[i], &one)) continue;
         if (ok) *err = one;
         ok = false;
     }
+    /* Also for a transaction that was lost: the next start does it again. */
+    if (!ok) err->class = ERR_FATAL;
     return ok;
 }
 
@@ -436,18 +570,28 @@ void pipeline_close(struct pipeline *pipeline)
     struct err ignored;
     if (!pipeline) return;
     (void)!pipeline_finish(pipeline, &ignored);
+    snapshots_close(pipeline->snapshots);
+    if (pipeline->committer) committer_stop(pipeline->committer);
+    if (pipeline->restore) restore_stop(pipeline->restore);
     if (pipeline->ingest) ingest_close(pipeline->ingest);
+    restore_close(pipeline->restore);
     for (int i = 0; pipeline->shards && i < pipeline->settings->shards; i++)
         shard_free(pipeline->shards[i]);
+    group_free(pipeline->group);
+    committer_free(pipeline->committer);
     if (pipeline->emit) emit_close(pipeline->emit);
     catalogue_close(pipeline->catalogue);
     companions_close(pipeline->companions);
     rules_watch_close(pipeline->rules);
+    checkpoints_close(&pipeline->checkpoints);
+    purger_stop(pipeline->purger);
+    requests_keeper_free(pipeline->requests);
     if (pipeline->state) state_close(pipeline->state);
     if (pipeline->schemas) schemas_close(pipeline->schemas);
     models_close(pipeline->models);
-    if (pipeline->wake[0] >= 0) (void)close(pipeline->wake[0]);
-    if (pipeline->wake[1] >= 0) (void)close(pipeline->wake[1]);
+    for (int i = 0; i < 2; i++)
+        if (pipeline->wake[i] >= 0) (void)close(pipeline->wake[i]);
+    recent_free(pipeline->recent);
     counters_free(pipeline->counters);
     mem_free(pipeline->shards);
     mem_free(pipeline->start);

@@ -19,19 +19,24 @@ struct pipeline;
 MUST_USE bool pipeline_open(struct pipeline **pipeline, const struct settings *settings,
                             struct tap *tap, struct err *err);
 
-/* Main thread: group events, failures of shards, the store's periodic duties. At least once a second and when the
- * descriptor is readable. Errors: ERR_FATAL, the first thing that failed. */
+/* Main thread: failures of the group's thread and the shards, periodic duties. At least once a second and when the descriptor is
+ * readable. It waits for nothing. Errors: ERR_FATAL, the first thing that failed. */
 MUST_USE bool pipeline_serve(struct pipeline *pipeline, struct err *err);
 int pipeline_event_fd(const struct pipeline *pipeline);
 
 /* Everything that is counted, lag and memory as of this call. Main thread; lives until pipeline_close. */
 const struct counters *pipeline_counters(struct pipeline *pipeline);
-int pipeline_partitions(const struct pipeline *pipeline);            /* assigned to us now */
+int pipeline_partitions(const struct pipeline *pipeline); /* assigned to us now, and begun */
+/* Assigned, and brought to their newest point first: nothing of them is read yet. */
+int pipeline_restoring(const struct pipeline *pipeline);
+/* Events whose lists are there already are applied again (app/tail.h), or a lost transaction is: the process is not ready. */
+bool pipeline_is_behind(const struct pipeline *pipeline);
 const char *pipeline_model_version(const struct pipeline *pipeline); /* at the start; "none" */
 /* Loads the rules file again, and the model folder on a thread of its own, changed or not. */
 void pipeline_reload(struct pipeline *pipeline);
 /* NULL: no model is configured. */
 struct models *pipeline_models(const struct pipeline *pipeline);
+struct rules_watch *pipeline_rules(const struct pipeline *pipeline); /* NULL: none */
 struct state *pipeline_state(const struct pipeline *pipeline);
 struct schemas *pipeline_schemas(const struct pipeline *pipeline);
 

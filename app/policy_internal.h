@@ -45,7 +45,8 @@ struct policy {
     struct policy_filter filters[FILTERS_MAX];
     struct policy_fresh fresh[FRESH_MAX]; /* (n_fresh) newest first, then by key */
     int n_fresh;
-    bool is_fresh_cut; /* there were more */
+    bool is_fresh_cut;   /* there were more */
+    bool is_fresh_short; /* one of them may have the place of one that left */
 };
 
 /* What is known of an item; NULL: it has no record and needs one. none is filled when it is needed. Lives until policy_end. */
@@ -55,7 +56,7 @@ const struct rules *policy__rules(const struct policy *policy);
 
 /* ---- policy_list.c ---- */
 
-/* The item changed, or is seen for the first time. */
+/* The item changed, or is seen for the first time. Behind all changes policy__fresh_make, when is_fresh_short says so. */
 void policy__fresh_update(struct policy *policy, uint64_t key);
 /* All of the catalogue's. */
 void policy__fresh_make(struct policy *policy);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FOUND_MAX = 3 * USER_LIST_MAX, EXPLORE_MAX = 256 };
+enum { EXPLORE_MAX = 256 };
 
 /* ---- new items ---- */
 
@@ -14,7 +14,7 @@ void policy__fresh_clear(struct policy *policy)
     for (int i = 0; i < policy->n_fresh; i++)
         mem_free(policy->fresh[i].vector);
     policy->n_fresh = 0;
-    policy->is_fresh_cut = false;
+    policy->is_fresh_cut = policy->is_fresh_short = false;
 }
 
 static bool is_before(const struct policy_fresh *a, const struct policy_fresh *b)
@@ -56,10 +56,12 @@ static float *vector_make(const struct policy *policy, const struct catalogue_it
     return NULL;
 }
 
-/* Puts the item where it belongs, if it is a new one: unknown to the model, of its tenant. */
+/* Puts the item where it belongs, if it is a new one: unknown to the model, of its tenant. What is hidden or sold out has no place
+ * meanwhile: its next record brings it back. */
 static void fresh_visit(void *context, const struct catalogue_item *item)
 {
     struct policy *policy = context;
+    if (item->offer.hidden || item->offer.stock == 0) return;
     if (policy->model && (model_item_index(policy->model, item->offer.key) >= 0 ||
                           !str_equal(item->tenant, str_of(policy->info.tenant))))
         return;
@@ -81,22 +83,22 @@ void policy__fresh_make(struct policy *policy)
 
 void policy__fresh_update(struct policy *policy, uint64_t key)
 {
-    int at = 0;
-    while (at < policy->n_fresh && policy->fresh[at].key != key)
+    const struct catalogue_item *item = catalogue_find(policy->env.catalogue, key);
+    int at = 0, n = policy->n_fresh;
+    while (at < n && policy->fresh[at].key != key)
         at++;
-    if (at < policy->n_fresh) {
+    bool was_there = at < n;
+    if (was_there) {
         mem_free(policy->fresh[at].vector);
         policy->n_fresh--;
         memmove(&policy->fresh[at], &policy->fresh[at + 1],
                 (size_t)(policy->n_fresh - at) * sizeof policy->fresh[0]);
-        /* The first of those that were cut may have its place. */
-        if (policy->is_fresh_cut) {
-            policy__fresh_make(policy);
-            return;
-        }
     }
-    const struct catalogue_item *item = catalogue_find(policy->env.catalogue, key);
+    bool is_cut = policy->is_fresh_cut; /* as it was: the item's return to a full list cuts none */
     if (item) fresh_visit(policy, item);
+    /* Gone, or now the oldest: those that were cut may come before it. */
+    bool is_last = policy->n_fresh == 0 || policy->fresh[policy->n_fresh - 1].key == key;
+    if (was_there && is_cut && (policy->n_fresh < n || is_last)) policy->is_fresh_short = true;
 }
 
 int policy_content(struct policy *policy, const struct policy_gate *gate, const float *vector,
@@ -143,8 +145,8 @@ static struct model_listing listing_of(const struct policy *policy, const struct
 
 /* Everything that a list is made of, in one place of the stack. */
 struct choice {
-    struct model_listing found[FOUND_MAX], pins[MODEL_RULES_MAX], fresh[EXPLORE_MAX];
-    struct model_offer found_none[FOUND_MAX], pin_none[MODEL_RULES_MAX];
+    struct model_listing found[POLICY_FOUND_MAX], pins[MODEL_RULES_MAX], fresh[EXPLORE_MAX];
+    struct model_offer found_none[POLICY_FOUND_MAX], pin_none[MODEL_RULES_MAX];
     int places[MODEL_RULES_MAX];
     int n_found, n_pins, n_fresh;
 };
@@ -175,7 +177,9 @@ static void fresh_choose(const struct policy *policy, const struct policy_gate *
     for (int i = 0; i < policy->n_fresh && choice->n_fresh < EXPLORE_MAX; i++) {
         const struct catalogue_item *item =
             catalogue_find(policy->env.catalogue, policy->fresh[i].key);
-        if (!str_equal(item->tenant, gate->tenant) || skip(context, item->offer.key)) continue;
+        if (!model_offer_is_open(&item->offer, gate->time_ms) ||
+            !str_equal(item->tenant, gate->tenant) || skip(context, item->offer.key))
+            continue;
         choice->fresh[choice->n_fresh] = listing_of(policy, &item->offer);
         choice->fresh[choice->n_fresh++].vector = policy->fresh[i].vector;
     }
@@ -206,7 +210,7 @@ int policy_rerank(struct policy *policy, const struct policy_gate *gate,
 {
     struct choice choice;
     struct model_reranked got[MODEL_RERANK_LIST_MAX];
-    assert(n <= FOUND_MAX);
+    assert(n <= POLICY_FOUND_MAX);
     choice.n_found = choice.n_pins = choice.n_fresh = 0;
     for (int i = 0; i < n; i++) /* each was allowed when it was found, so it has an offer */
         choice.found[choice.n_found++] =

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/waits.h"
 #include "base/clock.h"
 #include "base/fault.h"
 
@@ -69,6 +70,7 @@ static bool dead_letter_send(struct batch *batch, struct emit_epoch *epoch, cons
         .reason = ingest_reason_name(work->reason),
         .text = text,
         .message = record->message,
+        .is_bare = settings->pseudonyms != NULL,
     };
     return emit_dead_letter(batch->env.emit, epoch, &letter, err);
 }
@@ -134,7 +136,8 @@ static int blend(const struct batch *batch, const struct work *work, int K,
         .arms = {[ARM_ENCODER] = {encoder, n, scores},
                  [ARM_NEIGHBOURS] = {work->neighbours, work->n_neighbours, work->neighbour_scores},
                  [ARM_POPULAR] = {.keys = work->popular, .n = work->n_popular},
-                 [ARM_RELATED] = {work->related, work->n_related, work->related_scores}},
+                 [ARM_RELATED] = {work->related.keys, work->related.n, work->related.scores},
+                 [ARM_TRENDING] = {work->trending.keys, work->trending.n, work->trending.scores}},
         .follows = work->follows,
     };
     if (!work->noted) return model_blend(ranking.arms, settings->blend_weights, ARM_COUNT, K, out);
@@ -170,6 +173,7 @@ static const enum reason_kind arm_reasons[ARM_COUNT] = {
     [ARM_NEIGHBOURS] = REASON_SIMILAR_SESSIONS,
     [ARM_POPULAR] = REASON_POPULAR,
     [ARM_RELATED] = REASON_BECAUSE_VIEWED, /* or REASON_BOUGHT_TOGETHER: batch__related_reason */
+    [ARM_TRENDING] = REASON_TRENDING,
 };
 
 /* Of what no arm proposed. */
@@ -182,10 +186,10 @@ static const enum reason_kind other_reasons[] = {
 /* What is listed: the best of the blend, or with rules that move items what they make of a deeper one. */
 static int choose(struct batch *batch, struct work *work, uint64_t seed, struct policy_listed *out)
 {
-    struct model_blended blended[ARM_COUNT * USER_LIST_MAX];
+    struct model_blended blended[POLICY_FOUND_MAX];
     int K = batch->env.settings->list_size;
     if (work->gate.is_reranked) {
-        int n = blend(batch, work, ARM_COUNT * USER_LIST_MAX, blended);
+        int n = blend(batch, work, POLICY_FOUND_MAX, blended);
         return policy_rerank(batch->env.policy, &work->gate, blended, n, K, seed, batch__is_refused,
                              work, out);
     }
@@ -213,6 +217,7 @@ static void list_item_make(struct batch *batch, const struct work *work,
         if (arm == ARM_ENCODER && !is_new && batch->env.settings->reasons_name_items)
             reason->item_id = model_item_id(model, model_because(model, &work->because, index));
         if (arm == ARM_RELATED) *reason = batch__related_reason(batch, work, blended->key);
+        if (arm == ARM_TRENDING) *reason = batch__trending_reason(batch, work, blended->key);
     }
     if (blended->arms == 0)
         item->reasons[item->n_reasons++] = (struct reason){.kind = other_reasons[listed->origin]};
@@ -265,6 +270,7 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
         work->user->last_list[i] = listed[i].blended.key;
     }
     work->user->n_last_list = n;
+    if (work->is_told || work->is_hushed) return true;
     struct recommendations list = {
         .recommendation_id = {id, 32},
         .tenant = event->tenant,
@@ -289,11 +295,23 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
                    source_of(batch, record), 0, err))
         return false;
     counters_add(batch->env.counters, METRIC_LISTS, 0, 1);
-    if (now_ms - record->timestamp_ms < LIVE_MS)
+    bool is_live = now_ms - record->timestamp_ms < LIVE_MS;
+    if (is_live && batch->env.waits)
+        waits_add(batch->env.waits, record->timestamp_ms);
+    else if (is_live)
         counters_observe(batch->env.counters, METRIC_EVENT_TO_LIST, 0,
                          (now_ms - record->timestamp_ms) * 1000);
     if (batch->env.tap) tap_copy(batch, work, &list, now_ms);
     return true;
+}
+
+/* The user has another name now. */
+static bool former_end(struct batch *batch, struct emit_epoch *epoch, const struct work *work,
+                       struct err *err)
+{
+    return emit_send(batch->env.emit, epoch, EMIT_RECOMMENDATIONS,
+                     list_key(batch, work->record->event.tenant, work->former_id), (struct str){0},
+                     source_of(batch, work->record), 0, err);
 }
 
 bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *err)
@@ -302,10 +320,17 @@ bool batch__publish(struct batch *batch, struct emit_epoch *epoch, struct err *e
     int64_t now_ms = clock_wall_ms(&clock);
     for (int i = 0; i < batch->n_work; i++) {
         struct work *work = &batch->work[i];
-        if (work->reason != REASON_NONE && !dead_letter_send(batch, epoch, work, err)) return false;
+        if (work->is_told) fault_point("tail");
+        if (work->reason != REASON_NONE && !work->is_told &&
+            !dead_letter_send(batch, epoch, work, err))
+            return false;
         if (!poison_share_check(batch, work, err)) return false;
         if (work->reason != REASON_NONE) continue;
+        if (work->erasure && !work->is_told && !batch__erasure_send(batch, epoch, work, err))
+            return false;
         if (work->is_scored) quality_count(batch, work);
+        if (work->former_id.len && !work->is_told && !former_end(batch, epoch, work, err))
+            return false;
         if (work->has_list && !list_send(batch, epoch, work, now_ms, err)) return false;
         if (i == batch->n_work / 2) fault_point("some_produced");
     }

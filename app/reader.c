@@ -1,4 +1,4 @@
-/* A thread that reads one topic whole and follows it. */
+/* A thread that reads topics whole and follows them. */
 #include "app/reader.h"
 
 #include "base/mem.h"
@@ -40,8 +40,8 @@ static void reader_run(void *context)
 bool reader_open(struct reader **out, const struct reader_options *options, struct err *err)
 {
     struct reader *reader = mem_zalloc(sizeof *reader);
-    struct ingest_follow_options follow = {.topics = &options->topic,
-                                           .n_topics = 1,
+    struct ingest_follow_options follow = {.topics = options->topics,
+                                           .n_topics = options->n_topics,
                                            .batch_max = options->batch_max,
                                            .timeout_ms = options->timeout_ms};
     reader->options = *options;

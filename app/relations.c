@@ -9,8 +9,12 @@
 
 enum {
     ARENA_BLOCK = 1 << 16,
-    ARENA_MAX = 16 << 20, /* a record of librdkafka's largest size cannot need more */
-    HEAD_VERSION = 1,
+    RECORD_MAX = 1 << 20, /* bytes; pairs.c makes none of 900 KB */
+    ARENA_MAX =
+        16
+        << 20, /* an empty id is 2 bytes of a record and 16 of the arena: no more than half of it is needed */
+    HEAD_VERSION = 2,
+    HEAD_VERSION_ONE = 1, /* one half-life, of all kinds */
     MARGINAL_BYTES = 8,
 };
 
@@ -19,8 +23,8 @@ enum {
 void relations_half_lives(const struct related_settings *settings, double *half_life_ms)
 {
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
-        half_life_ms[kind] = (double)settings->half_life_ms;
-    half_life_ms[ROW_NOW] = (double)settings->trending_half_life_ms;
+        half_life_ms[kind] = settings->rules.half_life_ms[kind];
+    half_life_ms[ROW_NOW] = settings->rules.trending_half_life_ms;
     half_life_ms[ROW_USUAL] = (double)settings->popular_half_life_ms;
 }
 
@@ -33,7 +37,7 @@ struct relations *relations_new(const struct relations_env *env)
     /* Half of the memory is the rows', shared by the shards. */
     relations->rows =
         rows_new(env->state, settings->memory_bytes / 2 / (size_t)env->settings->shards,
-                 settings->partners_max, relations->half_life_ms);
+                 settings->rules.partners_max, relations->half_life_ms);
     relations->parts = mem_zalloc((size_t)env->n_partitions * sizeof *relations->parts);
     relations->arena = arena_new(ARENA_BLOCK, ARENA_MAX);
     buf_init(&relations->bytes, STATE_RELATED_MAX);
@@ -56,8 +60,10 @@ void relations_free(struct relations *relations)
 
 size_t relations_marginals_max(const struct related_settings *settings, int n_partitions)
 {
-    size_t share = settings->memory_bytes / 2 / (RELATED_KIND_COUNT * (size_t)n_partitions);
+    size_t share = settings->memory_bytes / 2 / (RELATED_OTHER * (size_t)n_partitions);
     size_t n = share / (model_marginals_bytes_max(1 << 16) >> 16);
+    while (n > 2 && model_marginals_bytes_max(n) > share) /* its index doubles */
+        n -= n / 64 + 1;
     return n < 2 ? 2 : n;
 }
 
@@ -71,18 +77,15 @@ static size_t sources(const struct relations *relations)
 static void head_encode(const struct relations *relations, const struct relations_part *part,
                         struct buf *out)
 {
-    uint64_t bits;
     uint32_t n = 0;
     for (size_t i = 0; i < sources(relations); i++)
         n += part->last[i] >= 0;
     buf_push_byte(out, HEAD_VERSION);
-    memcpy(&bits, &relations->half_life_ms[0], sizeof bits);
-    buf_push_u64(out, bits);
     buf_push_byte(out, RELATED_KIND_COUNT);
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
         double total = model_marginals_total(part->marginals[kind]);
-        memcpy(&bits, &total, sizeof bits);
-        buf_push_u64(out, bits);
+        buf_push_double(out, relations->half_life_ms[kind]);
+        buf_push_double(out, total);
     }
     buf_push_u32(out, n);
     for (size_t i = 0; i < sources(relations); i++) {
@@ -92,18 +95,20 @@ static void head_encode(const struct relations *relations, const struct relation
     }
 }
 
+/* half_life_ms (RELATED_KIND_COUNT): those that the marginals were stored with. */
 static const char *head_decode(const struct relations *relations, struct str value,
-                               struct relations_part *part)
+                               struct relations_part *part, double *half_life_ms)
 {
     struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
-    if (cursor_u8(&c) != HEAD_VERSION) return "version of the head is unknown";
-    (void)cursor_u64(&c);
+    uint8_t version = cursor_u8(&c);
+    if (version != HEAD_VERSION && version != HEAD_VERSION_ONE)
+        return "version of the head is unknown";
+    double of_all = version == HEAD_VERSION_ONE ? cursor_double(&c) : 0;
     if (cursor_u8(&c) != RELATED_KIND_COUNT) return "the head has other kinds";
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
-        uint64_t bits = cursor_u64(&c);
-        double total;
-        memcpy(&total, &bits, sizeof total);
-        if (isnan(total)) return "a total is no number";
+        half_life_ms[kind] = version == HEAD_VERSION ? cursor_double(&c) : of_all;
+        double total = cursor_double(&c);
+        if (isnan(total) || isnan(half_life_ms[kind])) return "a total is no number";
         model_marginals_resume(part->marginals[kind], total);
     }
     uint32_t n = cursor_u32(&c);
@@ -127,18 +132,42 @@ static bool marginal_take(void *context, uint64_t key, struct str value)
 {
     struct marginals_walk *walk = context;
     struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
-    uint64_t bits = cursor_u64(&c);
-    double level;
-    memcpy(&level, &bits, sizeof level);
+    double level = cursor_double(&c);
     if (c.failed || c.left > 0 || !isfinite(level)) walk->why = "a marginal is no number";
     if (!walk->why) model_marginals_restore(walk->marginals, key, level);
     return !walk->why;
 }
 
-static bool part_read(struct relations *relations, int32_t partition, struct err *err)
+static bool newest_take(void *context, uint64_t key, struct str value)
+{
+    int64_t *newest_ms = context, row_ms = row_newest_ms(value);
+    (void)key;
+    if (row_ms > *newest_ms) *newest_ms = row_ms;
+    return true;
+}
+
+/* Levels are in moments of the half-life that they were added with. The counts as of the newest event stay what they are, as those of a
+ * row do when it is read (relations_bytes.c); that event's time is in the rows, which are read for it this once. */
+static bool half_life_change(struct relations *relations, int32_t partition, int kind, double from,
+                             struct err *err)
 {
     struct relations_part *part = &relations->parts[partition];
-    bool found;
+    double to = relations->half_life_ms[kind];
+    int64_t newest_ms = INT64_MIN;
+    if (!(fabs(to - from) > 0)) return true;
+    if (!state_related_each(relations->env.state, partition, (uint8_t)(RELATED_ROWS + kind),
+                            newest_take, &newest_ms, err))
+        return false;
+    if (newest_ms == INT64_MIN) return true;
+    model_marginals_shift(part->marginals[kind],
+                          model_moment(newest_ms, to) - model_moment(newest_ms, from));
+    part->is_changed = true;
+    return true;
+}
+
+static bool marginals_read(struct relations *relations, int32_t partition, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
         uint8_t table = (uint8_t)(RELATED_MARGINALS + kind);
         struct marginals_walk walk = {.marginals = part->marginals[kind]};
@@ -147,23 +176,40 @@ static bool part_read(struct relations *relations, int32_t partition, struct err
         if (walk.why)
             return state_related_damaged(relations->env.state, partition, table, 0, walk.why, err);
     }
+    return true;
+}
+
+static bool part_read(struct relations *relations, int32_t partition, struct err *err)
+{
+    struct relations_part *part = &relations->parts[partition];
+    double half_life_ms[RELATED_KIND_COUNT];
+    bool found;
+    if (!marginals_read(relations, partition, err)) return false;
     buf_reset(&relations->bytes);
     if (!state_related_get(relations->env.state, partition, RELATED_HEAD, 0, &relations->bytes,
                            &found, err))
         return false;
     if (!found) return true;
     struct str value = {(const char *)relations->bytes.data, relations->bytes.len};
-    const char *why = head_decode(relations, value, part);
-    return why ? state_related_damaged(relations->env.state, partition, RELATED_HEAD, 0, why, err)
-               : true;
+    const char *why = head_decode(relations, value, part, half_life_ms);
+    if (why)
+        return state_related_damaged(relations->env.state, partition, RELATED_HEAD, 0, why, err);
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+        if (!half_life_change(relations, partition, kind, half_life_ms[kind], err)) return false;
+    return true;
 }
 
-bool relations_open(struct relations *relations, int32_t partition, struct err *err)
+bool relations_open(struct relations *relations, int32_t partition,
+                    const struct relations_standing *standing, struct err *err)
 {
     struct relations_part *part = &relations->parts[partition];
     if (part->is_open) return true;
     part->is_open = true;
-    part->settling = 2 * relations->env.settings->epochs_max;
+    /* With transactions nothing goes out that the group's offsets do not know of. */
+    bool is_exact = relations->env.settings->transactional_id != NULL;
+    part->settling = is_exact ? 0 : 2 * relations->env.settings->epochs_max;
+    part->offset = -1;
+    part->standing = *standing;
     part->last = mem_alloc(sources(relations) * sizeof *part->last);
     for (size_t i = 0; i < sources(relations); i++)
         part->last[i] = -1;
@@ -189,6 +235,19 @@ void relations_close(struct relations *relations, int32_t partition)
 
 /* ---- pairs ---- */
 
+/* The record at hand was applied before, by whoever had the partition. */
+static bool is_in_tail(const struct relations_part *part)
+{
+    return part->offset < part->standing.tail;
+}
+
+/* Before the row is changed. What was published of it when the record was told stands, whatever it was. */
+static void row_told_note(struct row *row, bool is_told)
+{
+    row->is_told = is_told && (row->is_told || !row->is_dirty);
+    if (is_told) row->list = (struct row_list){.time_ms = ROW_LIST_UNKNOWN};
+}
+
 static bool row_count(struct relations *relations, int32_t partition, uint8_t kind,
                       const struct pair_group *group, const uint64_t *keys,
                       const struct model_pair *pair, struct err *err)
@@ -198,9 +257,9 @@ static bool row_count(struct relations *relations, int32_t partition, uint8_t ki
     if (!rows_get(relations->rows, partition, kind, keys[pair->subject], group->tenant,
                   group->items[pair->subject], &row, err))
         return false;
-    row_add(row, keys[pair->other], group->items[pair->other], weight, pair->time_ms,
-            relations->half_life_ms[kind]);
-    rows_dirty(relations->rows, row);
+    row_told_note(row, is_in_tail(&relations->parts[partition]));
+    rows_add(relations->rows, row, keys[pair->other], group->items[pair->other], weight,
+             pair->time_ms);
     return true;
 }
 
@@ -257,8 +316,11 @@ static const char *groups_read(struct relations *relations, const struct ingest_
 {
     struct cursor c = {.ptr = (const uint8_t *)record->value.ptr, .left = record->value.len};
     struct str left = record->value;
-    const char *why = record->value.len == 0 ? "the value is empty" : NULL;
+    const char *why = left.len == 0           ? "the value is empty"
+                      : left.len > RECORD_MAX ? "the value is too long"
+                                              : NULL;
     *n = 0;
+    if (why) return why;
     for (size_t size; left.len > 0 && (size = pair_group_size(left)) > 0;
          left = (struct str){left.ptr + size, left.len - size})
         ++*n;
@@ -308,8 +370,17 @@ static void marginal_put(void *context, uint64_t key, double level)
                       sealing->table, key, value);
 }
 
+static void bytes_count(const struct relations *relations)
+{
+    struct relations_counts counts = relations_counts(relations);
+    counters_set(relations->env.counters, METRIC_RELATED_BYTES, 0, (int64_t)counts.row_bytes);
+    counters_set(relations->env.counters, METRIC_RELATED_BYTES, 1, (int64_t)counts.marginal_bytes);
+    counters_set(relations->env.counters, METRIC_RELATED_ROWS, 0, (int64_t)counts.rows);
+}
+
 void relations_seal(struct relations *relations, struct state_epoch *epoch)
 {
+    bytes_count(relations);
     rows_seal(relations->rows, relations->env.shard, epoch);
     for (int32_t p = 0; p < relations->env.n_partitions; p++) {
         struct relations_part *part = &relations->parts[p];
@@ -334,4 +405,18 @@ void relations_written(struct relations *relations)
 size_t relations_pending_bytes(const struct relations *relations)
 {
     return rows_pending_bytes(relations->rows);
+}
+
+struct relations_counts relations_counts(const struct relations *relations)
+{
+    struct rows_counts rows = rows_counts(relations->rows);
+    struct relations_counts counts = {
+        .rows = rows.rows, .row_bytes = rows.bytes, .evicted = rows.evicted};
+    for (int32_t p = 0; p < relations->env.n_partitions; p++)
+        for (int kind = 0; kind < RELATED_KIND_COUNT && relations->parts[p].is_open; kind++) {
+            const struct model_marginals *marginals = relations->parts[p].marginals[kind];
+            counts.marginals += model_marginals_count(marginals);
+            counts.marginal_bytes += model_marginals_bytes(marginals);
+        }
+    return counts;
 }

@@ -32,8 +32,14 @@ struct relations_env {
 
 struct relations *relations_new(const struct relations_env *env);
 void relations_free(struct relations *relations);
+/* What of the pairs topic was worked on before, and the store knows nothing of. */
+struct relations_standing {
+    int64_t tail; /* where the records end that were told; 0: there are none */
+    int64_t end; /* where those end that others may have published from, told or not; 0: the same */
+};
 /* Reads head and marginals. Open already: nothing to do. Errors: ERR_FATAL exit 3 damaged, exit 7 read. */
-MUST_USE bool relations_open(struct relations *relations, int32_t partition, struct err *err);
+MUST_USE bool relations_open(struct relations *relations, int32_t partition,
+                             const struct relations_standing *standing, struct err *err);
 /* Drops the partition; what was not sealed is forgotten. */
 void relations_close(struct relations *relations, int32_t partition);
 
@@ -49,6 +55,11 @@ void relations_seal(struct relations *relations, struct state_epoch *epoch);
 void relations_written(struct relations *relations);
 /* Of changed rows, not sealed. */
 size_t relations_pending_bytes(const struct relations *relations);
+struct relations_counts {
+    size_t rows, row_bytes, marginals, marginal_bytes; /* in memory */
+    uint64_t evicted;                                  /* rows, so far */
+};
+struct relations_counts relations_counts(const struct relations *relations);
 
 /* Half-lives of each kind of row (ROW_KINDS of app/relations_rows.h). */
 void relations_half_lives(const struct related_settings *settings, double *half_life_ms);

@@ -6,21 +6,6 @@
 
 enum { ROW_VERSION = 1 };
 
-static void push_double(struct buf *out, double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    buf_push_u64(out, bits);
-}
-
-static double take_double(struct cursor *c)
-{
-    uint64_t bits = cursor_u64(c);
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static void push_text(struct buf *out, struct str text)
 {
     buf_push_u16(out, (uint16_t)text.len);
@@ -33,15 +18,15 @@ void row_encode(const struct row *row, double half_life_ms, struct buf *out)
     buf_push_byte(out, ROW_VERSION);
     push_text(out, row_tenant(row));
     push_text(out, row_subject(row));
-    push_double(out, half_life_ms);
-    push_double(out, partners->total);
-    push_double(out, partners->newest);
-    push_double(out, row->looked);
+    buf_push_double(out, half_life_ms);
+    buf_push_double(out, partners->total);
+    buf_push_double(out, partners->newest);
+    buf_push_double(out, row->looked);
     buf_push_u64(out, (uint64_t)row->newest_ms);
     buf_push_u16(out, (uint16_t)partners->n);
     for (int i = 0; i < partners->n; i++) {
         buf_push_u64(out, partners->entries[i].key);
-        push_double(out, partners->entries[i].level);
+        buf_push_double(out, partners->entries[i].level);
         push_text(out, row_id_of(row, partners->entries[i].key));
     }
     buf_push_u64(out, (uint64_t)row->list.time_ms);
@@ -76,7 +61,7 @@ static const char *entries_take(struct cursor *c, struct row *row, int n)
     stored.n = n;
     for (int i = 0; i < n; i++) {
         all[i].key = cursor_u64(c);
-        all[i].level = take_double(c);
+        all[i].level = cursor_double(c);
         if (take_text(c).len == 0) return "a partner without an id";
     }
     if (c->failed || !model_partners_is_valid(&stored)) return "partners that no row can hold";
@@ -106,6 +91,18 @@ static void half_life_change(struct row *row, double from, double to)
         row->partners.entries[i].level += shift;
 }
 
+int64_t row_newest_ms(struct str value)
+{
+    enum { LEVELS = 4 * sizeof(double) };
+    struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
+    bool is_row = cursor_u8(&c) == ROW_VERSION;
+    (void)take_text(&c);
+    (void)take_text(&c);
+    (void)cursor_bytes(&c, LEVELS);
+    int64_t newest_ms = (int64_t)cursor_u64(&c);
+    return is_row && !c.failed ? newest_ms : INT64_MIN;
+}
+
 static const char *list_take(struct cursor *c, struct row_list *list)
 {
     list->time_ms = (int64_t)cursor_u64(c);
@@ -128,14 +125,16 @@ const char *row_decode(struct str value, double half_life_ms, struct row *row)
     row->subject_len = (uint16_t)subject.len;
     buf_push_str(&row->texts, tenant);
     buf_push_str(&row->texts, subject);
-    double from = take_double(&c);
-    row->partners.total = take_double(&c);
-    row->partners.newest = take_double(&c);
-    row->looked = take_double(&c);
+    double from = cursor_double(&c);
+    row->partners.total = cursor_double(&c);
+    row->partners.newest = cursor_double(&c);
+    row->looked = cursor_double(&c);
     row->newest_ms = (int64_t)cursor_u64(&c);
     int n = cursor_u16(&c);
     const char *why = c.failed || isnan(row->looked) ? "it is too short" : entries_take(&c, row, n);
     if (!why) why = list_take(&c, &row->list);
+    if (!why && !(from > 0 && isfinite(from))) why = "a half-life is no time";
     if (!why) half_life_change(row, from, half_life_ms);
+    if (!why && !model_partners_is_valid(&row->partners)) why = "partners that no row can hold";
     return why;
 }

@@ -12,7 +12,8 @@
 struct relations_part {
     bool is_open, is_changed;
     int64_t *last;  /* (n_topics, n_partitions) last source offset applied, -1 none */
-    int64_t offset; /* of its newest record */
+    int64_t offset; /* of its newest record; -1 none yet */
+    struct relations_standing standing; /* as of the opening */
     int settling; /* seals to come in which every changed row is published (relations_publish.c) */
     struct model_marginals *marginals[RELATED_KIND_COUNT];
 };

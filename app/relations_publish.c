@@ -4,6 +4,7 @@
 
 #include "app/pair_bytes.h"
 #include "app/relations_internal.h"
+#include "base/fault.h"
 
 /* Nothing of the row's list can be out of date enough: of what is looked at (not bought) a row takes many pairs, of which each alone
  * changes little, and a look costs some 10 us; so it waits until they are a 64th of the row. Orders are looked at at once. */
@@ -83,7 +84,9 @@ static bool list_send(struct relations *relations, struct row *row, const struct
     if (n > 0 && relations->bytes.failed)
         return err_set(err, ERR_FATAL, "a list of %d items is too long", n);
     if (n == 0) value = (struct str){0};
-    if (!emit_send(relations->env.emit, epoch, is_trending ? EMIT_TRENDING : EMIT_RELATED,
+    bool is_lost = is_trending && fault_mutant("trending_lost");
+    if (!is_lost &&
+        !emit_send(relations->env.emit, epoch, is_trending ? EMIT_TRENDING : EMIT_RELATED,
                    record_key(relations, row), value, source, 0, err))
         return false;
     row->list.n = n;
@@ -98,16 +101,17 @@ static bool list_send(struct relations *relations, struct row *row, const struct
 }
 
 /* Lists that went out just before a crash may have left no trace in the store. So after a start every row that the records read
- * again change gets the list that follows from it, the same as is stored or not: also none, for what was given and taken back. */
+ * again change gets the list that follows from it, the same as is stored or not: also none, for what was given and taken back. The same
+ * goes for the first change of a row behind a tail. */
 static bool is_settling(const struct relations *relations, const struct row *row)
 {
-    return relations->parts[row->partition].settling > 0;
+    return relations->parts[row->partition].settling > 0 || row->list.time_ms == ROW_LIST_UNKNOWN;
 }
 
 /* ---- what rises ---- */
 
-/* Deviations are damped as if an item had so many events more; a list is published at most once in TRENDING_MS of event time. */
-enum { RISING_PRIOR = 3, TRENDING_MS = 1000 };
+/* A list is published at most once in TRENDING_MS of event time. */
+enum { TRENDING_MS = 1000 };
 
 static void trending_encode(struct relations *relations, const struct row *row,
                             const struct model_scored *best, int n)
@@ -131,7 +135,7 @@ static bool trending_publish(struct relations *relations, struct row *now, struc
 {
     const struct related_settings *settings = &relations->env.settings->related;
     struct model_rising_options rising = {relations->half_life_ms[ROW_NOW],
-                                          relations->half_life_ms[ROW_USUAL], RISING_PRIOR};
+                                          relations->half_life_ms[ROW_USUAL], MODEL_RISING_PRIOR};
     struct model_scored best[RELATED_LIST_MAX];
     struct row *usual;
     bool settles = is_settling(relations, now);
@@ -153,7 +157,7 @@ static bool row_publish(struct relations *relations, struct row *row, struct emi
     const struct related_settings *settings = &relations->env.settings->related;
     struct model_score_options score = model_score_options_default();
     struct model_scored best[RELATED_LIST_MAX];
-    if (row->kind == ROW_USUAL) return true;
+    if (row->kind == ROW_USUAL || row->is_told) return true;
     if (row->kind == ROW_NOW) return trending_publish(relations, row, epoch, err);
     bool settles = is_settling(relations, row);
     if (!settles && !is_due(row, settings->publish_interval_ms)) return true;
@@ -176,7 +180,11 @@ bool relations_publish(struct relations *relations, struct emit_epoch *epoch, st
     struct row *const *rows = rows_changed(relations->rows, &n);
     for (size_t i = 0; i < n; i++)
         if (!row_publish(relations, rows[i], epoch, err)) return false;
-    for (int32_t p = 0; p < relations->env.n_partitions; p++)
-        relations->parts[p].settling -= relations->parts[p].settling > 0;
+    for (int32_t p = 0; p < relations->env.n_partitions; p++) {
+        struct relations_part *part = &relations->parts[p];
+        const struct relations_standing *before = &part->standing;
+        bool is_past = part->offset + 1 >= before->end && part->offset >= before->tail;
+        part->settling -= part->settling > 0 && is_past;
+    }
     return true;
 }

@@ -8,7 +8,9 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
-enum { BUCKETS_FIRST = 1024, TEXT_BYTES_MAX = 1 << 17, TEXT_BYTES_TYPICAL = 1024 };
+/* ID_BYTES: room for each id that a row has from the start; longer ones make the row grow. EVICT_LOOK: rows that the clock's hand looks at
+ * for one that may go. */
+enum { BUCKETS_FIRST = 1024, ID_BYTES = 12, EVICT_LOOK = 128 };
 
 struct rows {
     struct state *state;
@@ -17,8 +19,10 @@ struct rows {
     struct row **buckets; /* (bucket_mask + 1) */
     size_t bucket_mask;
     struct row **all; /* (n) */
-    size_t n, cap, limit, hand;
-    struct row **changed; /* (n_changed) */
+    size_t n, cap, hand;
+    size_t held, held_max; /* bytes of the rows */
+    uint64_t evicted;      /* so far */
+    struct row **changed;  /* (n_changed) */
     size_t n_changed, cap_changed;
     uint64_t seals, written; /* so far */
     struct buf bytes;        /* of a stored row */
@@ -29,10 +33,16 @@ static size_t ids_max(int partners_max)
     return (size_t)partners_max + (size_t)partners_max / 2;
 }
 
-static size_t row_bytes(int partners_max)
+/* Of the block, and with the texts of a row whose ids are of ID_BYTES. */
+static size_t block_bytes(int partners_max)
 {
     return sizeof(struct row) + (size_t)partners_max * sizeof(struct model_partner) +
            ids_max(partners_max) * sizeof(struct row_id);
+}
+
+static size_t row_bytes(int partners_max)
+{
+    return block_bytes(partners_max) + ids_max(partners_max) * ID_BYTES;
 }
 
 struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max,
@@ -43,8 +53,8 @@ struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max,
     rows->state = state;
     memcpy(rows->half_life_ms, half_life_ms, sizeof rows->half_life_ms);
     rows->partners_max = partners_max;
-    rows->limit = bytes_max / (row_bytes(partners_max) + TEXT_BYTES_TYPICAL) + 1;
-    while (buckets < rows->limit)
+    rows->held_max = bytes_max;
+    while (buckets < bytes_max / row_bytes(partners_max))
         buckets *= 2;
     rows->bucket_mask = buckets - 1;
     rows->buckets = mem_zalloc(buckets * sizeof(struct row *));
@@ -92,30 +102,58 @@ static void unchain(struct rows *rows, struct row *row)
 
 static struct row *row_make(struct rows *rows)
 {
-    struct row *row = mem_zalloc(row_bytes(rows->partners_max));
+    size_t n_ids = ids_max(rows->partners_max);
+    struct row *row = mem_zalloc(block_bytes(rows->partners_max));
     if (rows->n == rows->cap) {
         rows->cap = rows->cap ? 2 * rows->cap : BUCKETS_FIRST;
         rows->all = mem_realloc(rows->all, rows->cap * sizeof(struct row *));
     }
     rows->all[rows->n++] = row;
-    buf_init(&row->texts, TEXT_BYTES_MAX);
+    buf_init(&row->texts, (n_ids + 2) * SCHEMAS_ID_MAX); /* tenant, subject, ids */
+    (void)buf_reserve(&row->texts, n_ids * ID_BYTES);
     row->ids = (struct row_id *)(void *)(row->entries + rows->partners_max);
+    rows->held += block_bytes(rows->partners_max) + row->texts.cap;
     return row;
 }
 
-/* A row that may go: the clock's hand takes the first clean one that was not used since it came by. NULL: all are changed. */
-static struct row *row_evict(struct rows *rows)
+/* The place of a row that may go, out of its chain: the clock's hand takes the first clean one that was not used since it came by, or else
+ * the first clean one. rows->n: all that it looked at are changed. */
+static size_t row_evict(struct rows *rows)
 {
-    for (size_t i = 0; i < 2 * rows->n; i++) {
-        struct row *row = rows->all[rows->hand++ % rows->n];
+    size_t used = rows->n;
+    for (int i = 0; i < EVICT_LOOK && rows->n > 0; i++) {
+        size_t at = rows->hand++ % rows->n;
+        struct row *row = rows->all[at];
         if (row->is_dirty || row->sealed > rows->written) continue;
-        if (!row->is_used) {
-            unchain(rows, row);
-            return row;
-        }
+        if (used == rows->n || !row->is_used) used = at;
+        if (!row->is_used) break;
         row->is_used = false;
     }
-    return NULL;
+    if (used == rows->n) return used;
+    unchain(rows, rows->all[used]);
+    rows->evicted++;
+    return used;
+}
+
+static void row_free(struct rows *rows, size_t at)
+{
+    struct row *row = rows->all[at];
+    rows->held -= block_bytes(rows->partners_max) + row->texts.cap;
+    rows->all[at] = rows->all[--rows->n];
+    buf_fini(&row->texts);
+    mem_free(row);
+}
+
+/* A row for a subject that comes into memory. At the limit it is another's; over it, since rows grew or changed ones could not go,
+ * more of them leave. When none may go there is one more than the limit has room for. */
+static struct row *row_take(struct rows *rows)
+{
+    size_t at;
+    while (rows->held > rows->held_max && (at = row_evict(rows)) < rows->n)
+        row_free(rows, at);
+    bool is_full = rows->held + row_bytes(rows->partners_max) > rows->held_max;
+    at = is_full ? row_evict(rows) : rows->n;
+    return at < rows->n ? rows->all[at] : row_make(rows);
 }
 
 static void row_clear(const struct rows *rows, struct row *row)
@@ -142,8 +180,8 @@ bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key, 
     uint8_t table = (uint8_t)(1 + kind);
     if (!state_related_get(rows->state, partition, table, key, &rows->bytes, &found, err))
         return false;
-    row = rows->n >= rows->limit ? row_evict(rows) : NULL;
-    if (!row) row = row_make(rows);
+    row = row_take(rows);
+    size_t texts = row->texts.cap;
     row_clear(rows, row);
     row->partition = partition;
     row->kind = kind;
@@ -156,12 +194,14 @@ bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key, 
         struct str value = {(const char *)rows->bytes.data, rows->bytes.len};
         const char *why = row_decode(value, rows->half_life_ms[kind], row);
         row->is_stored = true;
+        rows->held += row->texts.cap - texts;
         return why ? state_related_damaged(rows->state, partition, table, key, why, err) : true;
     }
     row->tenant_len = (uint16_t)tenant.len;
     row->subject_len = (uint16_t)subject.len;
     buf_push_str(&row->texts, tenant);
     buf_push_str(&row->texts, subject);
+    rows->held += row->texts.cap - texts;
     return true;
 }
 
@@ -183,7 +223,7 @@ void rows_drop(struct rows *rows, int32_t partition)
 
 /* ---- changes ---- */
 
-void rows_dirty(struct rows *rows, struct row *row)
+static void dirty(struct rows *rows, struct row *row)
 {
     if (row->is_dirty) return;
     row->is_dirty = true;
@@ -228,17 +268,14 @@ void rows_written(struct rows *rows)
     rows->written++;
 }
 
-size_t rows_bytes(const struct rows *rows)
+struct rows_counts rows_counts(const struct rows *rows)
 {
-    size_t bytes = (rows->bucket_mask + 1 + rows->cap + rows->cap_changed) * sizeof(struct row *);
-    for (size_t i = 0; i < rows->n; i++)
-        bytes += row_bytes(rows->partners_max) + rows->all[i]->texts.cap;
-    return bytes;
+    return (struct rows_counts){.rows = rows->n, .bytes = rows->held, .evicted = rows->evicted};
 }
 
 size_t rows_pending_bytes(const struct rows *rows)
 {
-    return rows->n_changed * (row_bytes(rows->partners_max) + TEXT_BYTES_TYPICAL);
+    return rows->n_changed * row_bytes(rows->partners_max);
 }
 
 /* ---- a row ---- */
@@ -274,10 +311,28 @@ struct str row_id_of(const struct row *row, uint64_t key)
     return (struct str){(const char *)row->texts.data + row->ids[at].at, row->ids[at].len};
 }
 
-static void id_keep(struct row *row, uint64_t key, struct str id)
+/* Forgets ids of partners that the row does not hold. */
+static void ids_tidy(struct rows *rows, struct row *row)
+{
+    struct buf *kept = &rows->bytes;
+    int n = 0;
+    buf_reset(kept);
+    buf_push(kept, row->texts.data, (size_t)row->tenant_len + row->subject_len);
+    for (int i = 0; i < row->n_ids; i++) {
+        struct row_id id = row->ids[i];
+        if (!model_partners_find(&row->partners, id.key)) continue;
+        row->ids[n++] = (struct row_id){id.key, (uint32_t)kept->len, id.len};
+        buf_push(kept, row->texts.data + id.at, id.len);
+    }
+    row->n_ids = n;
+    buf_reset(&row->texts);
+    buf_push(&row->texts, kept->data, kept->len);
+}
+
+static void id_keep(struct rows *rows, struct row *row, uint64_t key, struct str id)
 {
     if (row_id_of(row, key).len > 0) return;
-    if (row->n_ids == (int)ids_max(row->partners.max)) row_ids_tidy(row);
+    if (row->n_ids == (int)ids_max(row->partners.max)) ids_tidy(rows, row);
     int at = id_place(row, key);
     memmove(row->ids + at + 1, row->ids + at, (size_t)(row->n_ids - at) * sizeof *row->ids);
     row->ids[at] = (struct row_id){key, (uint32_t)row->texts.len, (uint16_t)id.len};
@@ -286,31 +341,16 @@ static void id_keep(struct row *row, uint64_t key, struct str id)
     assert(!row->texts.failed);
 }
 
-void row_ids_tidy(struct row *row)
-{
-    struct buf kept;
-    int n = 0;
-    buf_init(&kept, TEXT_BYTES_MAX);
-    buf_push(&kept, row->texts.data, (size_t)row->tenant_len + row->subject_len);
-    for (int i = 0; i < row->n_ids; i++) {
-        struct row_id id = row->ids[i];
-        if (!model_partners_find(&row->partners, id.key)) continue;
-        uint32_t at = (uint32_t)kept.len;
-        buf_push(&kept, row->texts.data + id.at, id.len);
-        row->ids[n++] = (struct row_id){id.key, at, id.len};
-    }
-    row->n_ids = n;
-    buf_fini(&row->texts);
-    row->texts = kept;
-}
-
-void row_add(struct row *row, uint64_t key, struct str id, double weight, int64_t time_ms,
-             double half_life_ms)
+void rows_add(struct rows *rows, struct row *row, uint64_t key, struct str id, double weight,
+              int64_t time_ms)
 {
     struct model_partners *partners = &row->partners;
-    if (weight > 0 && !model_partners_find(partners, key)) id_keep(row, key, id);
-    model_partners_add(partners, key, weight, model_moment(time_ms, half_life_ms));
+    size_t texts = row->texts.cap;
+    if (weight > 0 && !model_partners_find(partners, key)) id_keep(rows, row, key, id);
+    rows->held += row->texts.cap - texts;
+    model_partners_add(partners, key, weight, model_moment(time_ms, rows->half_life_ms[row->kind]));
     if (weight > 0 && time_ms > row->newest_ms) row->newest_ms = time_ms;
+    dirty(rows, row);
     if (partners->n > 0 || isfinite(partners->total)) return;
     model_partners_init(partners, row->entries, partners->max);
     row->newest_ms = INT64_MIN;

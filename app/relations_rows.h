@@ -22,9 +22,10 @@ struct row_id {
     uint16_t len;
 };
 
-/* What was published of a row last. */
+/* What was published of a row last. Another process may have published since (the tail, app/tail.h): then it is not known. */
+#define ROW_LIST_UNKNOWN INT64_MAX
 struct row_list {
-    int64_t time_ms; /* the row's newest then */
+    int64_t time_ms; /* the row's newest then; ROW_LIST_UNKNOWN, and n is 0 */
     int n;           /* 0: nothing stands there */
     uint64_t keys[RELATED_LIST_MAX];
     float scores[RELATED_LIST_MAX];
@@ -37,6 +38,7 @@ struct row {
     int32_t partition;
     uint8_t kind;
     bool is_dirty, is_used, is_stored;
+    bool is_told; /* all that changed it since the last seal is of a tail (app/tail.h) */
     struct model_partners partners;
     int64_t newest_ms; /* largest event time of what was added */
     double looked;     /* partners.total when the list was looked at last */
@@ -50,27 +52,30 @@ struct row {
 
 struct rows;
 
-/* partners_max: entries of a row. half_life_ms (ROW_KINDS): what levels are in; rows stored under another are brought over. */
+/* bytes_max: of rows that may leave the memory. partners_max: entries of a row. half_life_ms (ROW_KINDS): what levels are in; rows stored under another are brought over. */
 struct rows *rows_new(struct state *state, size_t bytes_max, int partners_max,
                       const double *half_life_ms);
 void rows_free(struct rows *rows);
 /* The row, from the store or new. The pointer lives until the next call. Errors: ERR_FATAL. */
 MUST_USE bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint64_t key,
                        struct str tenant, struct str subject, struct row **row, struct err *err);
-/* The row goes into the next seal. */
-void rows_dirty(struct rows *rows, struct row *row);
+/* Counts a partner and keeps its id; the row goes into the next seal. A row of which all was taken back is as if new, whether it was
+ * stored meanwhile or not. No heap call once the row's texts and the table of changed rows have their size. */
+void rows_add(struct rows *rows, struct row *row, uint64_t key, struct str id, double weight,
+              int64_t time_ms);
 /* The changed rows (n), in the order of their first change. */
 struct row *const *rows_changed(const struct rows *rows, size_t *n);
 /* Puts the changed rows into the epoch; they are clean then. */
 void rows_seal(struct rows *rows, struct state_shard *shard, struct state_epoch *epoch);
 void rows_written(struct rows *rows);                 /* one more seal is written, in order */
 void rows_drop(struct rows *rows, int32_t partition); /* changed or not */
-size_t rows_bytes(const struct rows *rows);           /* of heap */
 size_t rows_pending_bytes(const struct rows *rows);
+struct rows_counts {
+    size_t rows, bytes; /* in memory */
+    uint64_t evicted;   /* so far */
+};
+struct rows_counts rows_counts(const struct rows *rows);
 
-/* Counts a partner and keeps its id. A row of which all was taken back is as if new, whether it was stored meanwhile or not. */
-void row_add(struct row *row, uint64_t key, struct str id, double weight, int64_t time_ms,
-             double half_life_ms);
 /* The id of a partner that the row holds; lives until the row's next change. */
 struct str row_id_of(const struct row *row, uint64_t key);
 struct str row_tenant(const struct row *row);
@@ -81,7 +86,7 @@ struct str row_subject(const struct row *row);
 void row_encode(const struct row *row, double half_life_ms, struct buf *out);
 /* Into an empty row. NULL, or why the bytes are none (static). */
 const char *row_decode(struct str value, double half_life_ms, struct row *row);
-/* Forgets ids of partners that the row does not hold. */
-void row_ids_tidy(struct row *row);
+/* Of the bytes of a row its newest event time, INT64_MIN none; also of bytes that are no row. */
+int64_t row_newest_ms(struct str value);
 
 #endif

@@ -4,15 +4,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/versions.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sync.h"
-
-struct loaded {
-    struct loaded *older;
-    struct rules *rules;
-    int holders;
-};
 
 /* What a file looks like: zeros when it is not there. */
 struct look {
@@ -22,14 +17,11 @@ struct look {
 struct rules_watch {
     char *path;
     int64_t interval_ms;
-    struct sync_ptr newest; /* struct rules */
+    struct versions versions; /* struct rules */
     struct sync_int n_loaded, n_refused;
     /* the main thread's alone */
     struct look seen; /* when it was last read */
     int64_t looked_ms;
-    /* guarded by mutex */
-    struct mutex mutex;
-    struct loaded *first;
 };
 
 static struct look look_at(const char *path)
@@ -40,38 +32,9 @@ static struct look look_at(const char *path)
                          (int64_t)info.st_mtim.tv_nsec};
 }
 
-static void put_newest(struct rules_watch *watch, struct rules *rules)
+static void free_one(void *rules)
 {
-    struct loaded *loaded = mem_zalloc(sizeof *loaded);
-    loaded->rules = rules;
-    mutex_lock(&watch->mutex);
-    loaded->older = watch->first;
-    watch->first = loaded;
-    sync_ptr_set_release(&watch->newest, rules);
-    mutex_unlock(&watch->mutex);
-}
-
-/* Frees what is neither the newest nor held. */
-static void unused_free(struct rules_watch *watch)
-{
-    struct loaded *unused = NULL;
-    mutex_lock(&watch->mutex);
-    for (struct loaded **link = &watch->first->older; *link;) {
-        struct loaded *loaded = *link;
-        if (loaded->holders > 0) {
-            link = &loaded->older;
-            continue;
-        }
-        *link = loaded->older;
-        loaded->older = unused;
-        unused = loaded;
-    }
-    mutex_unlock(&watch->mutex);
-    for (struct loaded *older; unused; unused = older) {
-        older = unused->older;
-        rules_free(unused->rules);
-        mem_free(unused);
-    }
+    rules_free(rules);
 }
 
 bool rules_watch_open(struct rules_watch **out, const char *path, int64_t interval_ms,
@@ -84,8 +47,8 @@ bool rules_watch_open(struct rules_watch **out, const char *path, int64_t interv
     watch->path = mem_strdup(path);
     watch->interval_ms = interval_ms;
     watch->seen = seen;
-    mutex_init(&watch->mutex);
-    put_newest(watch, rules);
+    versions_init(&watch->versions);
+    versions_put(&watch->versions, rules);
     log_info("app", "rules loaded", "file=%s rules=%d", path, rules_model(rules)->n);
     *out = watch;
     return true;
@@ -94,12 +57,7 @@ bool rules_watch_open(struct rules_watch **out, const char *path, int64_t interv
 void rules_watch_close(struct rules_watch *watch)
 {
     if (!watch) return;
-    for (struct loaded *loaded = watch->first, *older; loaded; loaded = older) {
-        older = loaded->older;
-        rules_free(loaded->rules);
-        mem_free(loaded);
-    }
-    mutex_fini(&watch->mutex);
+    versions_fini(&watch->versions, free_one);
     mem_free(watch->path);
     mem_free(watch);
 }
@@ -116,13 +74,14 @@ void rules_watch_reload(struct rules_watch *watch)
         return;
     }
     log_info("app", "rules loaded", "file=%s rules=%d", watch->path, rules_model(rules)->n);
-    put_newest(watch, rules);
+    versions_put(&watch->versions, rules);
     (void)sync_int_add(&watch->n_loaded, 1);
 }
 
 void rules_watch_serve(struct rules_watch *watch, int64_t now_ms)
 {
-    unused_free(watch);
+    for (struct rules *unused; (unused = versions_unused(&watch->versions)) != NULL;)
+        rules_free(unused);
     if (watch->interval_ms == 0 || now_ms - watch->looked_ms < watch->interval_ms) return;
     watch->looked_ms = now_ms;
     struct look now = look_at(watch->path);
@@ -131,26 +90,17 @@ void rules_watch_serve(struct rules_watch *watch, int64_t now_ms)
 
 const struct rules *rules_watch_take(struct rules_watch *watch)
 {
-    mutex_lock(&watch->mutex);
-    struct loaded *loaded = watch->first;
-    loaded->holders++;
-    mutex_unlock(&watch->mutex);
-    return loaded->rules;
+    return versions_take(&watch->versions);
 }
 
 void rules_watch_release(struct rules_watch *watch, const struct rules *rules)
 {
-    mutex_lock(&watch->mutex);
-    struct loaded *loaded = watch->first;
-    while (loaded->rules != rules)
-        loaded = loaded->older;
-    loaded->holders--;
-    mutex_unlock(&watch->mutex);
+    (void)versions_release(&watch->versions, rules);
 }
 
 bool rules_watch_has_newer(const struct rules_watch *watch, const struct rules *rules)
 {
-    return sync_ptr_get_acquire(&watch->newest) != rules;
+    return versions_has_newer(&watch->versions, rules);
 }
 
 struct rules_watch_counts rules_watch_counts(const struct rules_watch *watch)

@@ -74,6 +74,12 @@ static void model_refresh(struct sessions *sessions)
     sessions->state = mem_aligned(64, ((size_t)sessions->info.S + 16) * sizeof(float));
 }
 
+const struct model *sessions_model(struct sessions *sessions)
+{
+    model_refresh(sessions);
+    return sessions->model;
+}
+
 struct str sessions_model_version(const struct sessions *sessions)
 {
     return sessions->model ? str_of(sessions->info.version) : STR("none");
@@ -176,6 +182,11 @@ void sessions_click(struct sessions *sessions, const struct session_click *click
     if (click->weight > 0) popularity_add(sessions, known, key, click);
 }
 
+void sessions_forget(struct sessions *sessions, uint64_t user)
+{
+    (void)model_neighbours_forget(sessions->index, SCHEMAS_SESSION_USER, user);
+}
+
 /* ---- a question ---- */
 
 /* One question on its way. */
@@ -184,6 +195,8 @@ struct asking {
     const struct sessions_question *question;
     uint64_t keys[WINDOW]; /* (n) newest last */
     int n;
+    uint64_t older[SCHEMAS_ITEMS_MAX]; /* (n_older) of the session, but not looked at; ascending */
+    int n_older;
     int depth; /* candidates of an arm: what the ranker is learnt on, or a few more than the list's */
     int32_t excluded[WINDOW]; /* (n_excluded) indices in the model, ascending, no repeats */
     int n_excluded;
@@ -206,11 +219,18 @@ struct str sessions_item_id(const struct sessions *sessions, uint64_t key)
     return id_of(sessions, key);
 }
 
+static int by_key(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
 static bool is_in_session(const struct asking *asking, uint64_t key)
 {
     for (int i = 0; i < asking->n; i++)
         if (asking->keys[i] == key) return true;
-    return false;
+    return asking->n_older &&
+           bsearch(&key, asking->older, (size_t)asking->n_older, sizeof key, by_key);
 }
 
 /* What a list must not hold. */
@@ -240,9 +260,17 @@ static void question_read(struct asking *asking)
 {
     const struct sessions_question *question = asking->question;
     asking->depth = depth_of(asking->sessions, question);
-    size_t first = question->n_items > WINDOW ? question->n_items - WINDOW : 0;
-    for (size_t i = first; i < question->n_items; i++)
-        asking->keys[asking->n++] = schemas_item_key(question->tenant, question->items[i].item_id);
+    asking->n = asking->n_older = 0;
+    size_t n = question->n_items, first = n > WINDOW ? n - WINDOW : 0;
+    for (size_t i = n > SCHEMAS_ITEMS_MAX ? n - SCHEMAS_ITEMS_MAX : 0; i < n; i++) {
+        uint64_t key = schemas_item_key(question->tenant, question->items[i].item_id);
+        if (i < first)
+            asking->older[asking->n_older++] = key;
+        else
+            asking->keys[asking->n++] = key;
+    }
+    if (asking->n_older)
+        qsort(asking->older, (size_t)asking->n_older, sizeof *asking->older, by_key);
 }
 
 static int by_index(const void *a, const void *b)
@@ -357,7 +385,7 @@ int sessions_answer(struct sessions *sessions, const struct sessions_question *q
     struct asking asking;
     asking.sessions = sessions;
     asking.question = question;
-    asking.n = asking.n_excluded = 0;
+    asking.n_excluded = 0;
     asking.n_encoder = asking.n_neighbours = asking.n_popular = 0;
     model_refresh(sessions);
     question_read(&asking);
@@ -374,7 +402,7 @@ int sessions_popular(struct sessions *sessions, const struct sessions_question *
     struct asking asking;
     asking.sessions = sessions;
     asking.question = question;
-    asking.n = asking.n_excluded = asking.n_popular = 0;
+    asking.n_excluded = asking.n_popular = 0;
     question_read(&asking);
     popular_ask(&asking);
     const struct model_candidates popular = {.keys = asking.popular, .n = asking.n_popular};

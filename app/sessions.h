@@ -29,6 +29,9 @@ struct session_click {
 };
 void sessions_click(struct sessions *sessions, const struct session_click *click);
 
+/* Forgets the sessions of a user: bits as in SCHEMAS_SESSION_USER. */
+void sessions_forget(struct sessions *sessions, uint64_t user);
+
 enum { SESSIONS_LIST_MAX = USER_LIST_MAX };
 
 struct sessions_question {
@@ -57,6 +60,8 @@ int sessions_answer(struct sessions *sessions, const struct sessions_question *q
 int sessions_popular(struct sessions *sessions, const struct sessions_question *question,
                      struct sessions_item *out);
 /* Of the model in use; "none". Lives until the next answer. */
+/* The one that answers now, NULL none. Lives until the next question. */
+const struct model *sessions_model(struct sessions *sessions);
 struct str sessions_model_version(const struct sessions *sessions);
 
 /* The id behind a key; len 0: not known. Lives until the next click or model. */

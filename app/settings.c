@@ -1,10 +1,13 @@
 /* From the options table to typed settings. */
 #include "app/settings.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "serve/serve.h"
 
 /* Larger encoder states (keys and values of attention) are not stored: writing 16 KiB for each user of an epoch costs more than
  * encoding the windows of those who come back after they left the memory. */
@@ -18,6 +21,8 @@ enum { STORED_WINDOW_TIMES_WIDTH = 512 };
 /* Items of one session in the index of neighbours; of a longer one the newest stay. Items further apart than that say
  * nothing about each other. */
 enum { SESSION_ITEMS_MAX = 64 };
+
+enum { SETTLE_MS = 15000 }; /* to ask the cluster */
 
 /* ---- settings passed through to librdkafka ---- */
 
@@ -73,22 +78,60 @@ static char *join(const char *a, const char *between, const char *b)
     return text;
 }
 
-static bool check(const struct settings *settings, struct err *err)
+/* Files that the Kafka client reads by itself. */
+static bool key_files_check(const struct kafka_setting *list, size_t n, struct err *err)
 {
-    if (options_enum(settings->options, "processing.guarantee") != 0)
-        return err_fatal(
-            err, ERR_EXIT_USAGE,
-            "processing.guarantee=exactly_once_v2 is not there yet: use at_least_once (lists carry "
-            "the header freshet-src for dedupe)");
-    if (settings->n_topics < 1 || settings->n_topics > USER_TOPICS_MAX)
-        return err_fatal(err, ERR_EXIT_USAGE, "events.topics names %d topics: 1 to %d are possible",
-                         settings->n_topics, USER_TOPICS_MAX);
-    const char *url = settings->schemas.registry_url;
+    for (size_t i = 0; i < n; i++) {
+        bool is_key = strcmp(list[i].key, "ssl.key.location") == 0 ||
+                      strcmp(list[i].key, "ssl.keystore.location") == 0;
+        if (is_key && !options_secret_file_check(list[i].value, err))
+            return err_wrap(err, "%s", list[i].key);
+    }
+    return true;
+}
+
+/* The URLs are shown in logs and errors, so they hold no password. */
+static bool registry_url_check(const char *url, struct err *err)
+{
+    const char *host = strstr(url, "://");
+    if (host && strchr(host, '@'))
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "schema.registry.url holds a user and password: take them out of it and "
+                         "set basic.auth.user.info=${file:/path} with user:password in that file");
     if (url[0] && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
         return err_fatal(
             err, ERR_EXIT_USAGE,
             "schema.registry.url=%.200s: give a URL that begins with http:// or https://", url);
-    return kafka_config_check(&settings->kafka, err);
+    return true;
+}
+
+static bool listen_check(const char *listen, struct err *err)
+{
+    return !listen[0] || serve_address_check(listen, err) || err_wrap(err, "http.listen");
+}
+
+static bool check(const struct settings *settings, struct err *err)
+{
+    const struct kafka_config *kafka = &settings->kafka;
+    if (settings->transactional_id && strcmp(settings->kafka.bootstrap_servers, "embedded") == 0)
+        return err_fatal(
+            err, ERR_EXIT_USAGE,
+            "processing.guarantee=exactly_once_v2 needs a real broker: the embedded one does not "
+            "keep transactions; set bootstrap.servers, or processing.guarantee=at_least_once");
+    if (settings->n_topics < 1 || settings->n_topics > USER_TOPICS_MAX)
+        return err_fatal(err, ERR_EXIT_USAGE, "events.topics names %d topics: 1 to %d are possible",
+                         settings->n_topics, USER_TOPICS_MAX);
+    if (settings->standbys > 0 && !settings->changelog_topic)
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "num.standby.replicas=%d needs a changelog to copy from: set "
+                         "statestore.changelog.enabled=true",
+                         settings->standbys);
+    return registry_url_check(settings->schemas.registry_url, err) &&
+           listen_check(options_text(settings->options, "http.listen"), err) &&
+           key_files_check(kafka->common, kafka->n_common, err) &&
+           key_files_check(kafka->consumer, kafka->n_consumer, err) &&
+           key_files_check(kafka->producer, kafka->n_producer, err) &&
+           kafka_config_check(kafka, err);
 }
 
 static void schemas_settings_make(struct settings *settings)
@@ -111,7 +154,8 @@ static void schemas_settings_make(struct settings *settings)
 static const char *const arm_weights[ARM_COUNT] = {[ARM_ENCODER] = "blend.encoder.weight",
                                                    [ARM_NEIGHBOURS] = "blend.neighbours.weight",
                                                    [ARM_POPULAR] = "blend.popularity.weight",
-                                                   [ARM_RELATED] = "blend.related.weight"};
+                                                   [ARM_RELATED] = "blend.related.weight",
+                                                   [ARM_TRENDING] = "blend.trending.weight"};
 
 /* The topics that are read: those of events, and the internal one when somebody needs it. */
 static void sources_make(struct settings *settings)
@@ -119,12 +163,16 @@ static void sources_make(struct settings *settings)
     const char *const *events;
     const char **topics;
     settings->n_topics = options_list(settings->options, "events.topics", &events);
-    topics = mem_alloc(((size_t)settings->n_topics + 1) * sizeof *topics);
+    topics = mem_alloc(((size_t)settings->n_topics + SETTINGS_SOURCES_MAX - USER_TOPICS_MAX) *
+                       sizeof *topics);
     for (int i = 0; i < settings->n_topics; i++)
         topics[i] = events[i];
     settings->n_sources = settings->n_topics;
-    if (settings->related.pairs_topic)
+    settings->pairs_at = settings->erasures_at = -1;
+    if (settings->related.pairs_topic) {
+        settings->pairs_at = settings->n_sources;
         topics[settings->n_sources++] = settings->related.pairs_topic;
+    }
     settings->topics = topics;
 }
 
@@ -134,22 +182,42 @@ static void related_make(struct settings *settings)
     struct related_settings *related = &settings->related;
     related->topic = options_text(options, "related.topic");
     related->trending_topic = options_text(options, "trending.topic");
-    related->trending_half_life_ms = options_int(options, "trending.half.life.ms");
     related->popular_half_life_ms = options_int(options, "popularity.half.life.ms");
     if (related->topic[0] || related->trending_topic[0])
         related->pairs_topic = join(settings->application_id, "-", "pairs-repartition");
-    related->half_life_ms = options_int(options, "related.half.life.ms");
-    related->partners_max = (int)options_int(options, "related.partners.max");
     related->list_size = (int)options_int(options, "related.list.size");
     related->change = options_number(options, "related.change");
     related->publish_interval_ms = options_int(options, "related.publish.interval.ms");
     related->memory_bytes = (size_t)options_int(options, "related.memory.max.bytes");
-    related->rules = (struct model_pairs_rules){
-        .basket_max = (int)options_int(options, "related.basket.max"),
-        .session_items = (int)options_int(options, "related.session.items"),
-        .user_max = (int)options_int(options, "related.user.max"),
-        .window_ms = options_int(options, "related.window.ms"),
-        .session_gap_ms = options_int(options, "session.gap.ms")};
+    related->rules = settings_related_rules(options);
+}
+
+/* A transaction is what readers wait for, so it is short unless somebody says otherwise. */
+enum { COMMIT_INTERVAL_TRANSACTIONS_MS = 100 };
+
+static void guarantee_make(struct settings *settings)
+{
+    const struct options *options = settings->options;
+    const char *instance = options_text(options, "group.instance.id");
+    settings->commit_interval_ms = options_int(options, "commit.interval.ms");
+    if (options_enum(options, "processing.guarantee") == 0) return;
+    settings->transactional_id = join(settings->application_id, "-", instance[0] ? instance : "0");
+    if (!options_is_set(options, "commit.interval.ms"))
+        settings->commit_interval_ms = COMMIT_INTERVAL_TRANSACTIONS_MS;
+}
+
+/* A folder for each process: those of one application may share the place. */
+static void snapshots_make(struct settings *settings)
+{
+    const struct options *options = settings->options;
+    const char *dir = options_text(options, "statestore.snapshot.dir");
+    const char *instance = options_text(options, "group.instance.id");
+    settings->snapshot_every_ms = options_int(options, "statestore.snapshot.interval.ms");
+    settings->snapshots_kept = (int)options_int(options, "statestore.snapshot.keep");
+    if (!dir[0]) return;
+    char *folder = join(dir, "/", settings->application_id);
+    settings->snapshot_folder = join(folder, "/", instance[0] ? instance : "0");
+    mem_free(folder);
 }
 
 bool settings_init(struct settings *settings, const struct options *options, struct err *err)
@@ -164,13 +232,16 @@ bool settings_init(struct settings *settings, const struct options *options, str
     settings->recommendations_topic = options_text(options, "recommendations.topic");
     related_make(settings);
     sources_make(settings);
+    settings->erasures_topic = options_text(options, "erasures.topic");
+    settings->receipts_topic = join(settings->application_id, "-", "erasure-receipts");
+    settings->guard_ms = options_int(options, "erasure.guard.ms");
     settings->items_topic = options_text(options, "items.topic");
     settings->model_folder = options_text(options, "model.dir");
     settings->shards = (int)options_int(options, "num.stream.threads");
     settings->list_size = (int)options_int(options, "list.size");
     settings->reasons_name_items = options_enum(options, "list.reasons") == 0;
     settings->batch_max = (int)options_int(options, "batch.max.events");
-    settings->commit_interval_ms = options_int(options, "commit.interval.ms");
+    guarantee_make(settings);
     settings->epochs_max = (int)options_int(options, "max.in.flight.epochs");
     settings->pending_bytes = (size_t)options_int(options, "statestore.uncommitted.max.bytes");
     settings->task_timeout_ms = options_int(options, "task.timeout.ms");
@@ -182,8 +253,16 @@ bool settings_init(struct settings *settings, const struct options *options, str
     settings->poison_max_share = options_number(options, "poison.max.share");
     settings->kafka.bootstrap_servers = options_text(options, "bootstrap.servers");
     settings->kafka.client_id = settings->application_id;
+    settings->standbys = (int)options_int(options, "num.standby.replicas");
+    if (options_bool(options, "statestore.changelog.enabled"))
+        settings->changelog_topic = join(settings->application_id, "-", "state-changelog");
+    snapshots_make(settings);
     setting_lists_make(settings);
     schemas_settings_make(settings);
+    if (options_bool(options, "privacy.pseudonymise") &&
+        !pseudonyms_open(&settings->pseudonyms,
+                         str_of(options_text(options, "privacy.pseudonym.secret")), err))
+        return false;
     return check(settings, err);
 }
 
@@ -194,8 +273,48 @@ void settings_fini(struct settings *settings)
     setting_list_free(settings->kafka.producer, settings->kafka.n_producer);
     mem_free((void *)(uintptr_t)settings->topics);
     mem_free(settings->related.pairs_topic);
+    mem_free(settings->changelog_topic);
+    mem_free(settings->snapshot_folder);
     mem_free(settings->state_folder);
     mem_free(settings->dlq_topic);
+    mem_free(settings->receipts_topic);
+    pseudonyms_close(settings->pseudonyms);
+    mem_free(settings->transactional_id);
+}
+
+/* Looking for a topic of the embedded broker makes it, with any number of partitions. */
+static bool embedded_look(const struct settings *settings, bool *is_embedded, struct err *err)
+{
+    char cluster_id[64];
+    if (!kafka_cluster_id(&settings->kafka, cluster_id, SETTLE_MS, err)) return false;
+    *is_embedded = strncmp(cluster_id, "mockCluster", 11) == 0;
+    return true;
+}
+
+bool settings_erasures_settle(struct settings *settings, struct err *err)
+{
+    const char *names[] = {settings->erasures_topic, settings->receipts_topic};
+    struct kafka_topic_info info[2] = {0};
+    if (!names[0][0] || settings->erasures_at >= 0) return true;
+    bool is_asked_for = options_is_set(settings->options, "erasures.topic"), is_embedded;
+    if (!embedded_look(settings, &is_embedded, err)) return false;
+    if (is_embedded && !is_asked_for) return true;
+    if (!kafka_topic_describe(&settings->kafka, names, 2, info, SETTLE_MS, err)) return false;
+    if (info[0].partitions == 0 && !is_asked_for) {
+        log_info("app", "no erasures", "topic %s does not exist", names[0]);
+        return true;
+    }
+    for (int i = 0; i < 2; i++)
+        if (info[i].partitions == 0)
+            return err_fatal(err, ERR_EXIT_TOPIC,
+                             "topic %s of erasures does not exist: create it with `freshet topics "
+                             "create`, or set erasures.topic= for no erasures",
+                             names[i]);
+    const char **topics = (const char **)(uintptr_t)settings->topics;
+    settings->erasures_at = settings->n_sources;
+    settings->erasures_partitions = info[0].partitions;
+    topics[settings->n_sources++] = names[0];
+    return true;
 }
 
 struct state_options settings_state(const struct settings *settings, int state_floats)
@@ -253,6 +372,30 @@ struct model_neighbours_options settings_neighbours(const struct settings *setti
     return neighbours;
 }
 
+struct model_related_rules settings_related_rules(const struct options *options)
+{
+    double orders_ms = (double)options_int(options, "related.half.life.ms");
+    double views_ms = (double)options_int(options, "related.view.half.life.ms");
+    struct model_related_rules rules = {
+        .pairs = {.basket_max = (int)options_int(options, "related.basket.max"),
+                  .session_items = (int)options_int(options, "related.session.items"),
+                  .user_max = (int)options_int(options, "related.user.max"),
+                  .window_ms = options_int(options, "related.window.ms"),
+                  .session_gap_ms = options_int(options, "session.gap.ms")},
+        .trending_half_life_ms = (double)options_int(options, "trending.half.life.ms"),
+        .partners_max = (int)options_int(options, "related.partners.max"),
+    };
+    for (int kind = 0; kind < RELATED_KIND_COUNT; kind++)
+        rules.half_life_ms[kind] = kind == RELATED_ALSO_VIEWED ? views_ms : orders_ms;
+    return rules;
+}
+
+/* task.timeout.ms as an int: what is over it is for ever. */
+static int patience_ms(const struct settings *settings)
+{
+    return settings->task_timeout_ms < INT_MAX ? (int)settings->task_timeout_ms : INT_MAX;
+}
+
 struct ingest_options settings_ingest(const struct settings *settings)
 {
     const struct options *options = settings->options;
@@ -263,12 +406,17 @@ struct ingest_options settings_ingest(const struct settings *settings)
         .topics = settings->topics,
         .n_topics = settings->n_sources,
         .n_raw = settings->n_sources - settings->n_topics,
+        .n_compacted = settings->erasures_at >= 0,
         .shards = settings->shards,
         .start = options_enum(options, "events.start") == 0 ? INGEST_EARLIEST : INGEST_LATEST,
         .on_gap = options_enum(options, "on.offset.gap") == 0 ? GAP_FAIL : GAP_ACCEPT,
         .transactional_source = options_bool(options, "events.transactional"),
+        .transactional = settings->transactional_id != NULL,
         .max_future_ms = options_int(options, "events.max.future.ms"),
+        .pseudonyms = settings->pseudonyms,
         .batch_max = settings->batch_max,
         .session_timeout_ms = (int)options_int(options, "session.timeout.ms"),
+        .hold_ms = patience_ms(settings),
+        .patience_ms = patience_ms(settings),
     };
 }

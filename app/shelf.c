@@ -184,6 +184,8 @@ bool shelf_put(struct shelf *shelf, struct str record_key, const struct item *it
 {
     uint64_t key = schemas_item_key(item->tenant, item->item_id);
     uint64_t record = schemas_id_hash(record_key);
+    const uint64_t *was = map_u64_get(shelf->records, record);
+    if (was && *was != key) shelf_remove(shelf, record_key);
     struct place *before = map_u64_get_ptr(shelf->items, key);
     if (!before && shelf->n == shelf->max) {
         shelf->refused++;
@@ -219,6 +221,12 @@ void shelf_remove(struct shelf *shelf, struct str record_key)
     mem_free(place);
 }
 
+void shelf_refuse(struct shelf *shelf, uint64_t key, uint64_t rules)
+{
+    struct place *place = map_u64_get_ptr(shelf->items, key);
+    if (place) place->item.refused = rules;
+}
+
 int shelf_count(const struct shelf *shelf)
 {
     return shelf->n;
@@ -242,12 +250,14 @@ bool shelf_is_listed(const struct shelf_item *item, int64_t now_ms)
            (item->until_ms == 0 || now_ms < item->until_ms);
 }
 
-int shelf_some(const struct shelf *shelf, struct str tenant, int64_t now_ms, int n, uint64_t *keys)
+int shelf_some(const struct shelf *shelf, struct str tenant, int64_t now_ms, uint64_t refusing,
+               int n, uint64_t *keys)
 {
     int found = 0;
     for (int i = 0; i < shelf->n && found < n; i++) {
         const struct shelf_item *item = &shelf->all[i]->item;
-        if (str_equal(item->tenant, tenant) && shelf_is_listed(item, now_ms))
+        if ((item->refused & refusing) == 0 && str_equal(item->tenant, tenant) &&
+            shelf_is_listed(item, now_ms))
             keys[found++] = item->key;
     }
     return found;
@@ -271,8 +281,8 @@ static bool is_new(const uint64_t *keys, int n, uint64_t key)
     return true;
 }
 
-int shelf_find(const struct shelf *shelf, struct str tenant, struct str query, int n,
-               uint64_t *keys)
+int shelf_find(const struct shelf *shelf, struct str tenant, struct str query, int64_t now_ms,
+               int n, uint64_t *keys)
 {
     struct word words[WORDS_MAX];
     const struct list *shortest = NULL;
@@ -287,7 +297,7 @@ int shelf_find(const struct shelf *shelf, struct str tenant, struct str query, i
     }
     for (int i = 0; shortest && i < shortest->n && found < n; i++) {
         const struct shelf_item *item = shelf_get(shelf, shortest->keys[i]);
-        bool fits = item && str_equal(item->tenant, tenant);
+        bool fits = item && str_equal(item->tenant, tenant) && shelf_is_listed(item, now_ms);
         for (int w = 0; w < n_words && fits; w++)
             fits = title_has(item->title, &words[w]);
         if (fits && is_new(keys, found, item->key)) keys[found++] = item->key;

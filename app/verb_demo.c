@@ -182,13 +182,19 @@ static struct str view_title(void *context, struct str item_id)
     return str_of(demo->title);
 }
 
+/* What a reader of the figures would ask about the demo's own model. */
+static const char orders_note[] =
+    "carts and orders hold what was just looked at; these lists, what comes next";
+
 static void view_start(struct demo *demo)
 {
     const struct options *flags = demo->app->flags;
+    bool is_own = strcmp(options_text(demo->app->config, "model.dir"), demo->model) == 0;
     struct view_options options = {.out = stdout,
                                    .is_screen =
                                        isatty(STDOUT_FILENO) == 1 && !options_bool(flags, "plain"),
                                    .head = demo->head,
+                                   .note = is_own ? orders_note : NULL,
                                    .tap = demo->tap,
                                    .title = view_title,
                                    .context = demo};
@@ -370,9 +376,12 @@ const struct verb verb_demo = {
             "(http.listen); shows events/s, event-to-list "
             "latency, live quality beside "
             "popularity, and a few people's lists by product title. With bootstrap.servers it uses "
-            "your broker instead.\n\n"
+            "your broker instead, where its topics must be.\n\n"
             "  freshet demo\n"
-            "  freshet demo --seconds 30 --rate 1000",
+            "  freshet demo --seconds 30 --rate 1000\n\n"
+            "  freshet topics create --set application.id=demo --set "
+            "bootstrap.servers=localhost:9092\n"
+            "  freshet demo --set bootstrap.servers=localhost:9092",
     .flags = flags,
     .n_flags = sizeof flags / sizeof flags[0],
     .uses_config = true,

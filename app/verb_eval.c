@@ -135,6 +135,7 @@ static bool read_blend(const struct options *flags, struct eval_options *o, stru
     o->blend[EVAL_ENCODER] = weights.encoder;
     o->blend[EVAL_NEIGHBOURS] = weights.neighbours;
     o->blend[EVAL_RELATED] = is_last ? 0 : weights.related;
+    o->blend[EVAL_TRENDING] = is_last ? 0 : weights.trending;
     o->blend[is_last ? EVAL_POPULAR : EVAL_RECENT] = weights.popularity;
     return true;
 }
@@ -188,7 +189,8 @@ static bool run(struct app *app, struct err *err)
 {
     const struct options *flags = app->flags;
     struct model_neighbours_options neighbours;
-    struct eval_options options = {.neighbours = &neighbours};
+    struct model_related_rules related;
+    struct eval_options options = {.neighbours = &neighbours, .related = &related};
     struct model *model = NULL;
     uint32_t by;
     struct train_data *log = NULL, *test = NULL;
@@ -197,7 +199,7 @@ static bool run(struct app *app, struct err *err)
         return read_k(flags, &options, err) && eval_orders_run(flags, options.k, options.n_k, err);
     bool ok = read_options(flags, &options, err) &&
               arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err) &&
-              read_blend(flags, &options, err) &&
+              arm_flags_related(flags, &related, err) && read_blend(flags, &options, err) &&
               read_set(flags, "by", eval_by_names, EVAL_BYS, &by, err) &&
               (*folder == '\0' || model_load(&model, folder, err)) &&
               train_input_read(flags, "input", &log, err);
@@ -234,7 +236,7 @@ static const struct option_spec flags[] = {
      "session.window: when it is full the older half is forgotten, as in the pipeline; leave-one-out takes the newest so many.",
      group_protocol},
     {"arms", OPTION_LIST, "", 0, 0, "", NULL,
-     "Which are asked: encoder, popularity, popularity_recent, neighbours, markov, blend. Default: all that the protocol has use for.",
+     "Which are asked: encoder, popularity, popularity_recent, neighbours, markov, related, trending, blend. Default: all that the protocol has use for.",
      group_arms},
     ARM_FLAGS(group_arms),
     EVAL_ORDERS_FLAGS(group_baskets),

@@ -115,9 +115,7 @@ static void print_summary(const struct importing *importing, const char *path)
                "      retention.ms=-1, the broker will delete these records (--timestamps now "
                "avoids it)\n");
     }
-    printf("next: freshet run --set application.id=shop --set bootstrap.servers=%s --set "
-           "events.topics=%s\n",
-           feeding->settings.kafka.bootstrap_servers, feeding->topic);
+    feeding_next_print(feeding);
 }
 
 static bool run(struct app *app, struct err *err)
@@ -166,7 +164,8 @@ static const struct option_spec flags[] = {
     {"limit", OPTION_INT, "0", 0, 1e15, "rows", NULL, "Read so many rows at most. 0: all.", group_log},
     {"strict", OPTION_BOOL, "false", 0, 0, "", NULL, "End at the first bad row (exit 9) before anything is sent.", group_log},
     {"id-prefix", OPTION_TEXT, "", 0, 0, "", NULL,
-     "Event ids are <prefix>-<line>. Default: the file's name and a checksum, so that importing a file twice changes nothing.",
+     "Event ids are <prefix>-<line>. Default: the file's name and a checksum, so that rows "
+     "that come twice are known again: among the last 32 events of their user, not further back.",
      group_log},
     {"to", OPTION_TEXT, "topic", 0, 0, "", NULL, "`topic`, a file (gzip when it ends in .gz), or `none` (only checks the log).",
      group_out},

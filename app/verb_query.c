@@ -30,6 +30,7 @@ struct query {
     struct state *state;
     struct model *model; /* knows ids, too; NULL when none is configured */
     struct str id, tenant;
+    const struct pseudonyms *pseudonyms; /* under which users are kept; NULL: under their ids */
     bool json;
     struct buf out;
     int found;
@@ -149,11 +150,12 @@ static void push_user(struct query *query, int32_t partition, char kind, const s
                         (int)partition, user->events, user->model_id,
                         user->truncated ? "true" : "false");
     } else {
+        char model[20] = "none";
+        if (user->model_id) (void)snprintf(model, sizeof model, "%016" PRIx64, user->model_id);
         buf_push_format(out,
-                        "%s %.*s  partition %d, %" PRIu64
-                        " events, window of %d%s, model %016" PRIx64 "\n",
+                        "%s %.*s  partition %d, %" PRIu64 " events, window of %d%s, model %s\n",
                         who, STR_ARG(query->id), (int)partition, user->events, user->n_window,
-                        user->truncated ? " (older ones forgotten)" : "", user->model_id);
+                        user->truncated ? " (older ones forgotten)" : "", model);
     }
     push_keys(query, "list", user->last_list, user->n_last_list);
     push_keys(query, "bought", user->bought, user->n_bought);
@@ -171,7 +173,11 @@ static bool visit_user(void *context, int32_t partition, struct str key, const s
     if (!end || (size_t)(end - key.ptr) + 2 > key.len) return true;
     struct str tenant = {key.ptr, (size_t)(end - key.ptr)};
     struct str id = {end + 2, key.len - tenant.len - 2};
-    if (!str_equal(tenant, query->tenant) || !str_equal(id, query->id)) return true;
+    char name[PSEUDONYM_MAX];
+    bool is_asked = false;
+    for (int k = 0; k < pseudonyms_keys(query->pseudonyms) && !is_asked; k++)
+        is_asked = str_equal(id, pseudonym_of(query->pseudonyms, k, tenant, query->id, name));
+    if (!str_equal(tenant, query->tenant) || !is_asked) return true;
     query->found++;
     push_user(query, partition, end[1], user);
     return true;
@@ -326,6 +332,7 @@ static bool ask(struct app *app, const struct settings *settings, const char *wh
 {
     struct query query = {.id = app->n_args > 1 ? str_of(app->args[1]) : (struct str){0},
                           .tenant = str_of(options_text(app->flags, "tenant")),
+                          .pseudonyms = settings->pseudonyms,
                           .json = options_bool(app->flags, "json")};
     struct err ignored = ERR_INIT;
     if (!state_open_readonly(&query.state, settings->state_folder, err)) return false;

@@ -53,7 +53,8 @@ static bool tick(void *context, struct err *err)
     runner->idle_ms = records == runner->last_records ? runner->idle_ms + TICK_MS : 0;
     runner->last_records = records;
     if (runner->until_events && records >= runner->until_events) return false;
-    bool is_caught_up = lag == 0 || (lag < 0 && records > 0);
+    bool is_left_out = records > 0 && pipeline_partitions(runner->pipeline) == 0;
+    bool is_caught_up = lag == 0 || is_left_out;
     return !(runner->idle_limit_ms && is_caught_up && runner->idle_ms >= runner->idle_limit_ms);
 }
 
@@ -80,6 +81,8 @@ static const struct {
     {"replayed", METRIC_EVENTS, FOLD_REPLAYED},
     {"duplicates", METRIC_EVENTS, FOLD_DUPLICATE},
     {"quiet", METRIC_EVENTS, FOLD_QUIET},
+    {"erased_events", METRIC_EVENTS, FOLD_ERASED},
+    {"erasures", METRIC_ERASURES, -1},
     {"late", METRIC_LATE, 0},
     {"too_late", METRIC_TOO_LATE, 0},
     {"dead_letters", METRIC_DEAD_LETTERS, -1},
@@ -172,6 +175,7 @@ static bool run(struct app *app, struct err *err)
                        "bootstrap.servers=embedded is the demo's broker, where nothing is durable: "
                        "`freshet demo` "
                        "uses it; `freshet run` needs a real one");
+    ok = ok && settings_erasures_settle(&settings, err);
     if (ok) {
         mem_heaps_limit(settings.shards);
         ok = run_pipeline(app, &settings, err);

@@ -185,8 +185,7 @@ static void print_summary(const struct simulation *sim)
     printf("  topic %s: %llu records; item records: %llu\n", sim->feeding.topic,
            (unsigned long long)sink_records(sim->feeding.sink),
            (unsigned long long)sim->item_records);
-    printf("next: freshet run --set application.id=shop --set bootstrap.servers=%s\n",
-           sim->feeding.settings.kafka.bootstrap_servers);
+    feeding_next_print(&sim->feeding);
 }
 
 static bool open_items(struct simulation *sim, const struct options *flags, struct err *err)

@@ -38,13 +38,25 @@ static int partitions_of(const struct topic_plan *plan, const struct options *fl
     return PARTITIONS_DEFAULT;
 }
 
-/* An existing topic that the flags contradict. The events topics must agree with each other; the
- * rest only with themselves. */
+/* An existing topic that the flags contradict. Those that are read together must agree with each other; the rest only with
+ * themselves. */
 static bool refuse_other_partitions(const struct topic_plan *plan, int partitions, struct err *err)
 {
     for (int i = 0; i < plan->n; i++) {
         int have = plan->info[i].partitions;
-        if (plan->topics[i].role != TOPIC_EVENTS || have == 0 || have == partitions) continue;
+        if (!topic_is_copartitioned(plan->topics[i].role) || have == 0 || have == partitions)
+            continue;
+        if (plan->topics[i].role == TOPIC_ERASURES)
+            return err_fatal(err, ERR_EXIT_TOPIC,
+                             "'%s' has %d partitions and %d are wanted: when another shop uses it, "
+                             "name one of your own in erasures.topic; else delete it, it is made "
+                             "anew",
+                             plan->topics[i].name, have, partitions);
+        if (plan->topics[i].role != TOPIC_EVENTS)
+            return err_fatal(err, ERR_EXIT_TOPIC,
+                             "internal topic '%s' has %d partitions and %d are wanted: delete it, "
+                             "it is made anew (docs/RUNBOOK.md)",
+                             plan->topics[i].name, have, partitions);
         return err_fatal(err, ERR_EXIT_TOPIC,
                          "events topic '%s' has %d partitions and %d are wanted: give --partitions "
                          "%d, or delete the topic and "
@@ -71,8 +83,10 @@ static bool create(const struct settings *settings, const struct topic_plan *pla
         }
         printf("%-12s %-32s %d partitions%s\n", dry ? "would create" : "create", topic->name,
                partitions, topic->compact ? ", compacted" : "");
-        missing[n++] =
-            (struct kafka_topic_spec){topic->name, partitions, replication, topic->compact};
+        enum kafka_compact compact = topic->compact ? KAFKA_COMPACTED : KAFKA_DELETED;
+        if (topic->role == TOPIC_CHANGELOG) compact = KAFKA_CHANGELOG;
+        missing[n++] = (struct kafka_topic_spec){topic->name, partitions, replication, compact,
+                                                 topic->retention_ms};
     }
     if (dry || n == 0) return true;
     return kafka_topics_create(&settings->kafka, missing, n, TIMEOUT_MS, err);

@@ -175,12 +175,15 @@ static bool learn_ranker(const struct options *flags, const struct train_data *d
                          struct model *model, struct err *err)
 {
     struct model_neighbours_options neighbours;
+    struct model_related_rules related = arm_flags_related_default();
     struct train_ranker_result result;
     struct train_ranker_options options = {.train = train,
                                            .neighbours = &neighbours,
                                            .window = 200,
                                            .half_life_ms = 7 * 86400000LL,
-                                           .has_related = options_bool(flags, "related")};
+                                           .related = &related,
+                                           .has_related = options_bool(flags, "related"),
+                                           .has_trending = options_bool(flags, "trending")};
     if (!arm_flags_neighbours(flags, &neighbours, &options.session_gap_ms, err)) return false;
     training->out = NULL;
     training->bar = bar_new(training, "ranker");
@@ -345,6 +348,8 @@ static const struct option_spec flags[] = {
     {"related", OPTION_BOOL, "true", 0, 0, "", NULL,
      "The ranker also counts on what goes together with the newest items. false: for lists that will be made without related.topic.",
      group_learn},
+    {"trending", OPTION_BOOL, "false", 0, 0, "", NULL,
+     "Likewise on what rises in their categories and in the whole shop (trending.topic).", group_learn},
     ARM_FLAG_NEIGHBOURS(group_learn),
     {"seed", OPTION_INT, "1", 0, 9e15, "", NULL, "The same seed and data make the same model.", group_learn},
     {"threads", OPTION_INT, "2", 1, 2, "", NULL, "They do not change the result.", group_learn},

@@ -5,14 +5,16 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/recent.h"
 
 enum {
     FOLLOWED = 3, /* users shown */
     SHOWN = 5,    /* items of a list shown */
     TITLE_COLUMNS = 34,
-    LOST_AFTER_MS = 20000, /* a followed user who is silent for so long gives way */
+    SILENT_MS =
+        4000, /* a followed user who did nothing for so long gives way: time to read the last list */
     LINE_EVERY_MS = 5000,
-    WINDOW = 10,       /* figures are of so many snapshots back ... */
+    WINDOW = 10,       /* figures are of so many copies back ... */
     SNAPSHOT_MS = 500, /* ... taken so often */
     FRAME_MAX = 1 << 16,
 };
@@ -27,11 +29,8 @@ struct followed {
 struct view {
     struct view_options options;
     struct followed followed[FOLLOWED];
-    struct counters *snapshots[WINDOW]; /* the oldest first: the base of "now" figures */
-    struct counters *since;             /* what was counted since the oldest */
-    int64_t snapshot_ms[WINDOW];
-    int n_snapshots;
-    int64_t line_ms; /* when the last line was printed */
+    struct recent *recent; /* NULL until the first update */
+    int64_t line_ms;       /* when the last line was printed */
     struct buf frame;
 };
 
@@ -40,9 +39,6 @@ struct view *view_new(const struct view_options *options)
     struct view *view = mem_zalloc(sizeof *view);
     view->options = *options;
     buf_init(&view->frame, FRAME_MAX);
-    for (int i = 0; i < WINDOW; i++)
-        view->snapshots[i] = metrics_new(1);
-    view->since = metrics_new(1);
     if (options->is_screen) fputs("\x1b[?25l\x1b[2J", options->out);
     return view;
 }
@@ -51,9 +47,7 @@ void view_free(struct view *view)
 {
     if (!view) return;
     buf_fini(&view->frame);
-    for (int i = 0; i < WINDOW; i++)
-        counters_free(view->snapshots[i]);
-    counters_free(view->since);
+    recent_free(view->recent);
     mem_free(view);
 }
 
@@ -65,7 +59,7 @@ static void follow(struct view *view, const struct tap_list *list, int64_t now_m
     for (int i = 0; i < FOLLOWED; i++)
         if (strcmp(view->followed[i].list.user, list->user) == 0) place = &view->followed[i];
     for (int i = 0; i < FOLLOWED && !place; i++)
-        if (now_ms - view->followed[i].list.published_ms > LOST_AFTER_MS) {
+        if (now_ms - view->followed[i].list.published_ms > SILENT_MS) {
             place = &view->followed[i];
             *place = (struct followed){0};
         }
@@ -84,27 +78,6 @@ static bool is_new(const struct followed *followed, const char *item)
 }
 
 /* ---- figures ---- */
-
-/* Takes the counts since the oldest snapshot, and returns over how many seconds. */
-static double recent(struct view *view, const struct counters *now, int64_t now_ms)
-{
-    int last = view->n_snapshots - 1;
-    if (last < 0 || now_ms - view->snapshot_ms[last] >= SNAPSHOT_MS) {
-        struct counters *oldest = view->snapshots[0];
-        if (view->n_snapshots == WINDOW) {
-            memmove(view->snapshots, view->snapshots + 1, (WINDOW - 1) * sizeof view->snapshots[0]);
-            memmove(view->snapshot_ms, view->snapshot_ms + 1,
-                    (WINDOW - 1) * sizeof view->snapshot_ms[0]);
-            view->snapshots[WINDOW - 1] = oldest; /* to be written over */
-            view->n_snapshots--;
-        }
-        counters_copy(view->snapshots[view->n_snapshots], now);
-        view->snapshot_ms[view->n_snapshots++] = now_ms;
-    }
-    counters_copy(view->since, now);
-    counters_subtract(view->since, view->snapshots[0]);
-    return (double)(now_ms - view->snapshot_ms[0]) / 1000.0;
-}
 
 /* Records a second, and how long their lists took, over the last seconds. */
 struct pace {
@@ -125,18 +98,22 @@ static long long lag_of(const struct counters *counters)
     return lag < 0 ? 0 : lag;
 }
 
-static void quality_put(struct buf *out, const struct counters *counters, const char *end)
+static void quality_put(const struct view *view, struct buf *out, const struct counters *counters,
+                        const char *end)
 {
+    bool has_orders = false;
     static const enum event_type shown[] = {EVENT_VIEW, EVENT_CLICK, EVENT_ADD_TO_CART,
                                             EVENT_PURCHASE};
     buf_push_format(out, "  live quality      HR@20   MRR@20   popularity alone    events%s", end);
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         struct quality q = metrics_quality(counters, shown[i]);
         if (q.events == 0) continue;
+        has_orders |= shown[i] == EVENT_ADD_TO_CART || shown[i] == EVENT_PURCHASE;
         buf_push_format(out, "    %-14s %6.3f   %6.3f   %6.3f   %6.3f  %8lld%s",
                         schemas_event_type_name(shown[i]), q.hr[QUALITY_LIST], q.mrr[QUALITY_LIST],
                         q.hr[QUALITY_POPULAR], q.mrr[QUALITY_POPULAR], (long long)q.events, end);
     }
+    if (has_orders && view->options.note) buf_push_format(out, "    %s%s", view->options.note, end);
 }
 
 /* A title cut to the column, by characters rather than bytes. */
@@ -206,7 +183,7 @@ static void screen_draw(struct view *view, const struct counters *counters, stru
                     pace.records_per_s, pace.p50_ms, pace.p99_ms, lag_of(counters),
                     (long long)counters_get(counters, METRIC_LISTS, 0),
                     (long long)counters_sum(counters, METRIC_DEAD_LETTERS), end, end);
-    quality_put(out, counters, end);
+    quality_put(view, out, counters, end);
     for (int i = 0; i < FOLLOWED; i++)
         followed_put(view, &view->followed[i], out, end);
     buf_push_format(out, "%s  Ctrl-C ends it.%s\x1b[J", end, end);
@@ -232,8 +209,9 @@ void view_update(struct view *view, const struct counters *counters, int64_t now
     struct tap_list list;
     while (tap_take(view->options.tap, &list))
         follow(view, &list, now_ms);
-    double seconds = recent(view, counters, now_ms);
-    struct pace pace = pace_of(view->since, seconds);
+    if (!view->recent) view->recent = recent_new(counters, WINDOW, SNAPSHOT_MS, now_ms);
+    const struct counters *since = recent_take(view->recent, now_ms);
+    struct pace pace = pace_of(since, recent_seconds(view->recent));
     if (view->options.is_screen) {
         screen_draw(view, counters, pace);
     } else if (now_ms - view->line_ms >= LINE_EVERY_MS) {
@@ -256,7 +234,7 @@ void view_summary(struct view *view, const struct counters *counters, double sec
         (long long)counters_sum(counters, METRIC_DEAD_LETTERS),
         (long long)counters_get(counters, METRIC_EVENTS, FOLD_DUPLICATE), pace.records_per_s);
     buf_push_format(out, "  event to list: p50 %.1f ms, p99 %.1f ms\n", pace.p50_ms, pace.p99_ms);
-    quality_put(out, counters, "\n");
+    quality_put(view, out, counters, "\n");
     for (int i = 0; i < FOLLOWED && !view->options.is_screen; i++)
         followed_put(view, &view->followed[i], out, "\n");
     (void)fwrite(out->data, 1, out->len, view->options.out);

@@ -14,6 +14,7 @@ struct view_options {
     FILE *out;
     bool is_screen;   /* out is a terminal: redraw; else lines */
     const char *head; /* what runs, one line */
+    const char *note; /* under live quality once carts or purchases stand in it; NULL: none */
     struct tap *tap;
     /* Title of an item, len 0 when unknown; lives until the next call. */
     struct str (*title)(void *context, struct str item_id);

@@ -16,7 +16,7 @@
  *   map.h        hash maps with a maximum     ring.h      the queue between two threads
  *   sync.h       atomics, locks, threads: nobody else has them
  *   options.h    one table drives parsing, bounds, help and the page; properties.h and suggest.h serve it
- *   counters.h   one table drives counting and /metrics
+ *   counters.h   one table drives counting and /metrics; recent.h says what was counted lately
  *   progress.h   the line that long work draws
  *   fault.h      fail-points of the test build
  *

@@ -109,6 +109,13 @@ void buf_push_u64(struct buf *buf, uint64_t v)
     push_number(buf, v, 8, false);
 }
 
+void buf_push_double(struct buf *buf, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    buf_push_u64(buf, bits);
+}
+
 void buf_push_be32(struct buf *buf, uint32_t v)
 {
     push_number(buf, v, 4, true);
@@ -160,6 +167,14 @@ uint32_t cursor_u32(struct cursor *c)
 uint64_t cursor_u64(struct cursor *c)
 {
     return read_number(c, 8, false);
+}
+
+double cursor_double(struct cursor *c)
+{
+    uint64_t bits = cursor_u64(c);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
 }
 
 uint32_t cursor_be32(struct cursor *c)

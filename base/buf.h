@@ -32,6 +32,7 @@ void buf_push_format(struct buf *buf, const char *format, ...)
 void buf_push_u16(struct buf *buf, uint16_t v);
 void buf_push_u32(struct buf *buf, uint32_t v);
 void buf_push_u64(struct buf *buf, uint64_t v);
+void buf_push_double(struct buf *buf, double v); /* its bits */
 /* Big-endian, for keys that must sort by number. */
 void buf_push_be32(struct buf *buf, uint32_t v);
 void buf_push_be64(struct buf *buf, uint64_t v);
@@ -47,6 +48,7 @@ uint8_t cursor_u8(struct cursor *c);
 uint16_t cursor_u16(struct cursor *c);
 uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
+double cursor_double(struct cursor *c);
 uint32_t cursor_be32(struct cursor *c);
 uint64_t cursor_be64(struct cursor *c);
 /* n bytes, borrowed; NULL and failed when fewer are left. */

@@ -23,3 +23,10 @@ uint64_t clock_mono_us(const struct clock *clock)
     if (clock->fixed_ms) return (uint64_t)clock->fixed_ms * 1000;
     return clock_mono_ns() / 1000;
 }
+
+int64_t clock_boot_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}

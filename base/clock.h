@@ -11,5 +11,6 @@ struct clock {
 int64_t clock_wall_ms(const struct clock *clock);  /* since 1970, UTC */
 uint64_t clock_mono_us(const struct clock *clock); /* monotonic, from an arbitrary start */
 uint64_t clock_mono_ns(void);                      /* for stage timings only */
+int64_t clock_boot_ms(void); /* monotonic, and goes on while the machine is suspended */
 
 #endif

@@ -232,6 +232,12 @@ static void push_escaped(struct buf *out, const char *text, bool is_quoted)
     }
 }
 
+static bool is_shown(const struct counter_spec *spec, int label)
+{
+    int inner = spec->labels[1].name != NULL ? spec->labels[1].n : 1;
+    return spec->labels[0].name == NULL || spec->labels[0].value(label / inner) != NULL;
+}
+
 /* {label="value",...} with `more` behind it inside the braces; nothing when there are neither. */
 static void push_labels(struct buf *out, const struct counter_spec *spec, int label,
                         const char *more)
@@ -308,6 +314,7 @@ void counters_render(const struct counters *counters, struct buf *out)
         push_escaped(out, spec->help, false);
         buf_push_format(out, "\n# TYPE %s %s\n", spec->name, types[spec->type]);
         for (int label = 0; label < labels_of(spec); label++) {
+            if (!is_shown(spec, label)) continue;
             if (spec->type == COUNTER_LATENCY)
                 render_latency(counters, i, label, out);
             else
@@ -317,6 +324,11 @@ void counters_render(const struct counters *counters, struct buf *out)
 }
 
 /* ---- copies ---- */
+
+struct counters *counters_like(const struct counters *from)
+{
+    return counters_new(from->specs, from->n_specs, 1);
+}
 
 void counters_copy(struct counters *into, const struct counters *from)
 {

@@ -23,8 +23,9 @@ enum counter_type {
 };
 
 struct counter_label {
-    const char *name;          /* "reason"; NULL: no such label */
-    const char *(*value)(int); /* of 0 to n-1; lives for ever */
+    const char *name; /* "reason"; NULL: no such label */
+    /* Of 0 to n-1; lives for ever. NULL, in the first label: what has this value is not shown. */
+    const char *(*value)(int);
     int n;
 };
 
@@ -67,6 +68,7 @@ int64_t counters_quantile(const struct counters *counters, int spec, int label, 
 void counters_render(const struct counters *counters, struct buf *out);
 
 /* Counters with one slot serve as a copy of others of the same table. into: nobody else's. */
+struct counters *counters_like(const struct counters *from); /* such ones, all 0 */
 void counters_copy(struct counters *into, const struct counters *from);
 /* Leaves what totals and latencies counted since `earlier`, a copy; other types stay as they are now. */
 void counters_subtract(struct counters *into, const struct counters *earlier);

@@ -7,6 +7,7 @@
  *   [header|used...] -> [header|used...|free] -> [header|kept from before] -> NULL
  *
  * What is left at the end of a block that was too small is not used again before the reset. */
+#define _DEFAULT_SOURCE /* explicit_bzero; NOLINT(bugprone-reserved-identifier): the name is libc's */
 #include "base/mem.h"
 
 #include <assert.h>
@@ -72,6 +73,17 @@ char *mem_strndup(const char *text, size_t len)
 void mem_free(void *ptr)
 {
     free(ptr);
+}
+
+void mem_wipe(void *ptr, size_t size)
+{
+    if (size) explicit_bzero(ptr, size);
+}
+
+void mem_free_text(char *secret)
+{
+    if (secret) mem_wipe(secret, strlen(secret));
+    mem_free(secret);
 }
 
 void mem_heaps_limit(int n)

@@ -21,6 +21,11 @@ char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len); /* adds the NUL */
 void mem_free(void *ptr);                        /* NULL is fine */
 
+/* Zeroes bytes that held a secret; the compiler does not leave it out, as it may a memset before a free. */
+void mem_wipe(void *ptr, size_t size);
+/* Wipes a text up to its NUL and frees it; NULL is fine. */
+void mem_free_text(char *secret);
+
 /* At most n heaps of malloc (n > 0), for all threads and libraries of the process. Call it before threads are started. glibc makes
  * up to eight for each core and a thread keeps to one, so what the consumer's thread frees is of no use to the producer's. */
 void mem_heaps_limit(int n);

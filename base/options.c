@@ -73,7 +73,7 @@ void options_free(struct options *options)
     }
     for (size_t i = 0; i < options->n_prefixed; i++) {
         mem_free(options->prefixed[i].key);
-        mem_free(options->prefixed[i].value);
+        mem_free_text(options->prefixed[i].value);
         mem_free(options->prefixed[i].origin);
     }
     mem_free(options->prefixed);
@@ -153,16 +153,16 @@ static bool set_prefixed(struct options *options, const char *name, const char *
         options->prefixed[i] = (struct prefixed){.key = mem_strdup(name)};
         options->n_prefixed++;
     }
-    mem_free(options->prefixed[i].value);
+    mem_free_text(options->prefixed[i].value);
     mem_free(options->prefixed[i].origin);
     options->prefixed[i].value = mem_strdup(value);
     options->prefixed[i].origin = mem_strdup(origin);
     return true;
 }
 
-/* Parses, and on success replaces the value of option i. */
-static bool set_known(struct options *options, size_t i, const char *value, const char *origin,
-                      struct err *err)
+/* Parses, and on success replaces the value of option i. is_hidden: an error does not show it. */
+static bool set_known(struct options *options, size_t i, const char *value, bool is_hidden,
+                      const char *origin, struct err *err)
 {
     const struct option_spec *spec = &options->specs[i];
     struct options__value parsed;
@@ -176,29 +176,45 @@ static bool set_known(struct options *options, size_t i, const char *value, cons
         *slot = (struct slot){.value = parsed, .origin = mem_strdup(origin)};
     } else {
         err_fatal(err, ERR_EXIT_USAGE, "%s: %s: expected %s, not '%.80s'", origin, spec->name,
-                  (const char *)expected.data, options_redacted(spec->name, value));
+                  (const char *)expected.data,
+                  is_hidden ? "(hidden)" : options_redacted(spec->name, value));
     }
     buf_fini(&expected);
     return ok;
 }
 
-bool options_set(struct options *options, const char *name, const char *value, const char *origin,
-                 struct err *err)
+/* is_inline: the value was written out, in a file that others may read or where `ps` shows it. */
+static bool set_any(struct options *options, const char *name, const char *value, bool is_inline,
+                    const char *origin, struct err *err)
 {
     size_t i = find(options, name);
     bool known = i < options->n;
     if (!known && prefix_of(options, name) == NULL) {
         return fail_unknown(options, name, origin, err);
     }
+    bool is_from_file = strstr(value, "${file:") != NULL;
+    if (is_inline && !is_from_file && value[0] != '\0' && options_is_kept_aside(name)) {
+        return err_fatal(err, ERR_EXIT_USAGE,
+                         "%s: %.80s is a secret and must not be written out here: put it into a "
+                         "file of mode 600 and set %.80s=${file:/path/of/it}, or set it in the "
+                         "environment",
+                         origin, name, name);
+    }
     /* ${file:...} is replaced before parsing, for options and passed keys alike. */
     char *resolved = NULL;
     if (!options__resolve(value, &resolved, err)) {
         return err_wrap(err, "%s: %.80s", origin, name);
     }
-    bool ok = known ? set_known(options, i, resolved, origin, err)
+    bool ok = known ? set_known(options, i, resolved, is_from_file, origin, err)
                     : set_prefixed(options, name, resolved, origin, err);
-    mem_free(resolved);
+    mem_free_text(resolved);
     return ok;
+}
+
+bool options_set(struct options *options, const char *name, const char *value, const char *origin,
+                 struct err *err)
+{
+    return set_any(options, name, value, true, origin, err);
 }
 
 bool options_check(const struct options *options, struct err *err)
@@ -208,7 +224,7 @@ bool options_check(const struct options *options, struct err *err)
         if (options->specs[i].fallback != NULL || options->slots[i].origin != NULL) continue;
         /* Options of the configuration have dots, flags of a verb have none. */
         if (strchr(name, '.') == NULL) {
-            return err_fatal(err, ERR_EXIT_USAGE, "--%s is required", name);
+            return err_fatal(err, ERR_EXIT_USAGE, "--%s is required; --help says what it is", name);
         }
         return err_fatal(err, ERR_EXIT_USAGE,
                          "%s is required: set it in the file of --config or with --set %s=...",
@@ -236,7 +252,7 @@ static bool env_is_service(const char *name, const char *value)
  * name, and Kubernetes' own. The table is asked first: an option of such a name is an option. */
 static bool env_is_foreign(const char *name, const char *value)
 {
-    static const char *const exact[] = {"KILL_AT", "MUTANT", "DATA"};
+    static const char *const exact[] = {"KILL_AT", "FAIL_AT", "STOP_AT", "MUTANT", "DATA"};
     for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++) {
         if (strcmp(name, exact[i]) == 0) return true;
     }
@@ -280,12 +296,12 @@ static bool set_from_env(struct options *options, const char *name, const char *
         assert(match == NULL);
         match = options->specs[i].name;
     }
-    if (match != NULL) return options_set(options, match, value, name, err);
+    if (match != NULL) return set_any(options, match, value, false, name, err);
     if (env_is_foreign(variable, value)) return true;
     /* No option of the table: it may be a passed key, else options_set says what is near. */
     char key[ENV_NAME_MAX + 1];
     env_to_key(variable, len, key);
-    return options_set(options, key, value, name, err);
+    return set_any(options, key, value, false, name, err);
 }
 
 bool options_load_env(struct options *options, const char *prefix, char *const *environ_,

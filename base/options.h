@@ -32,7 +32,10 @@ void options_free(struct options *options);
 /* Prefixes whose keys are kept as they are, beside the table ("consumer.", "producer.", "security.", ...). */
 void options_allow_prefix(struct options *options, const char *prefix);
 
-/* All: ERR_FATAL exit 2; the text names the origin ("shop.properties:12"), the key, what is expected, and for an
+/* ${file:/path} in a value stands for that file's content; the file must be its owner's alone (mode 600 or less). A secret
+ * (options_is_kept_aside) comes from such a file or from the environment; written out in --set or in the configuration it is
+ * refused.
+ * All: ERR_FATAL exit 2; the text names the origin ("shop.properties:12"), the key, what is expected, and for an
  * unknown key the nearest known one. Sizes take KiB/MiB/GiB, times ms/s/m/h/d. */
 MUST_USE bool options_set(struct options *options, const char *name, const char *value,
                           const char *origin, struct err *err);
@@ -60,6 +63,10 @@ void options_each_prefixed(const struct options *options, const char *prefix,
 
 /* Is the value of this key a password, a key or the like? Then no log, help or error may show it. */
 bool options_is_secret(const char *name);
+/* Must the value come from a file of its own or from the environment? Secrets must, but for what is public. */
+bool options_is_kept_aside(const char *name);
+/* A file that a client reads by itself, such as a private key: it is there and its owner's alone. Errors: ERR_FATAL exit 2. */
+MUST_USE bool options_secret_file_check(const char *path, struct err *err);
 /* The value, or "(hidden)" when the key is secret. */
 const char *options_redacted(const char *name, const char *value);
 /* What is in force, one "key = value" a line with its origin, secrets hidden. */

@@ -2,9 +2,11 @@
 #include "base/options_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -24,15 +26,15 @@ static bool os_error(struct err *err, const char *what, const char *path)
     return err_fatal(err, ERR_EXIT_USAGE, "%s %s: %s", what, path, reason);
 }
 
-/* The whole file into out. private_only: nobody but its owner may have any right on it. */
-static bool read_file(const char *path, bool private_only, struct buf *out, struct err *err)
+/* Opened first and then looked at, so that what was checked is what is read. private_only: nobody but its owner may have any
+ * right on it. NULL with the error. */
+static FILE *open_file(const char *path, bool private_only, struct err *err)
 {
-    /* Opened first and then looked at, so that what was checked is what is read. */
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) return os_error(err, "cannot open", path);
     struct stat status;
-    bool ok = false;
-    if (fstat(fileno(file), &status) != 0) {
+    /* Not blocking: a pipe of that name would wait for a writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return os_error(err, "cannot open", path), NULL;
+    if (fstat(fd, &status) != 0) {
         os_error(err, "cannot look at", path);
     } else if (!S_ISREG(status.st_mode)) {
         err_fatal(err, ERR_EXIT_USAGE, "%s is no regular file", path);
@@ -41,10 +43,23 @@ static bool read_file(const char *path, bool private_only, struct buf *out, stru
                   "%s holds a secret and has mode %03o; others must not read it: chmod 600 %s",
                   path, (unsigned)(status.st_mode & 0777), path);
     } else {
-        ok = true;
+        FILE *file = fdopen(fd, "rb");
+        if (file != NULL) return file;
+        os_error(err, "cannot open", path);
     }
+    (void)close(fd);
+    return NULL;
+}
+
+/* The whole file into out; a secret leaves no bytes in the buffers that it went through. */
+static bool read_file(const char *path, bool private_only, struct buf *out, struct err *err)
+{
+    FILE *file = open_file(path, private_only, err);
+    uint8_t chunk[4096];
+    if (file == NULL) return false;
+    (void)setvbuf(file, NULL, _IONBF, 0);
+    bool ok = true;
     while (ok) {
-        uint8_t chunk[4096];
         size_t n = fread(chunk, 1, sizeof(chunk), file);
         if (n == 0) break;
         buf_push(out, chunk, n);
@@ -54,10 +69,25 @@ static bool read_file(const char *path, bool private_only, struct buf *out, stru
     }
     if (ok && ferror(file)) ok = os_error(err, "cannot read", path);
     (void)fclose(file);
+    mem_wipe(chunk, sizeof(chunk));
     return ok;
 }
 
+bool options_secret_file_check(const char *path, struct err *err)
+{
+    FILE *file = open_file(path, true, err);
+    if (file != NULL) (void)fclose(file);
+    return file != NULL;
+}
+
 /* ---- secrets ---- */
+
+/* Wipes what a buffer holds and frees it. It was given its room at once, so that it never moved. */
+static void buf_wipe(struct buf *buf)
+{
+    mem_wipe(buf->data, buf->len);
+    buf_fini(buf);
+}
 
 /* Appends the secret in the file whose path is `path`. */
 static bool push_secret(struct str path, struct buf *out, struct err *err)
@@ -65,6 +95,7 @@ static bool push_secret(struct str path, struct buf *out, struct err *err)
     char *name = mem_strndup(path.ptr, path.len);
     struct buf content;
     buf_init(&content, SECRET_BYTES_MAX);
+    (void)buf_reserve(&content, SECRET_BYTES_MAX);
     bool ok = true;
     if (name[0] != '/') {
         ok = err_fatal(err, ERR_EXIT_USAGE, "${file:%s}: the path must begin with /", name);
@@ -80,7 +111,7 @@ static bool push_secret(struct str path, struct buf *out, struct err *err)
         if (n > 0 && content.data[n - 1] == '\r') n--;
         buf_push(out, content.data, n);
     }
-    buf_fini(&content);
+    buf_wipe(&content);
     mem_free(name);
     return ok;
 }
@@ -90,6 +121,7 @@ bool options__resolve(const char *text, char **out, struct err *err)
     static const char opening[] = "${file:";
     struct buf resolved;
     buf_init(&resolved, FILE_BYTES_MAX);
+    if (strstr(text, opening)) (void)buf_reserve(&resolved, strlen(text) + SECRET_BYTES_MAX);
     bool ok = true;
     while (ok) {
         const char *at = strstr(text, opening);
@@ -106,7 +138,7 @@ bool options__resolve(const char *text, char **out, struct err *err)
     }
     if (ok && resolved.failed) ok = err_fatal(err, ERR_EXIT_USAGE, "the value is too long");
     if (ok) *out = mem_strndup(resolved.len ? (const char *)resolved.data : "", resolved.len);
-    buf_fini(&resolved);
+    buf_wipe(&resolved);
     return ok;
 }
 

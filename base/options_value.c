@@ -247,7 +247,8 @@ bool options__value_parse(const struct option_spec *spec, const char *text,
 
 void options__value_fini(struct options__value *value)
 {
-    mem_free(value->text);
+    /* Of every option, secret or not: there are few, and what is not asked cannot be forgotten. */
+    mem_free_text(value->text);
     mem_free(value->item_storage);
     mem_free((void *)value->items);
     *value = (struct options__value){0};
@@ -267,13 +268,27 @@ static bool contains(const char *text, const char *part)
 
 bool options_is_secret(const char *name)
 {
-    static const char *const parts[] = {"password", "secret", "sasl.jaas", "user.info", "token"};
+    static const char *const parts[] = {"password",  "passphrase", "secret", "credential",
+                                        "sasl.jaas", "user.info",  "token",  "oauthbearer.config"};
     /* Better one key hidden too many than one password shown. */
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (contains(name, parts[i])) return true;
     }
     size_t n = strlen(name);
     return n >= 4 && strcasecmp(name + n - 4, ".pem") == 0;
+}
+
+bool options_is_kept_aside(const char *name)
+{
+    /* Certificates are public, and a URL or a file's name that has one of those words in its own is no secret. */
+    static const char *const tails[] = {".url", ".location", ".method", ".ca.pem",
+                                        ".certificate.pem"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        size_t tail = strlen(tails[i]);
+        if (n >= tail && strcasecmp(name + n - tail, tails[i]) == 0) return false;
+    }
+    return options_is_secret(name);
 }
 
 const char *options_redacted(const char *name, const char *value)

@@ -6,23 +6,29 @@
 #include "emit/internal.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 enum {
-    OPEN_MS = 30000,   /* to reach the broker at start */
-    CLOSE_MS = 5000,   /* to end the client */
-    REPORTS_MAX = 512, /* acknowledgements taken from an event at once */
+    OPEN_MS = 30000, /* to reach the broker at start */
+    PATIENCE_MS = 300000,
+    ASK_MS = 10000,
+    ASK_PAUSE_MS = 50,
+    TXN_OFFSET_COMMIT = 3, /* its first version with the member and the generation */
+    CLOSE_MS = 5000,       /* to end the client */
+    REPORTS_MAX = 512,     /* acknowledgements taken from an event at once */
     REPORTS_WAIT_MS = 100,
 };
 
 /* ---- acknowledgements ---- */
 
-static void fail(struct emit *emit, const struct err *err)
+void emit__fail(struct emit *emit, const struct err *err)
 {
     mutex_lock(&emit->lock);
     if (!flag_is_raised(&emit->failed)) {
@@ -32,20 +38,44 @@ static void fail(struct emit *emit, const struct err *err)
     mutex_unlock(&emit->lock);
 }
 
-static bool failure_get(const struct emit *emit, struct err *err)
+bool emit__failure_get(const struct emit *emit, struct err *err)
 {
     if (!flag_is_raised(&emit->failed)) return false;
     *err = emit->failure;
     return true;
 }
 
+/* What cannot be sent or was not acknowledged ends the process, or with transactions this one of them. A new instance goes on, also
+ * without them where it can. */
+static void class_set(const struct emit *emit, rd_kafka_resp_err_t code, struct err *err)
+{
+    bool is_fenced = err->exit_code == ERR_EXIT_FENCED &&
+                     !(emit->transactions && emit__fence_is_doubted(emit->transactions));
+    bool is_lost = emit->transactions ? !is_fenced : emit__begins_again(emit, code);
+    err->class = is_lost ? ERR_ABORT : ERR_FATAL;
+    if (err->exit_code == ERR_EXIT_INTERNAL) err->exit_code = ERR_EXIT_UNREACHABLE;
+}
+
+/* A record's opaque is its epoch, or its mark with this bit set. */
+static const uintptr_t MARKED = 1;
+
+/* The record's epoch; a mark learns the offset. */
+static struct emit_epoch *epoch_of(const rd_kafka_message_t *message)
+{
+    uintptr_t opaque = (uintptr_t)message->_private;
+    if (!(opaque & MARKED)) return message->_private;
+    struct emit_mark *mark = (struct emit_mark *)(opaque - MARKED);
+    if (!message->err) sync_int_set(&mark->offset, message->offset);
+    return mark->epoch;
+}
+
 /* Runs of one epoch are added at once: one store for each run, not for each record. */
 static void reports_count(struct emit *emit, const rd_kafka_message_t *const *messages, size_t n)
 {
     for (size_t i = 0; i < n;) {
-        struct emit_epoch *epoch = messages[i]->_private;
+        struct emit_epoch *epoch = epoch_of(messages[i]);
         int64_t acked = 0;
-        for (; i < n && messages[i]->_private == epoch; i++) {
+        for (; i < n && epoch_of(messages[i]) == epoch; i++) {
             const rd_kafka_message_t *message = messages[i];
             struct err err = ERR_INIT;
             acked += message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -53,8 +83,8 @@ static void reports_count(struct emit *emit, const rd_kafka_message_t *const *me
             (void)kafka_err_set(&err, message->err, NULL,
                                 "a record for topic '%s' was not acknowledged",
                                 rd_kafka_topic_name(message->rkt));
-            err.class = ERR_FATAL;
-            fail(emit, &err);
+            class_set(emit, message->err, &err);
+            emit__fail(emit, &err);
         }
         if (acked) sync_int_set_release(&epoch->acked, sync_int_get(&epoch->acked) + acked);
     }
@@ -72,10 +102,8 @@ static void error_take(struct emit *emit, rd_kafka_event_t *event)
     }
     code = rd_kafka_fatal_error(emit->client, why, sizeof why);
     (void)kafka_err_set(&err, code, why, "the producer cannot go on");
-    err.class = ERR_FATAL;
-    if (err.exit_code == ERR_EXIT_INTERNAL)
-        err.exit_code = ERR_EXIT_UNREACHABLE; /* a new instance goes on */
-    fail(emit, &err);
+    class_set(emit, code, &err);
+    emit__fail(emit, &err);
 }
 
 static void reports_run(void *context)
@@ -85,6 +113,7 @@ static void reports_run(void *context)
     size_t n;
     while (!flag_is_raised(&emit->stop)) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(emit->reports, REPORTS_WAIT_MS);
+        emit__awake(emit);
         if (!event) continue;
         if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR)
             while ((n = rd_kafka_event_message_array(event, messages, REPORTS_MAX)) > 0)
@@ -97,35 +126,75 @@ static void reports_run(void *context)
 
 /* ---- opening and closing ---- */
 
-/* Topic handles and their metadata: without it the first record to a topic waits a second. */
+/* A topic's metadata: without it the first record to it waits a second. A broker that starts is asked again. */
+static bool topic_warm(struct emit *emit, rd_kafka_topic_t *topic, uint64_t until_ns,
+                       struct err *err)
+{
+    for (;;) {
+        const struct rd_kafka_metadata *metadata = NULL;
+        rd_kafka_resp_err_t code = rd_kafka_metadata(emit->client, 0, topic, &metadata, ASK_MS);
+        if (metadata) rd_kafka_metadata_destroy(metadata);
+        if (!code) return true;
+        (void)kafka_err_set(err, code, NULL, "cannot prepare topic '%s'",
+                            rd_kafka_topic_name(topic));
+        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
+        bool is_over = clock_mono_ns() > until_ns || flag_is_raised(&emit->is_hurried);
+        if (!passes || is_over) return false;
+        sync_sleep_ms(ASK_PAUSE_MS);
+    }
+}
+
 static bool topics_warm(struct emit *emit, const char *const *names, struct err *err)
 {
+    uint64_t until = clock_mono_ns() + (uint64_t)emit->open_ms * 1000000;
     for (int i = 0; i < EMIT__TOPICS; i++) {
         if (!names[i]) continue;
-        const struct rd_kafka_metadata *metadata = NULL;
         emit->topics[i] = rd_kafka_topic_new(emit->client, names[i], NULL);
-        rd_kafka_resp_err_t code =
-            emit->topics[i]
-                ? rd_kafka_metadata(emit->client, 0, emit->topics[i], &metadata, OPEN_MS)
-                : rd_kafka_last_error();
-        if (metadata) rd_kafka_metadata_destroy(metadata);
-        if (code) return kafka_err_set(err, code, NULL, "cannot prepare topic '%s'", names[i]);
+        if (!emit->topics[i])
+            return kafka_err_set(err, rd_kafka_last_error(), NULL, "cannot prepare topic '%s'",
+                                 names[i]);
+        if (!topic_warm(emit, emit->topics[i], until, err)) return false;
     }
+    err->class = ERR_NONE; /* of a question that was repeated */
     return true;
 }
 
-static bool client_make(struct emit *emit, const struct kafka_config *config,
-                        const struct emit_options *options, struct err *err)
+static int number_of(const rd_kafka_conf_t *conf, const char *key)
 {
-    char kbytes[32], timeout[32];
-    size_t size = sizeof timeout;
-    size_t queue_kbytes = options->queue_bytes / 1024;
+    char text[32];
+    size_t size = sizeof text;
+    int number = 0;
+    (void)rd_kafka_conf_get(conf, key, text, &size);
+    (void)sscanf(text, "%d", &number);
+    return number;
+}
+
+/* awake.h; 0 is without end. */
+static void age_bound(const struct emit *emit, rd_kafka_conf_t *conf)
+{
+    char text[32];
+    int64_t most = emit__age_max_ms(emit), set = number_of(conf, "message.timeout.ms");
+    if (most == 0 || (set > 0 && set <= most)) return;
+    (void)snprintf(text, sizeof text, "%" PRId64, most);
+    (void)rd_kafka_conf_set(conf, "message.timeout.ms", text, NULL, 0);
+}
+
+static bool client_make(struct emit *emit, struct err *err)
+{
+    char kbytes[32];
+    size_t queue_kbytes = emit->options.queue_bytes / 1024;
     (void)snprintf(kbytes, sizeof kbytes, "%zu", queue_kbytes < 1024 ? 1024 : queue_kbytes);
-    const struct kafka_setting own[] = {{"queue.buffering.max.kbytes", kbytes}};
-    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_PRODUCER, own, 1, err);
+    const struct kafka_setting own[] = {{"queue.buffering.max.kbytes", kbytes},
+                                        {"transactional.id", emit->options.transactional_id}};
+    size_t n_own = emit->transactions ? 2 : 1;
+    rd_kafka_conf_t *conf = kafka_client_conf(emit->config, KAFKA_PRODUCER, own, n_own, err);
     if (!conf) return false;
-    (void)rd_kafka_conf_get(conf, "message.timeout.ms", timeout, &size);
-    (void)sscanf(timeout, "%d", &emit->timeout_ms);
+    age_bound(emit, conf);
+    emit->timeout_ms = number_of(conf, "message.timeout.ms");
+    if (emit->transactions && !emit->transactions->timeout_ms) { /* once: the watchdog reads it */
+        emit->transactions->timeout_ms = number_of(conf, "transaction.timeout.ms");
+        emit->transactions->slow_ms = number_of(conf, "socket.timeout.ms");
+    }
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     emit->client = kafka_client_new(conf, KAFKA_PRODUCER, &emit->notes, err);
     return emit->client != NULL;
@@ -147,23 +216,83 @@ static bool topics_check(const struct kafka_config *config, const char *const *n
     return kafka_topics_partitions(config, wanted, n, partitions, OPEN_MS, err);
 }
 
+static void names_fill(const struct emit_options *options, const char **names)
+{
+    names[EMIT_RECOMMENDATIONS] = options->recommendations_topic;
+    names[EMIT_PAIRS] = named(options->pairs_topic);
+    names[EMIT_RELATED] = named(options->related_topic);
+    names[EMIT_TRENDING] = named(options->trending_topic);
+    names[EMIT_RECEIPTS] = named(options->receipts_topic);
+    names[EMIT_CHANGELOG] = named(options->changelog_topic);
+    names[EMIT__DLQ] = options->dlq_topic;
+}
+
+bool emit__client_start(struct emit *emit, struct err *err)
+{
+    const char *names[EMIT__TOPICS];
+    names_fill(&emit->options, names);
+    if (!client_make(emit, err)) return false;
+    emit->reports = rd_kafka_queue_get_main(emit->client);
+    if (!topics_warm(emit, names, err)) return false;
+    sync_int_set(&emit->awake_ms, clock_boot_ms());
+    emit->started = thread_start(&emit->thread, "emit", reports_run, emit, err);
+    return emit->started;
+}
+
+bool emit__client_end(struct emit *emit, int64_t wait_ms)
+{
+    rd_kafka_t *client = emit->client;
+    if (emit->started) {
+        flag_raise(&emit->stop);
+        rd_kafka_queue_yield(emit->reports);
+        thread_join(&emit->thread);
+    }
+    for (int i = 0; i < EMIT__TOPICS; i++) {
+        if (emit->topics[i]) rd_kafka_topic_destroy(emit->topics[i]);
+        emit->topics[i] = NULL;
+    }
+    if (emit->reports) rd_kafka_queue_destroy(emit->reports);
+    emit->reports = NULL;
+    emit->started = false;
+    emit->client = NULL;
+    flag_lower(&emit->stop);
+    flag_lower(&emit->failed);
+    if (!client) return true;
+    (void)rd_kafka_purge(client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    return kafka_client_free(client, (int)wait_ms);
+}
+
+/* Older brokers let anybody commit offsets within a transaction, also who is no member of the group any more (KIP-447). */
+static bool version_check(const struct kafka_config *config, struct err *err)
+{
+    static const char request[] = "TxnOffsetCommit";
+    int highest;
+    if (!kafka_request_version(config, request, &highest, OPEN_MS, err)) return false;
+    if (highest >= TXN_OFFSET_COMMIT) return true;
+    return err_fatal(err, ERR_EXIT_USAGE,
+                     "processing.guarantee=exactly_once_v2 needs Kafka brokers from 2.5 on: this "
+                     "one understands %s up to version %d, and %d is needed: take newer brokers, "
+                     "or at_least_once",
+                     request, highest, TXN_OFFSET_COMMIT);
+}
+
 bool emit_open(struct emit **out, const struct kafka_config *config,
                const struct emit_options *options, struct err *err)
 {
-    const char *names[EMIT__TOPICS] = {[EMIT_RECOMMENDATIONS] = options->recommendations_topic,
-                                       [EMIT_PAIRS] = named(options->pairs_topic),
-                                       [EMIT_RELATED] = named(options->related_topic),
-                                       [EMIT_TRENDING] = named(options->trending_topic),
-                                       [EMIT__DLQ] = options->dlq_topic};
+    const char *names[EMIT__TOPICS];
+    names_fill(options, names);
     if (!topics_check(config, names, err)) return false;
     struct emit *emit = mem_zalloc(sizeof *emit);
+    emit->config = config;
+    emit->options = *options;
+    emit->open_ms = options->open_ms > 0 ? options->open_ms : OPEN_MS;
+    if (emit->options.patience_ms <= 0) emit->options.patience_ms = PATIENCE_MS;
     kafka_notes_init(&emit->notes, false, emit);
     mutex_init(&emit->lock);
-    if (!client_make(emit, config, options, err)) goto fail;
-    emit->reports = rd_kafka_queue_get_main(emit->client);
-    if (!topics_warm(emit, names, err)) goto fail;
-    if (!thread_start(&emit->thread, "emit", reports_run, emit, err)) goto fail;
-    emit->started = true;
+    if (options->transactional_id) emit->transactions = emit__transactions_new();
+    if (!emit__client_start(emit, err)) goto fail;
+    if (emit->transactions && !emit__transactions_start(emit, err)) goto fail;
+    if (emit->transactions && !version_check(config, err)) goto fail;
     *out = emit;
     return true;
 fail:
@@ -176,7 +305,7 @@ bool emit_flush(struct emit *emit, int timeout_ms, struct err *err)
     uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
     do {
         rd_kafka_resp_err_t code = rd_kafka_flush(emit->client, 10);
-        if (failure_get(emit, err)) return false;
+        if (emit__failure_get(emit, err)) return false;
         if (!code) return true;
     } while (clock_mono_ns() < until);
     return err_fatal(err, ERR_EXIT_UNREACHABLE,
@@ -187,24 +316,13 @@ bool emit_flush(struct emit *emit, int timeout_ms, struct err *err)
 void emit_close(struct emit *emit)
 {
     if (!emit) return;
-    if (emit->started) {
-        flag_raise(&emit->stop);
-        rd_kafka_queue_yield(emit->reports);
-        thread_join(&emit->thread);
-    }
-    for (int i = 0; i < EMIT__TOPICS; i++)
-        if (emit->topics[i]) rd_kafka_topic_destroy(emit->topics[i]);
-    if (emit->reports) rd_kafka_queue_destroy(emit->reports);
-    if (emit->client) {
-        (void)rd_kafka_purge(emit->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        if (!kafka_client_free(emit->client, CLOSE_MS))
-            return; /* it may still log: the rest stays */
-    }
+    if (!emit__client_end(emit, CLOSE_MS)) return; /* it may still log: the rest stays */
     while (emit->orphans) {
         struct emit_epoch *epoch = emit->orphans;
         emit->orphans = epoch->next_orphan;
         mem_free(epoch);
     }
+    emit__transactions_free(emit->transactions);
     mutex_fini(&emit->lock);
     kafka_notes_fini(&emit->notes);
     mem_free(emit);
@@ -235,7 +353,7 @@ void emit_epoch_free(struct emit_epoch *epoch)
 enum emit_epoch_state emit_epoch_poll(const struct emit_epoch *epoch, struct err *err)
 {
     if (sync_int_get_acquire(&epoch->acked) == epoch->sent) return EMIT_ACKED;
-    return failure_get(epoch->emit, err) ? EMIT_FAILED : EMIT_PENDING;
+    return emit__failure_get(epoch->emit, err) ? EMIT_FAILED : EMIT_PENDING;
 }
 
 /* ---- sending ---- */
@@ -252,10 +370,19 @@ size_t emit__source_text(struct emit_source source, char out[EMIT__SOURCE_MAX])
 }
 
 rd_kafka_resp_err_t emit__produce(struct emit *emit, struct emit_epoch *epoch, int topic,
-                                  const rd_kafka_vu_t *parts, size_t n_parts, struct err *err)
+                                  rd_kafka_vu_t *parts, size_t n_parts, struct err *err)
 {
     uint64_t until = clock_mono_ns() + (uint64_t)emit->timeout_ms * 1000000;
     rd_kafka_resp_err_t code;
+    if (emit->transactions && !emit__gate_pass(emit, epoch, err)) return RD_KAFKA_RESP_ERR__STATE;
+    if (!emit__may_send(emit, err)) return RD_KAFKA_RESP_ERR__STATE;
+    if (emit->transactions && fault_fails("record_refused")) {
+        err_set(err, ERR_ABORT, "a record is not sent: a planted fault");
+        return RD_KAFKA_RESP_ERR__STATE;
+    }
+    /* Not before the gate: behind it there may be a new client with handles of its own. */
+    assert(emit->topics[topic]);
+    parts[0] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = emit->topics[topic]};
     epoch->sent++; /* before: the acknowledgement may be faster than we are */
     for (;;) {
         rd_kafka_error_t *error = rd_kafka_produceva(emit->client, parts, n_parts);
@@ -268,12 +395,10 @@ rd_kafka_resp_err_t emit__produce(struct emit *emit, struct emit_epoch *epoch, i
                                 rd_kafka_topic_name(emit->topics[topic]));
         rd_kafka_error_destroy(error);
         if (!wait) break;
-        if (failure_get(emit, err)) break;
+        if (emit__failure_get(emit, err)) break;
         sync_sleep_ms(1);
     }
-    err->class = ERR_FATAL;
-    if (err->exit_code == ERR_EXIT_INTERNAL)
-        err->exit_code = ERR_EXIT_UNREACHABLE; /* a new instance goes on */
+    class_set(emit, code, err);
     epoch->sent--;
     return code;
 }
@@ -294,8 +419,8 @@ static bool record_send(struct emit *emit, struct emit_epoch *epoch, enum emit_t
 {
     char src[EMIT__SOURCE_MAX];
     size_t src_len = emit__source_text(source, src);
-    const rd_kafka_vu_t parts[] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = emit->topics[topic]},
+    rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {bytes_of(key), key.len}},
@@ -304,7 +429,7 @@ static bool record_send(struct emit *emit, struct emit_epoch *epoch, enum emit_t
         {.vtype = RD_KAFKA_VTYPE_HEADER, .u.header = {"freshet-src", src, (ssize_t)src_len}},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = epoch},
     };
-    assert(topic < EMIT_TOPIC_COUNT && emit->topics[topic]);
+    assert(topic < EMIT_TOPIC_COUNT);
     return emit__produce(emit, epoch, topic, parts, sizeof parts / sizeof parts[0], err) ==
            RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -320,4 +445,24 @@ bool emit_send_to(struct emit *emit, struct emit_epoch *epoch, enum emit_topic t
                   int32_t partition, struct str value, struct emit_source source, struct err *err)
 {
     return record_send(emit, epoch, topic, partition, (struct str){0}, value, source, 0, err);
+}
+
+bool emit_send_change(struct emit *emit, struct emit_epoch *epoch, int32_t partition,
+                      struct str key, struct str value, struct emit_mark *mark, struct err *err)
+{
+    void *opaque = mark ? (void *)((uintptr_t)mark | MARKED) : (void *)epoch;
+    rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {bytes_of(key), key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {bytes_of(value), value.len}},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
+    };
+    if (mark) {
+        mark->epoch = epoch;
+        sync_int_set(&mark->offset, -1);
+    }
+    return emit__produce(emit, epoch, EMIT_CHANGELOG, parts, sizeof parts / sizeof parts[0], err) ==
+           RD_KAFKA_RESP_ERR_NO_ERROR;
 }

@@ -86,8 +86,8 @@ static void reports_take(struct emit_feed *feed, int timeout_ms)
     }
 }
 
-bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, int64_t timestamp_ms,
-                    struct err *err)
+bool emit_feed_send_to(struct emit_feed *feed, int32_t partition, struct str key, struct str value,
+                       int64_t timestamp_ms, struct err *err)
 {
     union {
         const char *in;
@@ -95,6 +95,7 @@ bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, in
     } key_bytes = {.in = key.ptr}, value_bytes = {.in = value.ptr};
     const rd_kafka_vu_t parts[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = feed->topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key_bytes.out, key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value_bytes.out, value.len}},
@@ -119,6 +120,12 @@ bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, in
         if (clock_mono_ns() > until) return false;
         reports_take(feed, 20);
     }
+}
+
+bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, int64_t timestamp_ms,
+                    struct err *err)
+{
+    return emit_feed_send_to(feed, RD_KAFKA_PARTITION_UA, key, value, timestamp_ms, err);
 }
 
 bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err)

@@ -16,7 +16,7 @@ static rd_kafka_headers_t *headers_make(const struct emit_dead_letter *letter)
 {
     rd_kafka_headers_t *original = NULL, *headers;
     char text[EMIT__SOURCE_MAX];
-    bool has = letter->message &&
+    bool has = letter->message && !letter->is_bare &&
                rd_kafka_message_headers(letter->message, &original) == RD_KAFKA_RESP_ERR_NO_ERROR;
     headers = has ? rd_kafka_headers_copy(original) : rd_kafka_headers_new(8);
     add(headers, "__connect.errors.topic", letter->source.topic);
@@ -40,15 +40,16 @@ static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epo
     union {
         const char *in;
         void *out;
-    } key = {.in = letter->key.ptr}, value = {.in = with_value ? letter->value.ptr : NULL};
+    } key = {.in = letter->is_bare ? NULL : letter->key.ptr},
+      value = {.in = with_value ? letter->value.ptr : NULL};
     char size[24];
     rd_kafka_headers_t *headers = headers_make(letter);
     (void)snprintf(size, sizeof size, "%zu", letter->value.len);
     if (!with_value) add(headers, "freshet-value-left-out-bytes", size);
-    const rd_kafka_vu_t parts[] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = emit->topics[EMIT__DLQ]},
+    rd_kafka_vu_t parts[] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key.out, letter->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key.out, letter->is_bare ? 0 : letter->key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value.out, with_value ? letter->value.len : 0}},
         {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = letter->timestamp_ms},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
@@ -65,7 +66,7 @@ static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epo
 bool emit_dead_letter(struct emit *emit, struct emit_epoch *epoch,
                       const struct emit_dead_letter *letter, struct err *err)
 {
-    rd_kafka_resp_err_t code = letter_send(emit, epoch, letter, true, err);
+    rd_kafka_resp_err_t code = letter_send(emit, epoch, letter, !letter->is_bare, err);
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
         code = letter_send(emit, epoch, letter, false, err);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR;

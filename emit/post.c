@@ -46,8 +46,8 @@ fail:
     return false;
 }
 
-bool emit_post_send(struct emit_post *post, struct str key, struct str value, int64_t timestamp_ms,
-                    uint64_t tag, struct err *err)
+bool emit_post_send_to(struct emit_post *post, int32_t partition, struct str key, struct str value,
+                       int64_t timestamp_ms, uint64_t tag, struct err *err)
 {
     union {
         const char *in;
@@ -55,6 +55,7 @@ bool emit_post_send(struct emit_post *post, struct str key, struct str value, in
     } key_bytes = {.in = key.ptr}, value_bytes = {.in = value.ptr};
     const rd_kafka_vu_t parts[] = {
         {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = post->topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key_bytes.out, key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value_bytes.out, value.len}},
@@ -68,6 +69,12 @@ bool emit_post_send(struct emit_post *post, struct str key, struct str value, in
                         "cannot send to topic '%s'", rd_kafka_topic_name(post->topic));
     rd_kafka_error_destroy(error);
     return false;
+}
+
+bool emit_post_send(struct emit_post *post, struct str key, struct str value, int64_t timestamp_ms,
+                    uint64_t tag, struct err *err)
+{
+    return emit_post_send_to(post, RD_KAFKA_PARTITION_UA, key, value, timestamp_ms, tag, err);
 }
 
 int emit_post_event_fd(const struct emit_post *post)
@@ -88,8 +95,6 @@ void emit_post_take(struct emit_post *post,
                (message = rd_kafka_event_message_next(event))) {
             const struct emit_posted posted = {.tag = (uint64_t)(uintptr_t)message->_private,
                                                .ok = !message->err,
-                                               .partition = message->partition,
-                                               .offset = message->offset,
                                                .why = message->err ? rd_kafka_err2str(message->err)
                                                                    : NULL};
             visit(context, &posted);

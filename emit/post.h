@@ -15,8 +15,6 @@ struct emit_post;
 struct emit_posted {
     uint64_t tag;
     bool ok;
-    int32_t partition; /* valid when ok */
-    int64_t offset;
     const char *why; /* NULL when ok; static */
 };
 
@@ -26,6 +24,10 @@ MUST_USE bool emit_post_open(struct emit_post **post, const struct kafka_config 
 /* Copies key and value. Errors: ERR_RETRY the queue is full; ERR_FATAL. */
 MUST_USE bool emit_post_send(struct emit_post *post, struct str key, struct str value,
                              int64_t timestamp_ms, uint64_t tag, struct err *err);
+/* The same into a partition of the caller's choice, -1 by the key. */
+MUST_USE bool emit_post_send_to(struct emit_post *post, int32_t partition, struct str key,
+                                struct str value, int64_t timestamp_ms, uint64_t tag,
+                                struct err *err);
 /* Readable when emit_post_take has something. */
 int emit_post_event_fd(const struct emit_post *post);
 /* Calls visit for each record that was acknowledged or failed. */

@@ -15,26 +15,61 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { WATERMARK_MS = 30000, WATERMARK_PAUSE_MS = 50 };
+enum { ASK_MS = 10000, ASK_PAUSE_MS = 50 };
 
 /* ---- where a partition begins ---- */
+
+/* What was there at start: a broker that has just started does not know all of its topics yet. */
+static bool is_not_known_yet(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+}
+
+/* Nobody waits any more. */
+static bool is_over(const struct ingest *ingest, uint64_t until_ns)
+{
+    return clock_mono_ns() > until_ns || flag_is_raised(&ingest->is_hurried);
+}
 
 /* First and next offset of the log. A leader that moves, or is not known yet, is asked again. */
 static bool log_ask(struct ingest *ingest, int topic, int32_t partition, int64_t *low,
                     int64_t *high, struct err *err)
 {
     const char *name = ingest->topics[topic];
-    uint64_t until = clock_mono_ns() + (uint64_t)WATERMARK_MS * 1000000;
+    uint64_t until = clock_mono_ns() + (uint64_t)ingest->options.patience_ms * 1000000;
     for (;;) {
-        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(ingest->client, name, partition,
-                                                                    low, high, WATERMARK_MS);
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(ingest->client, name, partition, low, high, ASK_MS);
         if (!code) return true;
         (void)kafka_err_set(err, code, NULL, "cannot ask for the offsets of %s/%d", name,
                             (int)partition);
-        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
-        if (!passes || clock_mono_ns() > until) return false;
-        sync_sleep_ms(WATERMARK_PAUSE_MS);
+        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
+                      is_not_known_yet(code);
+        if (!passes || is_over(ingest, until)) return false;
+        sync_sleep_ms(ASK_PAUSE_MS);
     }
+}
+
+/* What the group has committed must be in the log; else nothing is taken to be told. */
+static bool told_check(struct ingest *ingest, int topic, int32_t partition, struct err *err)
+{
+    const char *name = ingest->topics[topic];
+    struct ingest__slot *slot = ingest__slot(ingest, topic, partition);
+    int64_t told = sync_int_get(&slot->told);
+    if (told <= slot->high) return true;
+    if (ingest->options.transactional && ingest->options.on_gap != GAP_ACCEPT)
+        return err_fatal(err, ERR_EXIT_TOPIC,
+                         "%s/%d: the group has committed %" PRId64 ", but the log ends at %" PRId64
+                         ": the topic was created again, or lost records: take another "
+                         "application.id, or on.offset.gap=accept",
+                         name, (int)partition, told, slot->high);
+    log_warn("ingest", "what the group has committed is behind the log's end and does not count",
+             "topic=%s partition=%d committed=%" PRId64 " high=%" PRId64, name, (int)partition,
+             told, slot->high);
+    sync_int_set(&slot->told, -1);
+    return true;
 }
 
 /* Turns the store's position (-1 none) into the offset to start at. A position outside the log is a gap (I3). */
@@ -42,10 +77,10 @@ static bool start_find(struct ingest *ingest, int topic, int32_t partition, int6
                        struct err *err)
 {
     const char *name = ingest->topics[topic];
-    int64_t low = 0, high = 0;
-    if (!log_ask(ingest, topic, partition, &low, &high, err)) return false;
+    int64_t low = ingest__slot(ingest, topic, partition)->low;
+    int64_t high = ingest__slot(ingest, topic, partition)->high;
     if (*next < 0) {
-        bool at_end = ingest->options.start == INGEST_LATEST && !ingest__is_raw(ingest, topic);
+        bool at_end = ingest__begins_at_end(ingest, topic, partition);
         *next = at_end ? high : low;
         return true;
     }
@@ -74,6 +109,55 @@ static bool start_find(struct ingest *ingest, int topic, int32_t partition, int6
         name, (int)partition, *next, high);
 }
 
+/* ---- what the group has committed ---- */
+
+int64_t ingest_committed(struct ingest *ingest, int topic, int32_t partition)
+{
+    return sync_int_get(&ingest__slot(ingest, topic, partition)->told);
+}
+
+int64_t ingest_log_end(struct ingest *ingest, int topic, int32_t partition)
+{
+    return ingest__slot(ingest, topic, partition)->high;
+}
+
+/* Asked until it is answered: while a transaction that nobody carries on is open, the broker does not (KIP-447), at most for
+ * transaction.timeout.ms. */
+static bool committed_ask(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
+                          struct err *err)
+{
+    uint64_t until = clock_mono_ns() + (uint64_t)ingest->options.patience_ms * 1000000;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_committed(ingest->client, list, ASK_MS);
+        for (int i = 0; !code && i < list->cnt; i++)
+            code = list->elems[i].err;
+        if (!code) return true;
+        (void)kafka_err_set(err, code, NULL, "cannot read what group '%s' has committed",
+                            ingest->options.group_id);
+        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
+                      code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+                      code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
+        if (!passes || is_over(ingest, until)) return false;
+        sync_sleep_ms(ASK_PAUSE_MS);
+    }
+}
+
+/* C_p of every partition of the list. */
+static bool committed_read(struct ingest *ingest, const rd_kafka_topic_partition_list_t *list,
+                           struct err *err)
+{
+    rd_kafka_topic_partition_list_t *asked = rd_kafka_topic_partition_list_copy(list);
+    bool ok = committed_ask(ingest, asked, err);
+    for (int i = 0; ok && i < asked->cnt; i++) {
+        const rd_kafka_topic_partition_t *part = &asked->elems[i];
+        int topic = ingest__topic_index(ingest, part->topic);
+        sync_int_set(&ingest__slot(ingest, topic, part->partition)->told,
+                     part->offset >= 0 ? part->offset : -1);
+    }
+    rd_kafka_topic_partition_list_destroy(asked);
+    return ok;
+}
+
 /* ---- assigning ---- */
 
 static rd_kafka_topic_partition_t *find(rd_kafka_topic_partition_list_t *list, const char *topic,
@@ -82,7 +166,26 @@ static rd_kafka_topic_partition_t *find(rd_kafka_topic_partition_list_t *list, c
     return rd_kafka_topic_partition_list_find(list, topic, partition);
 }
 
-/* Every topic's partition of one number, together: asks the application, then sets start and generation. */
+/* Where it begins, then that it is ours: next (n_topics) as the application said. */
+static bool slots_start(struct ingest *ingest, int32_t partition, struct err *err)
+{
+    for (int t = 0; t < ingest->options.n_topics; t++) {
+        struct ingest__slot *slot = ingest__slot(ingest, t, partition);
+        if (!start_find(ingest, t, partition, &ingest->next[t], err)) return false;
+        slot->committed = -1;
+        sync_int_set(&slot->commit, -1);
+        sync_int_set(&slot->passed, -1);
+        sync_int_set(&slot->start, ingest->next[t]);
+        sync_int_set_release(&slot->generation, ingest->generation);
+        log_debug("ingest", "partition assigned", "topic=%s partition=%d shard=%d start=%" PRId64,
+                  ingest->topics[t], (int)partition, (int)(partition % ingest->options.shards),
+                  ingest->next[t]);
+    }
+    return true;
+}
+
+/* Every topic's partition of one number, together: asks the application, then sets start and generation. One that waits leaves the
+ * list. */
 static bool partition_assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
                              int32_t partition, struct err *err)
 {
@@ -95,24 +198,35 @@ static bool partition_assign(struct ingest *ingest, rd_kafka_topic_partition_lis
                              "group '%s' must read the same topics with the `range` assignor",
                              (int)partition, ingest->topics[t], ingest->topics[0],
                              options->group_id);
+        struct ingest__slot *slot = ingest__slot(ingest, t, partition);
+        if (!log_ask(ingest, t, partition, &slot->low, &slot->high, err) ||
+            !told_check(ingest, t, partition, err))
+            return false;
         ingest->next[t] = -1;
     }
     if (!ingest->callbacks.assigned(ingest->callbacks.context, partition, ingest->next, err))
         return false;
     ingest->owned[partition] = true;
+    ingest->waiting[partition] = ingest->next[0] == INGEST_LATER;
+    if (!ingest->waiting[partition] && !slots_start(ingest, partition, err)) return false;
     for (int t = 0; t < options->n_topics; t++) {
-        struct ingest__slot *slot = ingest__slot(ingest, t, partition);
-        if (!start_find(ingest, t, partition, &ingest->next[t], err)) return false;
-        find(list, ingest->topics[t], partition)->offset = ingest->next[t];
-        slot->committed = -1;
-        sync_int_set(&slot->commit, -1);
-        sync_int_set(&slot->passed, -1);
-        sync_int_set(&slot->start, ingest->next[t]);
-        sync_int_set_release(&slot->generation, ingest->generation);
-        log_debug("ingest", "partition assigned", "topic=%s partition=%d shard=%d start=%" PRId64,
-                  ingest->topics[t], (int)partition, (int)(partition % options->shards),
-                  ingest->next[t]);
+        if (ingest->waiting[partition])
+            sync_int_set(&ingest__slot(ingest, t, partition)->commit, -1);
+        if (ingest->waiting[partition])
+            (void)rd_kafka_topic_partition_list_del(list, ingest->topics[t], partition);
+        else
+            find(list, ingest->topics[t], partition)->offset = ingest->next[t];
     }
+    return true;
+}
+
+bool ingest_begin(struct ingest *ingest, int32_t partition, const int64_t *next, struct err *err)
+{
+    assert(ingest->owned[partition] && ingest->waiting[partition]);
+    memcpy(ingest->next, next, (size_t)ingest->options.n_topics * sizeof *next);
+    if (!slots_start(ingest, partition, err)) return false;
+    ingest->waiting[partition] = false;
+    ingest__restart_ask(ingest);
     return true;
 }
 
@@ -123,6 +237,14 @@ void ingest__queue_forward(struct ingest *ingest, const rd_kafka_topic_partition
     assert(queue);
     rd_kafka_queue_forward(queue, ingest->shards[part->partition % ingest->options.shards].queue);
     rd_kafka_queue_destroy(queue);
+}
+
+static bool is_listed(const struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
+                      int32_t partition)
+{
+    for (int t = 0; t < ingest->options.n_topics; t++)
+        if (find(list, ingest->topics[t], partition)) return true;
+    return false;
 }
 
 static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list, struct err *err)
@@ -138,18 +260,18 @@ static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
                              "the state folder aside to start over",
                              part->topic, (int)part->partition, ingest->partitions);
     }
-    for (int i = 0; i < list->cnt; i++) {
-        int32_t partition = list->elems[i].partition;
-        if (ingest->owned[partition]) continue;
+    ingest__peers_look(ingest);
+    if (!committed_read(ingest, list, err)) return false;
+    int n = list->cnt / ingest->options.n_topics;
+    for (int32_t partition = 0; partition < ingest->partitions; partition++) {
+        if (ingest->owned[partition] || !is_listed(ingest, list, partition)) continue;
         if (!partition_assign(ingest, list, partition, err)) return false;
     }
     /* Before the client starts to fetch, so that nothing goes elsewhere. */
     for (int i = 0; i < list->cnt; i++)
         ingest__queue_forward(ingest, &list->elems[i]);
     rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
-    if (!code)
-        log_info("ingest", "partitions assigned", "count=%d of=%d",
-                 list->cnt / ingest->options.n_topics, ingest->partitions);
+    if (!code) log_info("ingest", "partitions assigned", "count=%d of=%d", n, ingest->partitions);
     if (code)
         return kafka_err_set(err, code, NULL, "cannot take the assignment of group '%s'",
                              ingest->options.group_id);
@@ -158,15 +280,16 @@ static bool assign(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
 
 /* ---- revoking ---- */
 
-/* First no record of the partition goes to the shard any more, then the application lets go of it, then its last
- * position is committed for the lag tools. */
-static void revoke_all(struct ingest *ingest, bool lost)
+/* First no record of any partition goes to the shards any more, then the application lets go of each, then the last
+ * positions are committed: who gets the partition next reads them. */
+void ingest__revoke_all(struct ingest *ingest, bool lost)
 {
     int n = 0;
+    for (int p = 0; p < ingest->partitions; p++)
+        for (int t = 0; ingest->owned[p] && t < ingest->options.n_topics; t++)
+            sync_int_set_release(&ingest__slot(ingest, t, p)->generation, 0);
     for (int p = 0; p < ingest->partitions; p++) {
         if (!ingest->owned[p]) continue;
-        for (int t = 0; t < ingest->options.n_topics; t++)
-            sync_int_set_release(&ingest__slot(ingest, t, p)->generation, 0);
         ingest->callbacks.revoked(ingest->callbacks.context, p, lost);
         n++;
     }
@@ -175,16 +298,56 @@ static void revoke_all(struct ingest *ingest, bool lost)
     if (n) log_info("ingest", "partitions revoked", "count=%d lost=%s", n, lost ? "true" : "false");
 }
 
+void ingest_drop(struct ingest *ingest)
+{
+    for (int p = 0; p < ingest->partitions; p++)
+        ingest->dropped[p] = ingest->dropped[p] || ingest->owned[p];
+    ingest__revoke_all(ingest, true);
+}
+
+/* Whether our partitions are ours still. With transactions the group is asked at each commit. */
+static bool is_ours_still(struct ingest *ingest, bool *is_ours, struct err *err)
+{
+    *is_ours = !ingest__is_outside(ingest);
+    return !*is_ours || ingest->options.transactional || ingest__is_listed(ingest, is_ours, err);
+}
+
+bool ingest_retake(struct ingest *ingest, struct err *err)
+{
+    bool is_ours;
+    if (!is_ours_still(ingest, &is_ours, err)) return false;
+    if (!is_ours) { /* they come with the next assignment */
+        memset(ingest->dropped, 0, (size_t)ingest->partitions * sizeof *ingest->dropped);
+        return true;
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
+    ingest->generation++;
+    for (int p = 0; p < ingest->partitions; p++)
+        for (int t = 0; ingest->dropped[p] && t < ingest->options.n_topics; t++)
+            rd_kafka_topic_partition_list_add(list, ingest->topics[t], p);
+    bool ok = list->cnt == 0 || committed_read(ingest, list, err);
+    for (int p = 0; ok && p < ingest->partitions; p++)
+        ok = !ingest->dropped[p] || partition_assign(ingest, list, p, err);
+    ok = ok && (list->cnt == 0 || ingest__start_again(ingest, list, err));
+    if (ok) memset(ingest->dropped, 0, (size_t)ingest->partitions * sizeof *ingest->dropped);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (!ok && ingest__is_outside(ingest)) err->class = ERR_ABORT; /* lost meanwhile: once more */
+    return ok;
+}
+
 void ingest__on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
                           rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct ingest *ingest = ((struct kafka_notes *)opaque)->owner;
     struct err err = ERR_INIT;
+    bool is_lost = rd_kafka_assignment_lost(client);
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !ingest->has_failed) {
         if (assign(ingest, list, &err)) return;
-        ingest__fail(ingest, &err);
+        is_lost = ingest__is_outside(ingest);
+        if (!is_lost) ingest__fail(ingest, &err);
     }
-    revoke_all(ingest, rd_kafka_assignment_lost(client));
+    ingest__revoke_all(ingest, is_lost);
+    if (is_lost && ingest__is_replaced(ingest)) return; /* the answer is what joins again */
     (void)rd_kafka_assign(client, NULL);
 }
 
@@ -205,7 +368,6 @@ void ingest__commit_send(struct ingest *ingest)
     if (!list) return;
     rd_kafka_resp_err_t code = rd_kafka_commit(ingest->client, list, 1);
     if (code)
-        log_debug("ingest", "positions were not committed for lag tools", "error=%s",
-                  rd_kafka_err2name(code));
+        log_debug("ingest", "positions were not committed", "error=%s", rd_kafka_err2name(code));
     rd_kafka_topic_partition_list_destroy(list);
 }

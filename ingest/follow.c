@@ -28,9 +28,10 @@ static const uint64_t MS = 1000000; /* ns */
 struct part {
     int topic;
     int32_t partition;
-    int64_t next;      /* reader: first offset not handed out */
-    int64_t delivered; /* lock: next as of the last release */
-    int64_t first_end; /* as open found it; constant */
+    int64_t next;        /* reader: first offset not handed out */
+    int64_t delivered;   /* lock: next as of the last release */
+    int64_t first_begin; /* as open found them; constant */
+    int64_t first_end;
     int64_t gone;    /* reader: the position that open found beyond the end, to be told; -1 none */
     bool is_started; /* reader: librdkafka fetches it */
 };
@@ -83,13 +84,14 @@ static bool line_close(struct line *line)
 
 /* ---- the ends ---- */
 
-/* Asks for the end offsets (of a reader of committed records) and fills follow->ends. One request for each broker. */
-static rd_kafka_resp_err_t ends_ask_once(struct ingest_follow *follow,
+/* Asks for the first offsets at a time, or the end offsets (of a reader of committed records), and fills follow->ends. One
+ * request for each broker. */
+static rd_kafka_resp_err_t ends_ask_once(struct ingest_follow *follow, int64_t at,
                                          rd_kafka_topic_partition_list_t *list, int timeout_ms,
                                          const char **topic)
 {
     for (int i = 0; i < follow->n_parts; i++)
-        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+        list->elems[i].offset = at;
     rd_kafka_resp_err_t code =
         rd_kafka_offsets_for_times(follow->asking.client, list, timeout_ms > 1 ? timeout_ms : 1);
     for (int i = 0; i < follow->n_parts && !code; i++) {
@@ -100,8 +102,8 @@ static rd_kafka_resp_err_t ends_ask_once(struct ingest_follow *follow,
     return code;
 }
 
-/* A partition that has no leader at the moment is asked for again. */
-static bool ends_ask(struct ingest_follow *follow, uint64_t until_ns, struct err *err)
+/* A partition that has no leader at the moment is asked for again. at: a time, or RD_KAFKA_OFFSET_END. */
+static bool ends_ask(struct ingest_follow *follow, int64_t at, uint64_t until_ns, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(follow->n_parts);
     const char *topic = follow->topics[0];
@@ -113,7 +115,7 @@ static bool ends_ask(struct ingest_follow *follow, uint64_t until_ns, struct err
     for (;;) {
         uint64_t now = clock_mono_ns();
         int left_ms = now < until_ns ? (int)((until_ns - now) / MS) : 0;
-        rd_kafka_resp_err_t code = ends_ask_once(follow, list, left_ms, &topic);
+        rd_kafka_resp_err_t code = ends_ask_once(follow, at, list, left_ms, &topic);
         ok = !code || kafka_err_set(&why, code, NULL, "cannot ask for the end of '%s'", topic);
         again = why.class == ERR_RETRY || why.exit_code == ERR_EXIT_UNREACHABLE;
         if (ok || !again || left_ms <= ASK_AGAIN_MS) break;
@@ -162,9 +164,19 @@ static bool topics_learn(struct ingest_follow *follow, const struct kafka_config
     return true;
 }
 
-/* A position beyond the end is of another log. */
+/* Where a partition begins; -1: at its beginning. */
+static int64_t part_begin(const struct ingest_follow *follow, const struct part *part,
+                          const struct ingest_follow_options *options, const int64_t *since)
+{
+    if (since) return since[part - follow->parts];
+    if (options->tail > 0)
+        return part->first_end > options->tail ? part->first_end - options->tail : -1;
+    return options->start ? options->start(options->context, part->topic, part->partition) : -1;
+}
+
+/* A position beyond the end is of another log. since NULL or (n_parts). */
 static bool parts_start(struct ingest_follow *follow, const struct ingest_follow_options *options,
-                        struct err *err)
+                        const int64_t *since, struct err *err)
 {
     for (int t = 0; t < follow->n_topics; t++) {
         follow->handles[t] = rd_kafka_topic_new(follow->reading.client, follow->topics[t], NULL);
@@ -174,16 +186,11 @@ static bool parts_start(struct ingest_follow *follow, const struct ingest_follow
     }
     for (int i = 0; i < follow->n_parts; i++) {
         struct part *part = &follow->parts[i];
-        int64_t from = -1;
-        if (options->tail > 0)
-            from = part->first_end > options->tail ? part->first_end - options->tail : -1;
-        else if (options->start)
-            from = options->start(options->context, part->topic, part->partition);
+        int64_t from = part_begin(follow, part, options, since);
         part->gone = from > part->first_end ? from : -1;
-        if (part->gone >= 0) from = -1;
-        part->next = part->delivered = from > 0 ? from : 0;
-        if (!part_start(follow, part, from >= 0 ? from : RD_KAFKA_OFFSET_BEGINNING, err))
-            return false;
+        if (part->gone >= 0 || from < 0) from = part->first_begin;
+        part->next = part->delivered = from;
+        if (!part_start(follow, part, from, err)) return false;
     }
     return true;
 }
@@ -196,11 +203,31 @@ static void caught_up_look(struct ingest_follow *follow)
     follow->is_caught_up = behind == 0;
 }
 
-static bool first_ends_ask(struct ingest_follow *follow, int timeout_ms, struct err *err)
+/* The beginning is asked for here, since librdkafka, told to begin there, takes half a second to find it: it asks before it is
+ * connected and tries again then. */
+static bool first_bounds_ask(struct ingest_follow *follow, int timeout_ms, struct err *err)
 {
-    if (!ends_ask(follow, clock_mono_ns() + (uint64_t)timeout_ms * MS, err)) return false;
+    uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * MS;
+    if (!ends_ask(follow, RD_KAFKA_OFFSET_BEGINNING, until, err)) return false;
+    for (int i = 0; i < follow->n_parts; i++)
+        follow->parts[i].first_begin = follow->ends[i];
+    if (!ends_ask(follow, RD_KAFKA_OFFSET_END, until, err)) return false;
     for (int i = 0; i < follow->n_parts; i++)
         follow->parts[i].first_end = follow->ends[i];
+    return true;
+}
+
+/* Where each partition has its first record of that time: (n_parts), freed by mem_free; behind the last one its end. */
+static bool since_ask(struct ingest_follow *follow, const struct ingest_follow_options *options,
+                      int64_t **since, struct err *err)
+{
+    uint64_t until = clock_mono_ns() + (uint64_t)options->timeout_ms * MS;
+    *since = NULL;
+    if (options->since_ms <= 0) return true;
+    if (!ends_ask(follow, options->since_ms, until, err)) return false;
+    *since = mem_alloc((size_t)follow->n_parts * sizeof **since);
+    for (int i = 0; i < follow->n_parts; i++)
+        (*since)[i] = follow->ends[i] >= 0 ? follow->ends[i] : follow->parts[i].first_end;
     return true;
 }
 
@@ -208,6 +235,7 @@ bool ingest_follow_open(struct ingest_follow **out, const struct kafka_config *c
                         const struct ingest_follow_options *options, struct err *err)
 {
     struct ingest_follow *follow = mem_zalloc(sizeof *follow);
+    int64_t *since = NULL;
     mutex_init(&follow->lock);
     condition_init(&follow->changed);
     follow->batch_max = options->batch_max;
@@ -216,13 +244,16 @@ bool ingest_follow_open(struct ingest_follow **out, const struct kafka_config *c
     bool ok = line_open(&follow->reading, config, err);
     ok = line_open(&follow->asking, config, err) && ok;
     if (!ok || !topics_learn(follow, config, options, err)) goto fail;
-    if (!first_ends_ask(follow, options->timeout_ms, err)) goto fail;
+    if (!first_bounds_ask(follow, options->timeout_ms, err)) goto fail;
+    if (!since_ask(follow, options, &since, err)) goto fail;
     follow->queue = rd_kafka_queue_new(follow->reading.client);
-    if (!parts_start(follow, options, err)) goto fail;
+    if (!parts_start(follow, options, since, err)) goto fail;
+    mem_free(since);
     caught_up_look(follow);
     *out = follow;
     return true;
 fail:
+    mem_free(since);
     ingest_follow_close(follow);
     return false;
 }
@@ -313,8 +344,22 @@ static void record_take(struct part *part, const rd_kafka_message_t *message,
         .timestamp_ms = rd_kafka_message_timestamp(message, NULL),
         .key = {message->key, message->key ? message->key_len : 0},
         .value = {message->payload, message->payload ? message->len : 0},
+        .message = message,
     };
     part->next = message->offset + 1;
+}
+
+void ingest_follow_headers(const struct ingest_follow_record *record,
+                           bool (*visit)(void *context, const char *name, struct str value),
+                           void *context)
+{
+    rd_kafka_headers_t *headers;
+    const char *name;
+    const void *value;
+    size_t len;
+    if (!record->message || rd_kafka_message_headers(record->message, &headers)) return;
+    for (size_t i = 0; !rd_kafka_header_get_all(headers, i, &name, &value, &len); i++)
+        if (!visit(context, name, (struct str){value, value ? len : 0})) return;
 }
 
 bool ingest_follow_poll(struct ingest_follow *follow, int timeout_ms,
@@ -420,7 +465,7 @@ static bool question_ask(struct ingest_follow *follow, uint64_t until_ns, struct
     int64_t number = ++follow->asked;
     follow->is_asking = true;
     mutex_unlock(&follow->lock);
-    bool ok = ends_ask(follow, until_ns, err);
+    bool ok = ends_ask(follow, RD_KAFKA_OFFSET_END, until_ns, err);
     mutex_lock(&follow->lock);
     while (ok && !is_delivered(follow))
         ok = change_await(follow, until_ns) ||

@@ -37,6 +37,8 @@ struct ingest_follow_record {
     int64_t timestamp_ms;
     struct str key;   /* ptr NULL: none */
     struct str value; /* ptr NULL: a tombstone */
+    const void
+        *message; /* the client's message, for its headers (ingest_follow_headers, emit_copy) */
 };
 
 /* Borrowed until ingest_follow_release. */
@@ -52,6 +54,8 @@ struct ingest_follow_options {
     int timeout_ms; /* how long open may take to reach the cluster */
     int64_t
         tail; /* over 0: of each partition at most so many records before the end; `start` is not asked */
+    /* Over 0: each partition begins at its first record with this timestamp or a later one; `start` is not asked. */
+    int64_t since_ms;
     /* The next offset to read of a partition, -1: from its beginning. Called by open only; NULL: all from the beginning. */
     int64_t (*start)(void *context, int topic, int32_t partition);
     void *context;
@@ -68,6 +72,10 @@ MUST_USE bool ingest_follow_poll(struct ingest_follow *follow, int timeout_ms,
 /* The batch is applied: its memory goes back, and who waits in confirm is told. Reader's thread; also after a poll that gave
  * nothing. */
 void ingest_follow_release(struct ingest_follow *follow, struct ingest_follow_batch *batch);
+/* The headers of a record in their order, until visit returns false. A header without a value has ptr NULL. */
+void ingest_follow_headers(const struct ingest_follow_record *record,
+                           bool (*visit)(void *context, const char *name, struct str value),
+                           void *context);
 /* Makes a waiting poll return at once (or the next one, if none waits). Any thread. */
 void ingest_follow_wake(struct ingest_follow *follow);
 

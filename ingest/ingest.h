@@ -5,20 +5,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "ingest/follow.h" /* chapter: whole topics without a group */
+#include "ingest/reader.h" /* chapter: partitions of a topic, each by itself */
 #include "kafka/kafka.h"
+#include "schemas/pseudonym.h"
 #include "schemas/schemas.h"
 
 /* ingest/: the consumer: decoded and cleaned batches of events, in offset order for each partition. Hides librdkafka. It
  * refuses to keep positions (the store does), to skip anything without a record, and to be a general consumer.
  *
  * Files, in reading order: ingest.h, clean.c (the rules of an event, pure), internal.h, consumer.c (open, serve, close),
- * assign.c (partitions come and go, where they begin), poll.c (from queue to batch), passage.c (the way behind a damaged
- * batch), restart.c (fetchers that stopped start again). Beside it follow.h, follow.c: whole topics
- * without a group.
+ * assign.c (partitions come and go, where they begin), peers.c (who is not there any more), poll.c (from queue to batch), passage.c (the way behind a damaged
+ * batch), restart.c (fetchers that stopped start again), renew.c (a client that lost its place is made anew).
+ * Beside it follow.h, follow.c: whole topics without a group; reader.h, reader.c: partitions of a topic, started and stopped
+ * one by one.
  *
  *     main thread   ingest_serve -> rebalance -> callbacks.assigned -> start offsets -> partition queues
  *                                                                                           | forwarded
@@ -26,6 +30,8 @@
  *
  * Invariants
  * - A partition begins where callbacks.assigned says (A_p), never at the group's committed offset.
+ * - The group's offsets (C_p) are read before that: what lies below them was told, by whichever process had the partition. With
+ *   options.transactional they are read once no transaction of ours is open.
  * - I3: the next offset of a partition is the expected one; else it is a gap: explained by transactions, accepted by
  *   on_gap, or the end of the process. A damaged batch, and a position outside the log, are gaps.
  * - Every record of a partition comes out once for each assignment: as an event, or as poison with its reason.
@@ -112,12 +118,17 @@ struct ingest_batch {
 /* What the application answers. All are called on the thread that calls ingest_serve. */
 struct ingest_callbacks {
     void *context;
-    /* A partition (of every topic) is ours. Fills next[topic] with A_p, or -1 for "the store has none". On false the
-     * process stops. */
+    /* A partition (of every topic) is ours. Fills next[topic] with A_p, or -1 for "the store has none"; or next[0] with
+     * INGEST_LATER: nothing of it is read before ingest_begin. On false the process stops. */
     bool (*assigned)(void *context, int32_t partition, int64_t *next, struct err *err);
     /* The partition goes away. Must return only after its shard has let go of it. lost: write nothing. */
     void (*revoked)(void *context, int32_t partition, bool lost);
+    /* A process of that group.instance.id was in the group and is not any more, nor has it left it: before the partitions that
+     * were its come to anybody. NULL: nobody wants to know. */
+    void (*gone)(void *context, const char *instance);
 };
+
+enum { INGEST_LATER = -2 };
 
 enum ingest_start { INGEST_EARLIEST, INGEST_LATEST };
 enum ingest_gap { GAP_FAIL, GAP_ACCEPT };
@@ -130,23 +141,30 @@ struct ingest_options {
     /* The last so many of the topics are internal: their records come out as they are, with no event in them, and begin at
      * the log's beginning when the store has no position. */
     int n_raw;
+    int n_compacted; /* and the last so many of these are compacted, so that gaps in them are no loss */
     int shards;
     enum ingest_start start;   /* for a partition that the store has never seen */
     enum ingest_gap on_gap;    /* on.offset.gap */
     bool transactional_source; /* control records may take offsets: gaps are explained */
+    bool
+        transactional; /* ours too: internal topics and the group's offsets are written in transactions */
     int64_t max_future_ms;
-    int batch_max; /* records in one batch */
+    const struct pseudonyms
+        *pseudonyms; /* of user ids, before anything else sees them; NULL: none */
+    int batch_max;   /* records in one batch */
     int session_timeout_ms;
     int hold_ms; /* how long a schema id that the registry does not answer for is waited for; 0: five minutes */
+    int patience_ms; /* likewise brokers, when a partition comes to us */
 };
 
 /* Checks the topics, joins the group; partitions come in ingest_serve. Strings of options are copied as far as they are
- * kept beyond the call, but group_id, which is borrowed. Errors: ERR_FATAL exit 4 unreachable, exit 5 a topic is missing
+ * kept beyond the call, but group_id and group_instance_id, which are borrowed as the configuration is. Errors: ERR_FATAL exit 4 unreachable, exit 5 a topic is missing
  * or partition counts differ, exit 2 settings. Main thread. */
 MUST_USE bool ingest_open(struct ingest **ingest, const struct kafka_config *config,
                           const struct ingest_options *options, struct schemas *schemas,
                           const struct ingest_callbacks *callbacks, struct err *err);
-/* Main thread: group events, errors, rebalances, at least every second. Errors: ERR_FATAL. */
+/* Main thread: group events, errors, rebalances, at least every second. Errors: ERR_FATAL; exit 8, another process has our
+ * group.instance.id: before it returns all partitions are lost. */
 MUST_USE bool ingest_serve(struct ingest *ingest, int timeout_ms, struct err *err);
 /* A descriptor that becomes readable when ingest_serve has work (for the loop). */
 int ingest_event_fd(const struct ingest *ingest);
@@ -161,10 +179,36 @@ void ingest_batch_release(struct ingest *ingest, int shard, struct ingest_batch 
 /* Makes a waiting ingest_poll of the shard return at once (or the next one, if none waits). Any thread. */
 void ingest_wake(struct ingest *ingest, int shard);
 
-/* D3: C_p for lag tools only; asynchronous, failures are logged and forgotten. */
+/* C_p as of the assignment: the next offset that the group has committed, -1 none. Valid within callbacks.assigned. */
+int64_t ingest_committed(struct ingest *ingest, int topic, int32_t partition);
+/* Where the log ended then. The same. */
+int64_t ingest_log_end(struct ingest *ingest, int topic, int32_t partition);
+/* Who we are in the group at this moment, as bytes for emit_transaction_commit. out is reset first. Any thread. Errors: ERR_ABORT:
+ * the session was lost, so nobody; ERR_FATAL. */
+MUST_USE bool ingest_group(struct ingest *ingest, struct buf *out, struct err *err);
+
+/* Begins anew without a rebalance: ingest_drop calls callbacks.revoked (lost) for all partitions, ingest_retake callbacks.assigned for
+ * them, unless the session was lost meanwhile: then they come with the next assignment. Shards poll nothing between the two. Main
+ * thread. Errors: as ingest_serve; ERR_ABORT: both once more. */
+void ingest_drop(struct ingest *ingest);
+MUST_USE bool ingest_retake(struct ingest *ingest, struct err *err);
+
+/* A partition that is ours since callbacks.assigned said INGEST_LATER is read from now on; next as there. Main thread. Errors: as
+ * ingest_serve. */
+MUST_USE bool ingest_begin(struct ingest *ingest, int32_t partition, const int64_t *next,
+                           struct err *err);
+/* Our id in the group, "" while we are not in it. Any thread. */
+enum { INGEST_MEMBER_MAX = 256 };
+void ingest_member(struct ingest *ingest, char id[INGEST_MEMBER_MAX]);
+/* Makes the descriptor of ingest_event_fd readable. Any thread. */
+void ingest_nudge(struct ingest *ingest);
+/* Ends what waits for brokers that are away, in ingest_serve and ingest_retake, within some 10 s. Any thread; for good. */
+void ingest_hurry(struct ingest *ingest);
+
+/* D3: C_p follows A_p: what is below it was told. Asynchronous, failures are logged and forgotten; refused when we are no member any more. */
 void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t next);
 /* Records waiting behind the position, for each partition we own: high watermark - next, less those of a damaged batch
- * that was passed; -1 unknown. */
+ * that was passed; -1 unknown. next below 0: nothing was read yet, from where events.start says. */
 int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
 
 /* Gives the partitions back (callbacks.revoked), leaves the group unless a static member, ends the client: at most some 10 s,

@@ -46,7 +46,11 @@ static enum taken error_take(struct ingest *ingest, int topic, struct ingest__sl
                              const rd_kafka_message_t *message, struct err *err)
 {
     const char *reason = rd_kafka_message_errstr(message);
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) return DROPPED;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (slot->passage.probe == 0 && ingest__has_markers(ingest, topic))
+            sync_int_set(&slot->passed, message->offset);
+        return DROPPED;
+    }
     if (ingest__passage_error(ingest, topic, slot, message)) return DROPPED;
     (void)kafka_err_set(err, message->err, reason, "%s/%d at offset %" PRId64,
                         ingest->topics[topic], (int)message->partition, slot->expected);
@@ -66,7 +70,7 @@ static enum taken gap_check(struct ingest *ingest, int topic, struct ingest__slo
 {
     if (message->offset == slot->expected) return TAKEN;
     if (message->offset < slot->expected) return DROPPED;
-    if (ingest->options.transactional_source) return TAKEN;
+    if (ingest__has_markers(ingest, topic)) return TAKEN;
     int64_t missing = message->offset - slot->expected;
     if (ingest->options.on_gap == GAP_ACCEPT) {
         log_warn("ingest",
@@ -125,6 +129,8 @@ static bool record_decode(struct ingest *ingest, struct ingest__shard *shard,
     if (record->reason == REASON_NONE)
         record->reason = ingest_clean(&record->event, record->timestamp_ms,
                                       ingest->options.max_future_ms, shard->arena, changed, &why);
+    if (record->reason == REASON_NONE)
+        pseudonyms_apply(ingest->options.pseudonyms, &record->event, shard->arena);
     record->text =
         record->reason == REASON_NONE ? NULL : arena_str(shard->arena, str_of(why.text)).ptr;
     return true;
@@ -262,5 +268,7 @@ void ingest_batch_release(struct ingest *ingest, int shard_index, struct ingest_
 
 void ingest_wake(struct ingest *ingest, int shard)
 {
-    rd_kafka_queue_yield(ingest->shards[shard].queue);
+    mutex_lock(&ingest->lock);
+    if (ingest->shards[shard].queue) rd_kafka_queue_yield(ingest->shards[shard].queue);
+    mutex_unlock(&ingest->lock);
 }

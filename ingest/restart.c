@@ -1,5 +1,5 @@
-/* All fetchers of the client started again, each where its partition stands; for one that has stopped (passage.c). The eager
- * protocol has no way to start one alone.
+/* All fetchers of the client started again, each where its partition stands; for one that has stopped (passage.c), or one that begins
+ * later than it was assigned (ingest_begin). The eager protocol has no way to start one alone.
  *
  * Nothing may be taken from the queues meanwhile, else a shard could not tell what came from where. So
  *
@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 
-static void main_thread_wake(struct ingest *ingest)
+void ingest_nudge(struct ingest *ingest)
 {
     static const uint64_t one = 1;
     (void)!write(ingest->event_fd, &one, sizeof one);
@@ -23,7 +23,7 @@ static void main_thread_wake(struct ingest *ingest)
 void ingest__restart_ask(struct ingest *ingest)
 {
     sync_int_set_release(&ingest->restart_asked, 1);
-    main_thread_wake(ingest);
+    ingest_nudge(ingest);
 }
 
 bool ingest__is_parked(struct ingest *ingest, struct ingest__shard *shard)
@@ -33,7 +33,7 @@ bool ingest__is_parked(struct ingest *ingest, struct ingest__shard *shard)
     if (shard->parked_at == halt) return true;
     shard->parked_at = halt;
     (void)sync_int_add_acq_rel(&ingest->parked, 1);
-    main_thread_wake(ingest);
+    ingest_nudge(ingest);
     return true;
 }
 
@@ -48,17 +48,19 @@ static int64_t target(struct ingest__slot *slot)
 static rd_kafka_topic_partition_list_t *targets(struct ingest *ingest)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(16);
-    for (int p = 0; p < ingest->partitions; p++)
-        for (int t = 0; ingest->owned[p] && t < ingest->options.n_topics; t++)
+    for (int p = 0; p < ingest->partitions; p++) {
+        bool is_read = ingest->owned[p] && !ingest->waiting[p];
+        for (int t = 0; is_read && t < ingest->options.n_topics; t++)
             rd_kafka_topic_partition_list_add(list, ingest->topics[t], p)->offset =
                 target(ingest__slot(ingest, t, p));
+    }
     return list;
 }
 
 /* Stopping a fetcher takes its queue out of the shard's. It is done before the client answers the question that follows the
  * assignment, since the client's thread does what it is told in order; then the queue is put back. */
-static bool start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
-                        struct err *err)
+bool ingest__start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
+                         struct err *err)
 {
     rd_kafka_topic_partition_list_t *answer = NULL;
     rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
@@ -71,6 +73,14 @@ static bool start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *
         ingest__queue_forward(ingest, &list->elems[i]);
     log_debug("ingest", "fetchers start again", "partitions=%d", list->cnt);
     return true;
+}
+
+static bool targets_start(struct ingest *ingest, struct err *err)
+{
+    rd_kafka_topic_partition_list_t *list = targets(ingest);
+    bool ok = list->cnt == 0 || ingest__start_again(ingest, list, err);
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok;
 }
 
 void ingest__restart_serve(struct ingest *ingest)
@@ -86,8 +96,8 @@ void ingest__restart_serve(struct ingest *ingest)
             ingest_wake(ingest, s);
     }
     if (sync_int_get_acquire(&ingest->parked) < ingest->options.shards) return;
-    rd_kafka_topic_partition_list_t *list = targets(ingest);
-    if (list->cnt > 0 && !start_again(ingest, list, &err)) ingest__fail(ingest, &err);
-    rd_kafka_topic_partition_list_destroy(list);
+    bool ok = ingest->is_displaced ? ingest__client_renew(ingest, &err)
+                                   : targets_start(ingest, &err) || ingest__is_outside(ingest);
+    if (!ok) ingest__fail(ingest, &err);
     sync_int_set_release(&ingest->halt, halt + 1);
 }

@@ -10,18 +10,24 @@
 #include "kafka/kafka.h"
 
 /* The half of kafka/ that only ingest/ and emit/ include, because it names librdkafka's types: one place that makes
- * clients, one place that turns their errors into ours. Reading order: config.c, client.c, error.c, topics.c. */
+ * clients, one place that turns their errors into ours. Reading order: config.c, refuse.c, client.c, error.c, topics.c,
+ * groups.c, takeover.c. */
 
 enum kafka_role { KAFKA_ADMIN, KAFKA_CONSUMER, KAFKA_PRODUCER };
 
 /* What a client keeps beside librdkafka. It is the client's opaque, so librdkafka's callbacks reach their owner
  * through it. Lives longer than the client. */
 struct kafka_notes {
-    struct mutex lock; /* guards last */
+    struct mutex lock; /* guards the next two */
     char last[256];    /* newest complaint of the client; "" none */
+    bool has_verdict;  /* it says what is wrong with a broker's certificate */
     bool
         quiet; /* complaints are only noted, not logged: short-lived clients, whose caller reports */
-    void *owner; /* for the callbacks of ingest and emit */
+    void *owner;             /* for the callbacks of ingest and emit */
+    const char *request;     /* whose highest version is noted (version.c); NULL none */
+    struct sync_int version; /* it + 1; 0 unknown */
+    /* Connections that have ended, by whatever side. Counted before librdkafka sends again what was under way on them. */
+    struct sync_int closed;
 };
 
 void kafka_notes_init(struct kafka_notes *notes, bool quiet, void *owner);

@@ -1,8 +1,9 @@
 /* librdkafka's error codes as struct err: class, exit code, and what to do about it. */
-#include "kafka/client.h"
-
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "kafka/internal.h"
 
 struct mapping {
     rd_kafka_resp_err_t code;
@@ -20,11 +21,13 @@ struct mapping {
 
 /* What is not listed is ERR_FATAL exit 1: an error that nobody classified must not be retried for ever. */
 static const struct mapping mappings[] = {
-    {E(_TRANSPORT), UNREACHABLE, "check bootstrap.servers, that the broker runs, and the network"},
+    {E(_TRANSPORT), UNREACHABLE,
+     "check bootstrap.servers and security.protocol, that the broker runs, and the network"},
     {E(_ALL_BROKERS_DOWN), UNREACHABLE,
-     "check bootstrap.servers, that the broker runs, and the network"},
+     "check bootstrap.servers and security.protocol, that the broker runs, and the network"},
     {E(_RESOLVE), UNREACHABLE, "check the host names in bootstrap.servers"},
-    {E(_TIMED_OUT), UNREACHABLE, "check bootstrap.servers, that the broker runs, and the network"},
+    {E(_TIMED_OUT), UNREACHABLE,
+     "check bootstrap.servers and security.protocol, that the broker runs, and the network"},
     {E(_MSG_TIMED_OUT), UNREACHABLE,
      "the broker did not acknowledge in time; check its health, then start again"},
     {E(_TIMED_OUT_QUEUE), UNREACHABLE, "check the broker's health"},
@@ -44,6 +47,11 @@ static const struct mapping mappings[] = {
      "grant this user READ on the group named by application.id"},
     {E(CLUSTER_AUTHORIZATION_FAILED), USAGE,
      "grant this user the cluster rights it needs (IDEMPOTENT_WRITE, CREATE)"},
+    {E(TRANSACTIONAL_ID_AUTHORIZATION_FAILED), USAGE,
+     "grant this user WRITE and DESCRIBE on the transactional id "
+     "<application.id>-<group.instance.id>, or take processing.guarantee=at_least_once"},
+    {E(INVALID_TRANSACTION_TIMEOUT), USAGE,
+     "set producer.transaction.timeout.ms within the brokers' transaction.max.timeout.ms"},
     {E(INVALID_SESSION_TIMEOUT), USAGE,
      "set session.timeout.ms within the broker's group.min/max.session.timeout.ms"},
     {E(INCONSISTENT_GROUP_PROTOCOL), USAGE,
@@ -55,8 +63,10 @@ static const struct mapping mappings[] = {
      "the cluster's policy forbids it; create the topic as the cluster's owner does"},
     {E(FENCED_INSTANCE_ID), FENCED,
      "another process runs with this group.instance.id; give each its own"},
-    {E(_FENCED), FENCED, "another process took over; do not run two of one slot"},
-    {E(PRODUCER_FENCED), FENCED, "another process took over; do not run two of one slot"},
+    {E(_FENCED), FENCED,
+     "another process took over with this group.instance.id; give each its own"},
+    {E(PRODUCER_FENCED), FENCED,
+     "another process took over with this group.instance.id; give each its own"},
     {E(UNKNOWN_TOPIC_OR_PART), TOPIC,
      "create it with `freshet topics create`, or check the name and the rights"},
     {E(_UNKNOWN_TOPIC), TOPIC,
@@ -98,16 +108,73 @@ static const struct mapping mappings[] = {
     {E(_MAX_POLL_EXCEEDED), RETRY, "the program did not ask for events in time"},
 };
 
-bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason,
-                   const char *format, ...)
+#define CLIENT_CERTIFICATE                                                                         \
+    "the broker wants a certificate of this client, signed by an authority that it trusts and "    \
+    "not "                                                                                         \
+    "expired: ssl.certificate.location, ssl.key.location"
+
+/* "The transport failed" hides what librdkafka's words say: the wrong certificate, name or password, which no waiting mends. */
+static const struct {
+    const char *word;
+    struct mapping mapping;
+} words[] = {
+    {"Unsupported SASL mechanism",
+     {E(UNSUPPORTED_SASL_MECHANISM), USAGE,
+      "the broker does not take this sasl.mechanism: take one that it does, or have it switched on "
+      "there"}},
+    {"mechanism SCRAM",
+     {E(_AUTHENTICATION), USAGE,
+      "check sasl.username and sasl.password; librdkafka before 2.6.1 cannot log in to Kafka 4 by "
+      "SCRAM at all (Kafka 3 takes it): "
+      "then use PLAIN over TLS, or a client certificate"}},
+    {"SASL authentication error", {E(_AUTHENTICATION), USAGE, "check sasl.* and the credentials"}},
+    {KAFKA__CERTIFICATE_EXPIRED,
+     {E(_SSL), USAGE, "renew it at the broker, or put right the clock of this machine"}},
+    {KAFKA__CERTIFICATE_EARLY,
+     {E(_SSL), USAGE, "put right the clock of this machine, or that of the authority"}},
+    {KAFKA__CERTIFICATE_OTHER,
+     {E(_SSL), USAGE,
+      "name the broker in bootstrap.servers and in its advertised.listeners as its certificate "
+      "does"}},
+    {KAFKA__CERTIFICATE_UNKNOWN,
+     {E(_SSL), USAGE, "set ssl.ca.location to the authority that signed the broker's certificate"}},
+    {"certificate verify failed",
+     {E(_SSL), USAGE, "set ssl.ca.location to the authority that signed the broker's certificate"}},
+    {"alert bad certificate", {E(_SSL), USAGE, CLIENT_CERTIFICATE}},
+    {"alert certificate", {E(_SSL), USAGE, CLIENT_CERTIFICATE}},
+    {"alert unknown ca", {E(_SSL), USAGE, CLIENT_CERTIFICATE}},
+    {"unexpected eof while reading",
+     {E(_SSL), UNREACHABLE,
+      "the broker ended the TLS handshake: check that the port speaks TLS (security.protocol), and "
+      "that it runs"}},
+    {"PLAINTEXT broker listener",
+     {E(_SSL), USAGE,
+      "the port does not speak TLS: check bootstrap.servers and security.protocol"}},
+};
+
+static bool is_transport(rd_kafka_resp_err_t code)
+{
+    return code == E(_TRANSPORT) || code == E(_ALL_BROKERS_DOWN) || code == E(_TIMED_OUT) ||
+           code == E(_SSL) || code == E(_AUTHENTICATION);
+}
+
+static const struct mapping *mapping_of(rd_kafka_resp_err_t code, const char *reason)
 {
     static const struct mapping unknown = {E(UNKNOWN), ERR_FATAL, ERR_EXIT_INTERNAL,
                                            "start again; report it if it stays"};
-    const struct mapping *found = &unknown;
+    for (size_t i = 0; reason && is_transport(code) && i < sizeof words / sizeof words[0]; i++)
+        if (strstr(reason, words[i].word)) return &words[i].mapping;
+    for (size_t i = 0; i < sizeof mappings / sizeof mappings[0]; i++)
+        if (mappings[i].code == code) return &mappings[i];
+    return &unknown;
+}
+
+bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason,
+                   const char *format, ...)
+{
+    const struct mapping *found = mapping_of(code, reason);
     char what[200];
     va_list args;
-    for (size_t i = 0; i < sizeof mappings / sizeof mappings[0]; i++)
-        if (mappings[i].code == code) found = &mappings[i];
     va_start(args, format);
     (void)vsnprintf(what, sizeof what, format, args);
     va_end(args);

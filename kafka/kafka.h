@@ -12,8 +12,8 @@
  * broker. It refuses to consume or produce: that is ingest/ and emit/.
  *
  * Files, in reading order: kafka.h (for everyone), client.h (for ingest/ and emit/, names librdkafka's types), config.c
- * (settings: ours, the user's, refused ones), error.c (librdkafka's codes as class, exit code and advice), client.c
- * (a client's life and its log), topics.c, embedded.c, tsan.c (only for ThreadSanitizer).
+ * (settings: ours and the user's), refuse.c (those that are refused), error.c (librdkafka's codes as class, exit code and advice), client.c
+ * (a client's life and its log), version.c (what brokers understand), topics.c, groups.c (places by time, groups, topics emptied), embedded.c, tsan.c (only for ThreadSanitizer).
  *
  * Invariants
  * - Every client is made by kafka_client_conf and kafka_client_new: no other place sets a property.
@@ -44,19 +44,32 @@ struct kafka_config {
 /* Refuses keys that run code or break an invariant, each with why (RELIABILITY 5). Errors: ERR_FATAL exit 2. */
 MUST_USE bool kafka_config_check(const struct kafka_config *config, struct err *err);
 
+/* highest: the highest version of a request, by its name ("TxnOffsetCommit"), that a broker of the cluster understands; -1: it does not
+ * know it. Errors: ERR_FATAL exit 4 unreachable. */
+MUST_USE bool kafka_request_version(const struct kafka_config *config, const char *request,
+                                    int *highest, int timeout_ms, struct err *err);
+
 /* ---- topics ---- */
+
+/* The last: compacted, with tombstones for a week, for that long a process may be away before its store is read anew, and not within a
+ * minute, so that rows which no marker has closed yet do not take the place of older ones. */
+enum kafka_compact { KAFKA_DELETED, KAFKA_COMPACTED, KAFKA_CHANGELOG };
 
 struct kafka_topic_spec {
     const char *name;
     int partitions;
-    int replication; /* -1: broker default */
-    bool compact;
+    int replication;            /* -1: broker default */
+    enum kafka_compact compact; /* true and false are the first two */
+    int64_t retention_ms;       /* 0: as the broker says; with compact: deleted as well */
 };
 
 struct kafka_topic_info {
     int partitions; /* 0: the topic does not exist */
     int replication;
     bool compact;
+    int64_t delete_retention_ms; /* -1: the broker does not say */
+    int min_insync;      /* min.insync.replicas; 0: the broker did not tell, as for the next */
+    int64_t message_max; /* max.message.bytes */
 };
 
 /* cluster_id: caller's buffer of 64 bytes. Errors: ERR_FATAL exit 4 unreachable, with what was tried. */
@@ -71,6 +84,62 @@ MUST_USE bool kafka_topic_describe(const struct kafka_config *config, const char
 MUST_USE bool kafka_topics_create(const struct kafka_config *config,
                                   const struct kafka_topic_spec *specs, int n, int timeout_ms,
                                   struct err *err);
+
+/* Deletes the topic and makes it again, empty, with the partitions and replicas of info and the settings that it had of its
+ * own. Errors: ERR_FATAL; the text says when it is gone and not made again. */
+MUST_USE bool kafka_topic_empty(const struct kafka_config *config, const char *topic,
+                                const struct kafka_topic_info *info, int timeout_ms,
+                                struct err *err);
+/* Every topic of the cluster, until visit returns false. */
+MUST_USE bool kafka_topics_each(const struct kafka_config *config,
+                                bool (*visit)(void *context, const char *name, int partitions,
+                                              int replication),
+                                void *context, int timeout_ms, struct err *err);
+
+/* ---- places and groups ---- */
+
+enum { KAFKA_AT_END = -1, KAFKA_AT_BEGIN = -2 };
+/* offsets (n_partitions): of each partition its end, its first record, or (at 0 or more, a time in ms) its first record of that
+ * time or a later one, KAFKA_AT_END when there is none. Errors: ERR_FATAL exit 4 unreachable, exit 5 no such topic. */
+MUST_USE bool kafka_offsets(const struct kafka_config *config, const char *topic, int n_partitions,
+                            int64_t at, int64_t *offsets, int timeout_ms, struct err *err);
+
+enum { KAFKA_GROUP_SHOWN = 8 };
+struct kafka_group {
+    int n_members;                        /* 0: nobody, or there is no such group */
+    char members[KAFKA_GROUP_SHOWN][288]; /* the first of them: "client instance x at host" */
+};
+MUST_USE bool kafka_group_describe(const struct kafka_config *config, const char *name,
+                                   struct kafka_group *group, int timeout_ms, struct err *err);
+
+/* Calls visit with the group.instance.id of each member, "" for one that has none, and its member id. */
+MUST_USE bool kafka_group_members(const struct kafka_config *config, const char *name,
+                                  void (*visit)(void *context, const char *instance,
+                                                const char *member),
+                                  void *context, int timeout_ms, struct err *err);
+/* Aborts what a transactional.id has open, and fences the process that has it. Errors: ERR_FATAL exit 4, 2 no rights. */
+MUST_USE bool kafka_transaction_end(const struct kafka_config *config, const char *transactional_id,
+                                    int timeout_ms, struct err *err);
+/* Which partitions of the topic a member of the group keeps copies of: for each partition its owner's `copies` successors, in an order of
+ * the members that is another one for each partition (rendezvous hashing), so that copies are spread and few move when members come or
+ * go. is_ours (n_partitions): set for partitions that have an owner now, the others stay as they are. member: its id in the group; one
+ * that is not in it has none. Errors: as kafka_group_describe. */
+MUST_USE bool kafka_group_copies(const struct kafka_config *config, const char *name,
+                                 const char *topic, const char *member, int copies,
+                                 int n_partitions, bool *is_ours, int timeout_ms, struct err *err);
+/* How many of the members (n, ids) other than the owner stand before `member` for the partition. Pure. */
+int kafka_copies_rank(const char *const *members, int n, const char *owner, const char *member,
+                      int32_t partition);
+
+struct kafka_place {
+    const char *topic;
+    int32_t partition;
+    int64_t offset;
+};
+/* Sets the committed offsets of a group that has no members. */
+MUST_USE bool kafka_group_move(const struct kafka_config *config, const char *name,
+                               const struct kafka_place *places, int n, int timeout_ms,
+                               struct err *err);
 
 /* ---- the embedded broker: librdkafka's in-process mock cluster; nothing is durable ---- */
 

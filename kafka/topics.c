@@ -1,5 +1,5 @@
 /* Topics and the cluster: asked and created through short-lived clients that never create a topic by asking. */
-#include "kafka/client.h"
+#include "kafka/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +11,10 @@
 
 enum { CLOSE_MS = 5000 };
 
-struct admin {
-    struct kafka_notes notes;
-    rd_kafka_t *client;
-};
-
-static bool admin_open(struct admin **out, const struct kafka_config *config, struct err *err)
+bool kafka__admin_open(struct kafka__admin **out, const struct kafka_config *config,
+                       struct err *err)
 {
-    struct admin *admin = mem_zalloc(sizeof *admin);
+    struct kafka__admin *admin = mem_zalloc(sizeof *admin);
     kafka_notes_init(&admin->notes, true, NULL);
     rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_ADMIN, NULL, 0, err);
     if (conf) admin->client = kafka_client_new(conf, KAFKA_ADMIN, &admin->notes, err);
@@ -31,14 +27,14 @@ static bool admin_open(struct admin **out, const struct kafka_config *config, st
     return false;
 }
 
-static void admin_close(struct admin *admin)
+void kafka__admin_close(struct kafka__admin *admin)
 {
     if (!kafka_client_free(admin->client, CLOSE_MS)) return; /* it may still log: the notes stay */
     kafka_notes_fini(&admin->notes);
     mem_free(admin);
 }
 
-static bool unreachable(struct kafka_notes *notes, rd_kafka_resp_err_t code, const char *what,
+bool kafka__unreachable(struct kafka_notes *notes, rd_kafka_resp_err_t code, const char *what,
                         int timeout_ms, struct err *err)
 {
     char last[sizeof notes->last];
@@ -53,8 +49,8 @@ static bool unreachable(struct kafka_notes *notes, rd_kafka_resp_err_t code, con
 bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64], int timeout_ms,
                       struct err *err)
 {
-    struct admin *admin;
-    if (!admin_open(&admin, config, err)) return false;
+    struct kafka__admin *admin;
+    if (!kafka__admin_open(&admin, config, err)) return false;
     char *id = rd_kafka_clusterid(admin->client, timeout_ms);
     bool ok = id != NULL;
     if (ok)
@@ -62,10 +58,11 @@ bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64], in
     else {
         char what[160];
         (void)snprintf(what, sizeof what, "reach Kafka at '%s'", config->bootstrap_servers);
-        (void)unreachable(&admin->notes, RD_KAFKA_RESP_ERR__TRANSPORT, what, timeout_ms, err);
+        (void)kafka__unreachable(&admin->notes, RD_KAFKA_RESP_ERR__TRANSPORT, what, timeout_ms,
+                                 err);
     }
     if (id) rd_kafka_mem_free(admin->client, id);
-    admin_close(admin);
+    kafka__admin_close(admin);
     return ok;
 }
 
@@ -99,6 +96,7 @@ static bool topics_ask(rd_kafka_t *client, struct kafka_notes *notes, const char
     for (int i = 0; i < n; i++) {
         char what[300];
         memset(&info[i], 0, sizeof info[i]);
+        info[i].delete_retention_ms = -1;
         (void)snprintf(what, sizeof what, "ask Kafka about topic '%s'", topics[i]);
         rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topics[i], NULL);
         if (!handle) return kafka_err_set(err, rd_kafka_last_error(), NULL, "cannot %s", what);
@@ -107,7 +105,7 @@ static bool topics_ask(rd_kafka_t *client, struct kafka_notes *notes, const char
         if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
             code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
             continue;
-        if (code) return unreachable(notes, code, what, timeout_ms, err);
+        if (code) return kafka__unreachable(notes, code, what, timeout_ms, err);
     }
     return true;
 }
@@ -115,9 +113,9 @@ static bool topics_ask(rd_kafka_t *client, struct kafka_notes *notes, const char
 bool kafka_topics_partitions(const struct kafka_config *config, const char *const *topics, int n,
                              int *partitions, int timeout_ms, struct err *err)
 {
-    struct admin *admin;
+    struct kafka__admin *admin;
     bool ok = true;
-    if (!admin_open(&admin, config, err)) return false;
+    if (!kafka__admin_open(&admin, config, err)) return false;
     for (int i = 0; i < n && ok; i++) {
         struct kafka_topic_info info;
         ok = topics_ask(admin->client, &admin->notes, &topics[i], 1, &info, timeout_ms, err);
@@ -126,15 +124,23 @@ bool kafka_topics_partitions(const struct kafka_config *config, const char *cons
             ok = kafka_err_set(err, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, NULL,
                                "topic '%s' at '%s'", topics[i], config->bootstrap_servers);
     }
-    admin_close(admin);
+    kafka__admin_close(admin);
     return ok;
 }
 
-/* ---- clean-up policy ---- */
+/* ---- settings of topics ---- */
 
-/* Notes which topics are compacted. */
-static void policy_read(const rd_kafka_event_t *event, const char *const *names, int n,
-                        struct kafka_topic_info *info)
+static void setting_take(struct kafka_topic_info *info, const char *name, const char *value)
+{
+    if (strcmp(name, "cleanup.policy") == 0) info->compact = strstr(value, "compact") != NULL;
+    if (strcmp(name, "delete.retention.ms") == 0)
+        info->delete_retention_ms = strtoll(value, NULL, 10);
+    if (strcmp(name, "min.insync.replicas") == 0) info->min_insync = (int)strtol(value, NULL, 10);
+    if (strcmp(name, "max.message.bytes") == 0) info->message_max = strtoll(value, NULL, 10);
+}
+
+static void settings_read(const rd_kafka_event_t *event, const char *const *names, int n,
+                          struct kafka_topic_info *info)
 {
     size_t n_results = 0;
     const rd_kafka_ConfigResource_t **results = rd_kafka_DescribeConfigs_result_resources(
@@ -145,17 +151,15 @@ static void policy_read(const rd_kafka_event_t *event, const char *const *names,
             rd_kafka_ConfigResource_configs(results[r], &n_entries);
         for (size_t e = 0; e < n_entries; e++) {
             const char *value = rd_kafka_ConfigEntry_value(entries[e]);
-            if (!value || strcmp(rd_kafka_ConfigEntry_name(entries[e]), "cleanup.policy") != 0)
-                continue;
-            for (int i = 0; i < n; i++)
+            for (int i = 0; i < n && value; i++)
                 if (strcmp(names[i], rd_kafka_ConfigResource_name(results[r])) == 0)
-                    info[i].compact = strstr(value, "compact") != NULL;
+                    setting_take(&info[i], rd_kafka_ConfigEntry_name(entries[e]), value);
         }
     }
 }
 
-static void policy_ask(struct admin *admin, const char *const *names, int n,
-                       struct kafka_topic_info *info, int timeout_ms)
+static void settings_ask(struct kafka__admin *admin, const char *const *names, int n,
+                         struct kafka_topic_info *info, int timeout_ms)
 {
     char why[128];
     rd_kafka_ConfigResource_t **resources = mem_alloc((size_t)n * sizeof *resources);
@@ -171,7 +175,7 @@ static void policy_ask(struct admin *admin, const char *const *names, int n,
         rd_kafka_DescribeConfigs(admin->client, resources, n_known, options, queue);
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
         if (event && !rd_kafka_event_error(event))
-            policy_read(event, names, n, info);
+            settings_read(event, names, n, info);
         else
             log_debug("kafka", "the broker does not tell its topics' settings", "error=\"%s\"",
                       event ? rd_kafka_event_error_string(event) : "timeout");
@@ -184,7 +188,7 @@ static void policy_ask(struct admin *admin, const char *const *names, int n,
 }
 
 /* The mock does not answer admin calls: the wait would be for nothing. */
-static bool is_embedded(const struct admin *admin)
+static bool is_embedded(const struct kafka__admin *admin)
 {
     char *id = rd_kafka_clusterid(admin->client, 0);
     bool embedded = id && strncmp(id, "mockCluster", 11) == 0;
@@ -195,11 +199,11 @@ static bool is_embedded(const struct admin *admin)
 bool kafka_topic_describe(const struct kafka_config *config, const char *const *names, int n,
                           struct kafka_topic_info *info, int timeout_ms, struct err *err)
 {
-    struct admin *admin;
-    if (!admin_open(&admin, config, err)) return false;
+    struct kafka__admin *admin;
+    if (!kafka__admin_open(&admin, config, err)) return false;
     bool ok = topics_ask(admin->client, &admin->notes, names, n, info, timeout_ms, err);
-    if (ok && !is_embedded(admin)) policy_ask(admin, names, n, info, timeout_ms);
-    admin_close(admin);
+    if (ok && !is_embedded(admin)) settings_ask(admin, names, n, info, timeout_ms);
+    kafka__admin_close(admin);
     return ok;
 }
 
@@ -223,7 +227,18 @@ static bool created_read(rd_kafka_event_t *event, struct err *err)
     return true;
 }
 
-static bool topics_make(struct admin *admin, const struct kafka_topic_spec *specs,
+static void cleanup_set(rd_kafka_NewTopic_t *topic, const struct kafka_topic_spec *spec)
+{
+    char retention[32];
+    if (spec->compact)
+        (void)rd_kafka_NewTopic_set_config(topic, "cleanup.policy",
+                                           spec->retention_ms > 0 ? "compact,delete" : "compact");
+    if (spec->retention_ms <= 0) return;
+    (void)snprintf(retention, sizeof retention, "%lld", (long long)spec->retention_ms);
+    (void)rd_kafka_NewTopic_set_config(topic, "retention.ms", retention);
+}
+
+static bool topics_make(struct kafka__admin *admin, const struct kafka_topic_spec *specs,
                         const struct kafka_topic_info *have, int n, int timeout_ms, struct err *err)
 {
     char why[200] = "";
@@ -238,8 +253,10 @@ static bool topics_make(struct admin *admin, const struct kafka_topic_spec *spec
              err_fatal(err, ERR_EXIT_USAGE, "cannot create topic '%s': %s", specs[i].name, why);
         if (!topic) break;
         missing[n_missing++] = topic;
-        if (specs[i].compact)
-            (void)rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
+        cleanup_set(topic, &specs[i]);
+        if (specs[i].compact != KAFKA_CHANGELOG) continue;
+        (void)rd_kafka_NewTopic_set_config(topic, "delete.retention.ms", "604800000");
+        (void)rd_kafka_NewTopic_set_config(topic, "min.compaction.lag.ms", "60000");
     }
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(admin->client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
@@ -250,8 +267,8 @@ static bool topics_make(struct admin *admin, const struct kafka_topic_spec *spec
         rd_kafka_CreateTopics(admin->client, missing, n_missing, options, queue);
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms + 1000);
         ok = event ? created_read(event, err)
-                   : unreachable(&admin->notes, RD_KAFKA_RESP_ERR__TIMED_OUT, "create topics",
-                                 timeout_ms, err);
+                   : kafka__unreachable(&admin->notes, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                                        "create topics", timeout_ms, err);
         if (event) rd_kafka_event_destroy(event);
     }
     rd_kafka_queue_destroy(queue);
@@ -262,7 +279,7 @@ static bool topics_make(struct admin *admin, const struct kafka_topic_spec *spec
 }
 
 /* Until each new topic is seen with its partitions: who produces right after creation must not meet "unknown". */
-static bool topics_await(struct admin *admin, const char *const *names,
+static bool topics_await(struct kafka__admin *admin, const char *const *names,
                          struct kafka_topic_info *info, int n, int timeout_ms, struct err *err)
 {
     uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
@@ -284,8 +301,8 @@ static bool topics_await(struct admin *admin, const char *const *names,
 bool kafka_topics_create(const struct kafka_config *config, const struct kafka_topic_spec *specs,
                          int n, int timeout_ms, struct err *err)
 {
-    struct admin *admin;
-    if (!admin_open(&admin, config, err)) return false;
+    struct kafka__admin *admin;
+    if (!kafka__admin_open(&admin, config, err)) return false;
     struct kafka_topic_info *info = mem_zalloc((size_t)n * sizeof *info);
     const char **names = mem_alloc((size_t)n * sizeof *names);
     for (int i = 0; i < n; i++)
@@ -302,6 +319,6 @@ bool kafka_topics_create(const struct kafka_config *config, const struct kafka_t
                            names[i], info[i].partitions, specs[i].partitions);
     mem_free(names);
     mem_free(info);
-    admin_close(admin);
+    kafka__admin_close(admin);
     return ok;
 }

@@ -19,6 +19,7 @@ struct note {
 struct model_marginals {
     size_t max;
     double total;               /* level */
+    double highest;             /* no level is above */
     size_t n, cap;              /* rows */
     struct model_partner *rows; /* (cap) in no order */
     struct note *notes;         /* (cap) of the rows */
@@ -34,7 +35,7 @@ struct model_marginals *model_marginals_new(size_t max)
     assert(max >= 2 && max < UINT32_MAX);
     struct model_marginals *m = mem_zalloc(sizeof *m);
     m->max = max;
-    m->total = -(double)INFINITY;
+    m->total = m->highest = -(double)INFINITY;
     m->place = map_u64_new(max);
     return m;
 }
@@ -108,6 +109,7 @@ static void grow(struct model_marginals *m)
 static size_t row_new(struct model_marginals *m, uint64_t key, double level)
 {
     grow(m);
+    m->highest = fmax(m->highest, level);
     m->rows[m->n] = (struct model_partner){key, level};
     m->notes[m->n] = (struct note){0};
     (void)map_u64_set(m->place, key, m->n);
@@ -159,6 +161,7 @@ void model_marginals_add(struct model_marginals *m, uint64_t key, double weight,
         return;
     }
     m->rows[at].level = level;
+    m->highest = fmax(m->highest, level);
     mark(m, at);
 }
 
@@ -174,6 +177,15 @@ void model_marginals_resume(struct model_marginals *m, double total)
     m->total = total;
 }
 
+void model_marginals_shift(struct model_marginals *m, double moments)
+{
+    m->total += moments;
+    for (size_t i = 0; i < m->n; i++) {
+        m->rows[i].level += moments;
+        mark(m, i);
+    }
+}
+
 /* ---- reading ---- */
 
 double model_marginals_level(const struct model_marginals *m, uint64_t key)
@@ -185,6 +197,11 @@ double model_marginals_level(const struct model_marginals *m, uint64_t key)
 double model_marginals_total(const struct model_marginals *m)
 {
     return m->total;
+}
+
+double model__marginals_highest(const struct model_marginals *m)
+{
+    return m->highest;
 }
 
 size_t model_marginals_count(const struct model_marginals *m)

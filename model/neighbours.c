@@ -318,6 +318,18 @@ void model_neighbours_add(struct model_neighbours *x, uint64_t id, uint64_t key,
     if (!session_holds(x, s, key)) item_push(x, at, key);
 }
 
+int model_neighbours_forget(struct model_neighbours *x, uint64_t mask, uint64_t bits)
+{
+    int n = 0;
+    for (uint32_t at = x->newest, older; at != MODEL__NONE; at = older) {
+        older = x->sessions[at].older;
+        if ((x->sessions[at].id & mask) != bits) continue;
+        session_drop(x, at);
+        n++;
+    }
+    return n;
+}
+
 /* ---- what a store must know ---- */
 
 /* The items of a session, oldest first. */

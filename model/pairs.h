@@ -45,6 +45,14 @@ struct model_pairs_user {
     int n_bought;
 };
 
+/* How they are found and counted. */
+struct model_related_rules {
+    struct model_pairs_rules pairs;
+    double half_life_ms[RELATED_KIND_COUNT]; /* of the counts of a kind; 0: nothing decays */
+    double trending_half_life_ms;            /* of what a category counts now */
+    int partners_max;                        /* of a row */
+};
+
 enum model_pairs_outcome {
     MODEL_PAIRS_TAKEN,
     MODEL_PAIRS_BASKET,

@@ -152,12 +152,18 @@ void model_partners_add(struct model_partners *row, uint64_t key, double weight,
         row->entries[place].level = level;
 }
 
+/* -infinity: of nothing. Half-lives of a second since 1970 are 2^31. */
+static bool is_level(double level)
+{
+    return (isinf(level) && level < 0) || (level >= -0x1p100 && level <= 0x1p100);
+}
+
 bool model_partners_is_valid(const struct model_partners *row)
 {
     if (row->n < 0 || row->n > row->max || isnan(row->total) || isnan(row->newest)) return false;
-    if (row->total > 0x1p100 || row->newest > 0x1p100) return false;
+    if (!is_level(row->total) || !is_level(row->newest)) return false;
     for (int i = 0; i < row->n; i++) {
-        if (!isfinite(row->entries[i].level)) return false;
+        if (!isfinite(row->entries[i].level) || !is_level(row->entries[i].level)) return false;
         if (i > 0 && row->entries[i].key <= row->entries[i - 1].key) return false;
     }
     return true;

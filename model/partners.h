@@ -89,6 +89,8 @@ void model_marginals_changes(struct model_marginals *marginals,
  * may leave. */
 void model_marginals_restore(struct model_marginals *marginals, uint64_t key, double level);
 void model_marginals_resume(struct model_marginals *marginals, double total);
+/* Levels in moments of another half-life: all move by so many moments, and count as changed. */
+void model_marginals_shift(struct model_marginals *marginals, double moments);
 
 /* ---- the best of a row ---- */
 
@@ -96,9 +98,13 @@ void model_marginals_resume(struct model_marginals *marginals, double total);
  * of the row; e = r m / g is what c would be by chance; k = prior, a = damping.
  *
  *   COUNT    c / r                               the raw count: returns best-sellers
- *   COSINE   c / ((r + k)^(1 - a) (m + k)^a)     a = 1/2: cosine; 0: conditional probability
+ *   COSINE   (c + k m / g) / ((r + k)^(1 - a) (m + k)^a)     k = 0, a = 1/2: cosine; a = 0: conditional probability
  *   LIFT     c / (e + k)
  *   LLR      G^2 / (2 r), 0 where c <= e         log-likelihood ratio (Dunning 1993)
+ *
+ * COSINE takes a row to have had k adds more that went to partners as all adds do (a Dirichlet prior: c + k m / g over r + k is
+ * the mean of what it leaves), so that of partners met once or twice the more usual ones come first, and what a row knows
+ * outweighs that as it grows. Only partners that the row holds are listed.
  *
  * All are comparable between rows, so that a cart may add them. A partner that the marginals do not hold has m = c. */
 enum model_measure { MEASURE_COUNT, MEASURE_COSINE, MEASURE_LIFT, MEASURE_LLR, MEASURES };
@@ -142,6 +148,9 @@ enum {
 };
 /* What a list counts, the less the further its item is back: 1, 1/2, 1/4, ... for the newest, the one before it, ... */
 #define MODEL_RELATED_FADE 0.5
+/* The same of what rises, by the lists of categories: at most so many of each of the newest items, and the whole shop. */
+enum { MODEL_TRENDING_CATEGORIES = 3 };
+#define MODEL_TRENDING_SHOP 0.125
 
 struct model_related_source {
     const struct model_scored *list; /* (n) best first, each key once */
@@ -165,6 +174,7 @@ int model_related(const struct model_related_source *sources, int n_sources, int
  *                                          if the item went on as it did; so deviations of a Poisson count
  *
  * The K best above 0, as in model_partners_best. Half-lives in ms, above 0; prior above 0, in events. */
+#define MODEL_RISING_PRIOR 3.0
 struct model_rising_options {
     double fast_half_life_ms, slow_half_life_ms;
     double prior;

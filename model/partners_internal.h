@@ -12,6 +12,11 @@ double model__level_add(double level, double weight, double moment);
 /* Puts the keep strongest of the entries (n) in front, in no order; of equal levels the smaller keys. keep <= n. */
 void model__strongest(struct model_partner *entries, size_t n, size_t keep);
 
+/* ---- marginals.c ---- */
+
+/* No item's level is above this one; the highest that ever was, so that what was taken back may leave it too high. */
+double model__marginals_highest(const struct model_marginals *m);
+
 /* ---- partners_score.c ---- */
 
 /* Takes a candidate into the list of the at most K best (*n held), best first. Scores not above 0 are left out. */

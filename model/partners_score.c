@@ -11,7 +11,7 @@ const char *const model_measure_names[MEASURES] = {"count", "cosine", "lift", "l
 
 struct model_score_options model_score_options_default(void)
 {
-    return (struct model_score_options){.measure = MEASURE_COSINE, .prior = 30.0, .damping = 0.2};
+    return (struct model_score_options){.measure = MEASURE_COSINE, .prior = 50.0, .damping = 0.15};
 }
 
 /* What the score of every entry of a row has in common. */
@@ -19,6 +19,8 @@ struct subject {
     double moment; /* of the newest add */
     double r, g;   /* counts of the row and of all */
     double share;  /* (r + k)^(1 - a) */
+    double most;   /* no m is above */
+    double damped; /* (most + k)^a */
     const struct model_score_options *options;
 };
 
@@ -46,7 +48,7 @@ static double score_of(const struct subject *s, double c, double m)
     case MEASURE_COUNT:
         return c / r;
     case MEASURE_COSINE:
-        return c / (s->share * pow(m + k, s->options->damping));
+        return (c + k * m / g) / (s->share * pow(m + k, s->options->damping));
     case MEASURE_LIFT:
         return c / (e + k);
     case MEASURE_LLR:
@@ -74,11 +76,17 @@ void model__best_push(struct model_scored *best, int *n, int K, struct model_sco
     best[place] = candidate;
 }
 
-/* Could an entry of this count still come among the K? Scores fall as the partner's own count grows and rise with that of the
- * pair, so its score is at most the one it had if it were nobody else's partner. The margin is for rounding. */
+/* Could an entry of this count still come among the K? As the partner's own count grows, scores fall, and of COSINE they may rise
+ * again behind a lowest point; so one of the two ends has the highest. The margin is for rounding. */
 static bool is_hopeless(const struct subject *s, double c, double least)
 {
-    return score_of(s, c, c) * (1.0 + 1e-9) < least;
+    static const double margin = 1.0 + 1e-9;
+    if (s->options->measure == MEASURE_COSINE) {
+        double share = s->most < s->g ? s->most / s->g : 1.0;
+        double highest = (c + s->options->prior * share) / (s->share * s->damped);
+        if (!(highest * margin < least)) return false;
+    }
+    return score_of(s, c, c) * margin < least;
 }
 
 int model_partners_best(const struct model_partners *row, const struct model_marginals *marginals,
@@ -91,8 +99,10 @@ int model_partners_best(const struct model_partners *row, const struct model_mar
     struct subject s = {.moment = row->newest,
                         .r = exp2(row->total - row->newest),
                         .g = exp2(model_marginals_total(marginals) - row->newest),
+                        .most = exp2(model__marginals_highest(marginals) - row->newest),
                         .options = options};
     s.share = pow(s.r + options->prior, 1.0 - options->damping);
+    s.damped = pow(s.most + options->prior, options->damping);
     int n = 0;
     for (int i = 0; i < row->n; i++) {
         const struct model_partner *entry = row->entries + i;

@@ -20,14 +20,17 @@ const char *const model_feature_names[FEATURE_COUNT] = {
     [FEATURE_LISTED + ARM_NEIGHBOURS] = "neighbours.listed",
     [FEATURE_LISTED + ARM_POPULAR] = "popular.listed",
     [FEATURE_LISTED + ARM_RELATED] = "related.listed",
+    [FEATURE_LISTED + ARM_TRENDING] = "trending.listed",
     [FEATURE_RANK + ARM_ENCODER] = "encoder.rank",
     [FEATURE_RANK + ARM_NEIGHBOURS] = "neighbours.rank",
     [FEATURE_RANK + ARM_POPULAR] = "popular.rank",
     [FEATURE_RANK + ARM_RELATED] = "related.rank",
+    [FEATURE_RANK + ARM_TRENDING] = "trending.rank",
     [FEATURE_SHARE + ARM_ENCODER] = "encoder.share",
     [FEATURE_SHARE + ARM_NEIGHBOURS] = "neighbours.share",
     [FEATURE_SHARE + ARM_POPULAR] = "popular.share",
     [FEATURE_SHARE + ARM_RELATED] = "related.share",
+    [FEATURE_SHARE + ARM_TRENDING] = "trending.share",
     [FEATURE_FOLLOWS] = "follows",
     [FEATURE_FOLLOW_SHARE] = "follow.share",
     [FEATURE_POPULARITY] = "popularity",
@@ -132,7 +135,7 @@ static float share_of(const struct common *common, int arm, int rank)
     float share = 0.0f;
     if (!list->scores) return share;
     if (arm == ARM_ENCODER) share = (list->scores[rank - 1] - list->scores[0]) / 4.0f;
-    if (arm == ARM_NEIGHBOURS || arm == ARM_RELATED) {
+    if (arm == ARM_NEIGHBOURS || arm == ARM_RELATED || arm == ARM_TRENDING) {
         float part = list->scores[rank - 1] / common->score_sum[arm];
         share = part > 1e-9f ? ln_of(part) / 4.0f : SHARE_LEAST;
     }

@@ -2,6 +2,7 @@
 #include "schemas/schemas.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -48,6 +49,26 @@ uint64_t schemas_id_hash(struct str id)
 {
     uint64_t hash = XXH3_64bits(id.len ? id.ptr : "", id.len);
     return hash ? hash : 1;
+}
+
+uint64_t schemas_session_id(struct str user_key, int64_t first_ms)
+{
+    char bytes[SCHEMAS_USER_KEY_MAX + sizeof first_ms];
+    assert(user_key.len <= SCHEMAS_USER_KEY_MAX);
+    memcpy(bytes, user_key.ptr, user_key.len);
+    for (size_t i = 0; i < sizeof first_ms; i++)
+        bytes[user_key.len + i] = (char)((uint64_t)first_ms >> 8 * i);
+    struct str whole = {bytes, user_key.len + sizeof first_ms};
+    return (schemas_id_hash(user_key) & SCHEMAS_SESSION_USER) |
+           (schemas_id_hash(whole) & ~SCHEMAS_SESSION_USER);
+}
+
+void schemas_guard_key(struct str user_key, char out[SCHEMAS_GUARD_BYTES])
+{
+    unsigned char hash[SCHEMAS_GUARD_BYTES];
+    (void)crypto_generichash(hash, sizeof hash, (const unsigned char *)user_key.ptr, user_key.len,
+                             NULL, 0);
+    memcpy(out, hash, sizeof hash);
 }
 
 void schemas_recommendation_id(struct str topic, int32_t partition, int64_t offset, char out[33])

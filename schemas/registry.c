@@ -80,10 +80,10 @@ void schemas__registry_free(struct registry *r)
     curl_easy_cleanup(r->curl);
     curl_slist_free_all(r->headers);
     for (int i = 0; i < r->n_urls; i++) {
-        mem_free(r->urls[i]);
+        mem_free_text(r->urls[i]);
         mem_free(r->shown[i]);
     }
-    mem_free(r->user);
+    mem_free_text(r->user);
     buf_fini(&r->answer);
     mem_free(r);
     curl_global_cleanup();

@@ -271,6 +271,9 @@ bool schemas_training_example_decode(struct schemas *schemas, struct str bytes, 
 bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                             struct erasure *erasure, struct err *err)
 {
+    if (bytes.len > 0 && bytes.ptr[0] != 0)
+        return check_size(bytes, "erasure", err) &&
+               schemas__json_decode(&schemas__target_erasure, bytes, arena, erasure, err);
     return decode_avro(schemas, &schemas__target_erasure, bytes, arena, erasure, err);
 }
 

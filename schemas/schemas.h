@@ -15,6 +15,7 @@
  *
  * Files, in reading order
  *   avro/...avsc    the records; compiled into the program; they evolve BACKWARD
+ *   pseudonym.h, pseudonym.c  what stands for a user's id
  *   names.c         hashes and keys of ids, names of event types in other systems
  *   targets.c       our structs as tables: which writer's field means which of ours
  *   convert.c       one value into one field; times and numbers out of texts
@@ -86,6 +87,8 @@ struct event {
     int64_t time_ms; /* event time; 0 when absent */
     struct str user_id;
     struct str anonymous_id;
+    struct str
+        former_id; /* the pseudonym of before, while keys change; len 0: none (schemas/pseudonym.h) */
     struct str session_id;
     struct event_item *items; /* (n_items) */
     size_t n_items;
@@ -139,10 +142,11 @@ enum reason_kind {
 
 struct reason {
     enum reason_kind kind;
-    struct str item_id; /* the item that it is because of; len 0 when none */
+    struct str
+        item_id; /* the item that it is because of; of trending the category, len 0 the whole shop; len 0 when none */
 };
 
-enum { LIST_REASONS_MAX = 4 };
+enum { LIST_REASONS_MAX = 5 };
 
 struct list_item {
     struct str item_id;
@@ -286,6 +290,13 @@ uint64_t schemas_item_key(struct str tenant, struct str item_id);
  * Written to out (SCHEMAS_USER_KEY_MAX bytes); the str returned points there. len 0: the event names nobody. */
 enum { SCHEMAS_ID_MAX = 256, SCHEMAS_USER_KEY_MAX = 2 * SCHEMAS_ID_MAX + 2 };
 struct str schemas_user_key(const struct event *event, char *out);
+/* The id of a session: the upper half of XXH3-64 of the user key, so that all sessions of a user are found, and the lower half of that of
+ * user key and the time of the session's first event (8 bytes, little-endian). */
+#define SCHEMAS_SESSION_USER 0xffffffff00000000u /* the bits that are the user's */
+uint64_t schemas_session_id(struct str user_key, int64_t first_ms);
+/* What stands for a user that was erased: BLAKE2b-128 of the user key. No way leads back to the id but trying ids. */
+enum { SCHEMAS_GUARD_BYTES = 16 };
+void schemas_guard_key(struct str user_key, char out[SCHEMAS_GUARD_BYTES]);
 /* XXH3-64 of any id (event ids for dedupe). 0 is never returned: 0 means "none" in stored tables. */
 uint64_t schemas_id_hash(struct str id);
 /* 32 hex digits of XXH3-128 of "topic/partition/offset", NUL behind them. */
@@ -378,6 +389,7 @@ MUST_USE bool schemas_trending_decode(struct schemas *schemas, struct str bytes,
 MUST_USE bool schemas_training_example_decode(struct schemas *schemas, struct str bytes,
                                               struct arena *arena, struct training_example *example,
                                               struct err *err);
+/* Avro, or JSON when it does not begin with the framing's zero: whoever asks to be forgotten need not know Avro. */
 MUST_USE bool schemas_erasure_decode(struct schemas *schemas, struct str bytes, struct arena *arena,
                                      struct erasure *erasure, struct err *err);
 

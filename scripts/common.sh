@@ -75,7 +75,7 @@ server_kill() {
 need_tools() {
     local tool
     for tool in "$@"; do
-        command -v "$tool" >/dev/null || die "$tool is missing: run scripts/setup test"
+        command -v "$tool" >/dev/null || die "$tool is missing: run scripts/setup test (scripts/setup broker is enough for a broker)"
     done
 }
 

@@ -7,7 +7,10 @@
 #include "base/log.h"
 #include "serve/internal.h"
 
-enum { LINGER_MS = 1000 };
+enum {
+    LINGER_MS = 1000,
+    DRAIN_MS = 100 /* after a stop: what a client sent before it could know of it is answered */
+};
 
 /* ---- states ---- */
 
@@ -209,7 +212,8 @@ static bool route_check(struct serve_request *request, enum serve_method method,
         serve_reply_error(request, 400, "%.*s", STR_ARG(request->why));
     else
         serve_reply_error(request, status,
-                          status == 405 ? "another method is taken here" : "there is nothing here");
+                          status == 405 ? "another method is taken here"
+                                        : "there is nothing here; /openapi.json lists the paths");
     return false;
 }
 
@@ -453,7 +457,9 @@ void serve__conn_late(struct serve__conn *conn)
 void serve__conn_stop(struct serve__conn *conn)
 {
     conn->request.is_last = true;
-    if (conn->state == SERVE__IDLE || conn->state == SERVE__STREAMING) serve__conn_close(conn);
+    if (conn->state == SERVE__STREAMING) serve__conn_close(conn);
+    if (conn->state == SERVE__IDLE)
+        conn->deadline_ms = conn->serve->wire->now_ms(conn->serve) + DRAIN_MS;
 }
 
 /* ---- tickets ---- */

@@ -219,7 +219,7 @@ void serve__conn_lost(struct serve__conn *conn);
 void serve__conn_closed(struct serve__conn *conn);
 /* now is past conn->deadline_ms. */
 void serve__conn_late(struct serve__conn *conn);
-/* The server stops: idle ones and streams end, others after their answer. */
+/* The server stops: streams end, idle ones too unless a request was on its way to them, others after their answer. */
 void serve__conn_stop(struct serve__conn *conn);
 void serve__conn_close(struct serve__conn *conn);
 void serve__conn_move(struct serve__conn *conn, enum serve__state to);

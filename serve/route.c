@@ -339,13 +339,6 @@ int serve_enum(const struct serve_request *request, const char *name)
     return (int)value_of(request, name, SERVE_ENUM)->integer;
 }
 
-bool serve_is_given(const struct serve_request *request, const char *name)
-{
-    int param = param_find(request->row, str_of(name));
-    assert(param >= 0);
-    return request->values[param].is_given;
-}
-
 struct str serve_body(const struct serve_request *request)
 {
     return request->conn->parser.body;

@@ -139,14 +139,18 @@ struct serve_numbers {
     int64_t sent_bytes;
 };
 
+/* Whether listen is written as an address of serve_options: so that a typing error is found before anything is opened.
+ * Errors: ERR_FATAL, exit 2. Thread: any. */
+MUST_USE bool serve_address_check(const char *listen, struct err *err);
+
 /* Opens the socket and listens; turning the loop serves. What options point to outlives the server. The routes are checked: a
  * wrong row is our bug (assert). Errors: ERR_FATAL, exit 2 (the address) or 4 (taken, or not allowed).
  * Thread of this and all below: the loop's. */
 MUST_USE bool serve_open(struct serve **serve, const struct serve_options *options,
                          struct uv_loop_s *loop, struct err *err);
 int serve_port(const struct serve *serve); /* the one it listens on */
-/* No new connections; idle ones and streams are closed, requests in work are answered, for grace_ms at most. Then, from the
- * loop, done(context) is called once, if not NULL. A second call shortens the time. */
+/* No new connections; streams are closed and a moment later idle connections; requests in work or on their way are answered, for
+ * grace_ms at most. Then, from the loop, done(context) is called once, if not NULL. A second call shortens the time. */
 void serve_stop(struct serve *serve, int64_t grace_ms, void (*done)(void *context), void *context);
 /* After `done`. NULL is fine. */
 void serve_free(struct serve *serve);
@@ -163,7 +167,6 @@ int64_t serve_int(const struct serve_request *request, const char *name);
 double serve_number(const struct serve_request *request, const char *name);
 bool serve_bool(const struct serve_request *request, const char *name);
 int serve_enum(const struct serve_request *request, const char *name); /* index into values */
-bool serve_is_given(const struct serve_request *request, const char *name);
 struct str serve_body(const struct serve_request *request);
 /* Any case; the value without space around it, ptr NULL when there is none (of several the first). */
 struct str serve_header(const struct serve_request *request, const char *name);

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "serve/internal.h"
 
-enum { BACKLOG = 511, TICK_MIN_MS = 5, TICK_MAX_MS = 250 };
+enum { BACKLOG = 511, TICK_MIN_MS = 5, TICK_MAX_MS = 250, HOST_MAX = 256 };
 
 /* Not uv_now, which stands still while a handler works. */
 static int64_t now_ms(const struct serve *serve)
@@ -206,9 +206,16 @@ static bool address_split(const char *listen, char *host, size_t room, const cha
     return strspn(*port, "0123456789") == strlen(*port) && strtol(*port, NULL, 10) <= 65535;
 }
 
+bool serve_address_check(const char *listen, struct err *err)
+{
+    char host[HOST_MAX];
+    const char *port;
+    return address_split(listen, host, sizeof host, &port) || address_wrong(listen, err);
+}
+
 static bool address_find(const char *listen, struct sockaddr_storage *address, struct err *err)
 {
-    char host[256];
+    char host[HOST_MAX];
     const char *port;
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
@@ -300,6 +307,7 @@ bool serve__wire_open(struct serve *serve, struct err *err)
     serve__wire_close(serve);
     while (serve->n_handles > 0)
         (void)uv_run(serve->loop, UV_RUN_NOWAIT);
-    return err_fatal(err, ERR_EXIT_UNREACHABLE, "cannot listen on \"%s\": %s",
-                     serve->options.listen, uv_strerror(code));
+    return err_fatal(err, ERR_EXIT_UNREACHABLE, "cannot listen on \"%s\": %s%s",
+                     serve->options.listen, uv_strerror(code),
+                     code == UV_EADDRINUSE ? "; end what listens there, or take another port" : "");
 }

@@ -238,13 +238,14 @@ static bool load(struct state_shard *shard, struct slot *slot, struct err *err)
     if (error) return state__rocksdb_error(state, error, "reading a user", err);
     if (!found) {
         state__user_clear(&slot->user);
-        return true;
+        return state__guard_load(shard, slot, true, err);
     }
     struct str value;
     value.ptr = rocksdb_pinnableslice_value(found, &value.len);
     const char *why = decode(shard, slot, value);
     rocksdb_pinnableslice_destroy(found);
-    return why ? state__corrupt(state, "user", slot->hash, why, err) : true;
+    if (why) return state__corrupt(state, "user", slot->hash, why, err);
+    return state__guard_load(shard, slot, false, err);
 }
 
 bool state_user_get(struct state_shard *shard, int32_t partition, struct str key,

@@ -27,6 +27,7 @@ struct state_shard *state_shard_new(struct state *state, int number)
     shard->state = state;
     shard->number = number;
     shard->partitions = mem_zalloc((size_t)state->n_partitions * sizeof(struct pop_partition *));
+    shard->guarded = mem_zalloc((size_t)state->n_partitions * sizeof *shard->guarded);
     for (int i = 0; i < EVENT_TYPE_COUNT; i++)
         if (state->options.popularity_weight[i] > 0)
             shard->log2_weight[i] = log2(state->options.popularity_weight[i]);
@@ -45,6 +46,7 @@ void state_shard_free(struct state_shard *shard)
     for (int32_t p = 0; p < shard->state->n_partitions; p++)
         state__popularity_free(shard->partitions[p]);
     mem_free(shard->partitions);
+    mem_free(shard->guarded);
     mem_free(shard->dirty);
     mem_free(shard->scratch);
     buf_fini(&shard->key);
@@ -55,6 +57,7 @@ bool state_partition_open(struct state_shard *shard, int32_t partition, struct e
 {
     assert(partition >= 0 && partition < shard->state->n_partitions);
     if (shard->partitions[partition]) return true;
+    if (!state__guards_open(shard, partition, err)) return false;
     struct pop_partition *tables = mem_zalloc(sizeof *tables);
     if (!state__popularity_load(shard, partition, tables, err)) {
         state__popularity_free(tables);
@@ -128,11 +131,13 @@ static struct state_epoch *epoch_take(struct state_shard *shard)
         epoch->batch = rocksdb_writebatch_create();
         buf_init(&epoch->bytes, ROW_BYTES_MAX);
         (void)buf_reserve(&epoch->bytes, ROW_BYTES_FIRST);
+        buf_init(&epoch->erased, EPOCH_BYTES_MAX);
         return epoch;
     }
     shard->spare = epoch->next;
     epoch->next = NULL;
     rocksdb_writebatch_clear(epoch->batch);
+    buf_reset(&epoch->erased);
     epoch->size = epoch->n_rows = epoch->n_users = 0;
     return epoch;
 }
@@ -141,6 +146,7 @@ static void epoch_free(struct state_epoch *epoch)
 {
     rocksdb_writebatch_destroy(epoch->batch);
     buf_fini(&epoch->bytes);
+    buf_fini(&epoch->erased);
     mem_free(epoch->rows);
     mem_free(epoch->users);
     mem_free(epoch);
@@ -156,18 +162,26 @@ void state__epochs_fini(struct state_shard *shard)
         }
 }
 
-/* Key and, behind it, value of the row, copied out of a batch's bytes. In them, as in RocksDB's log, a row that is deleted ends
- * with its key, and one that is put with key, length of the value (7 bits a byte) and value. */
-static const char *row_bytes(const char *data, const struct epoch_row *row, struct buf *out)
+/* In a batch's bytes, as in RocksDB's log, a row that is deleted ends with its key, and one that is put with key, length of the value
+ * (7 bits a byte) and value. */
+struct str state__row_place(const char *data, const struct epoch_row *row, struct str *value)
 {
     size_t value_len = row->value_len == STATE_DELETE ? 0 : row->value_len, length_bytes = 0;
     if (row->value_len != STATE_DELETE)
         for (size_t left = value_len; left || length_bytes == 0; left >>= 7)
             length_bytes++;
-    const char *value = data + row->end - value_len;
+    const char *at = data + row->end - value_len;
+    *value = (struct str){row->value_len == STATE_DELETE ? NULL : at, value_len};
+    return (struct str){at - length_bytes - row->key_len, row->key_len};
+}
+
+/* Key and, behind it, value of the row, copied out of a batch's bytes. */
+static const char *row_bytes(const char *data, const struct epoch_row *row, struct buf *out)
+{
+    struct str value, key = state__row_place(data, row, &value);
     buf_reset(out);
-    buf_push(out, value - length_bytes - row->key_len, row->key_len);
-    buf_push(out, value, value_len);
+    buf_push_str(out, key);
+    buf_push_str(out, value);
     return (const char *)out->data;
 }
 
@@ -205,9 +219,14 @@ static void seal_users(struct state_shard *shard, struct state_epoch *epoch)
         struct slot *slot = shard->dirty[i];
         bool is_stored = slot->user.encoder && !shard->encoders.rebuild &&
                          slot->user.n_window >= shard->encoders.window_min;
-        state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
-        state__user_encode(&slot->user, is_stored ? slot->floats : 0, &epoch->bytes);
-        state__epoch_end(epoch);
+        if (slot->user.is_guard_new) state__guard_seal(epoch, slot);
+        if (slot->user.is_gone) {
+            state__epoch_delete(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
+        } else {
+            state__epoch_begin(epoch, FAMILY_USERS, slot->partition, state__slot_key(slot));
+            state__user_encode(&slot->user, is_stored ? slot->floats : 0, &epoch->bytes);
+            state__epoch_end(epoch);
+        }
         slot->dirty = false;
         slot->sealed++;
         epoch->users =
@@ -244,17 +263,9 @@ struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct sta
     return epoch;
 }
 
-bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err)
+/* The oldest epoch is over: its users are clean, unless they were dropped. */
+static void epoch_end(struct state_shard *shard, struct state_epoch *epoch)
 {
-    struct state *state = shard->state;
-    char *error = NULL;
-    assert(epoch == shard->first);
-    if (!state__check_room(state, epoch->size, err)) return false;
-    fault_point("state.write.before");
-    fault_point_within("in_write");
-    rocksdb_write(state->db, state->write, epoch->batch, &error);
-    fault_point("state.write.after");
-    if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
     for (size_t i = 0; i < epoch->n_users; i++) {
         struct slot *slot = epoch->users[i];
         if (!slot) continue;
@@ -266,6 +277,28 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     shard->sealed_bytes -= epoch->size;
     epoch->next = shard->spare;
     shard->spare = epoch;
+}
+
+void state_epoch_forget(struct state_shard *shard, struct state_epoch *epoch)
+{
+    assert(epoch == shard->first && epoch->n_rows == 0);
+    epoch_end(shard, epoch);
+}
+
+bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, struct err *err)
+{
+    struct state *state = shard->state;
+    char *error = NULL;
+    assert(epoch == shard->first);
+    if (!state__check_sound(state, err) || !state__check_room(state, epoch->size, err))
+        return false;
+    fault_point("state.write.before");
+    fault_point_within("in_write");
+    rocksdb_write(state->db, state->write, epoch->batch, &error);
+    fault_point("state.write.after");
+    if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
+    if (epoch->erased.len > 0) state__purge_add(state, epoch);
+    epoch_end(shard, epoch);
     return true;
 }
 

@@ -111,16 +111,26 @@ struct fold_result state__fold(const struct state_options *options, struct user 
 {
     struct fold_result result = {.outcome = FOLD_APPLIED};
     assert(topic >= 0 && topic < USER_TOPICS_MAX);
+    if (!event->consent) {
+        result.outcome = FOLD_QUIET;
+        return result;
+    }
+    if (event->time_ms <= user->erased_ms ||
+        (user->is_gone && offset <= user->last_offset[topic])) {
+        result.outcome = FOLD_ERASED;
+        return result;
+    }
     if (offset <= user->last_offset[topic]) {
         result.outcome = FOLD_REPLAYED;
         return result;
     }
     user->last_offset[topic] = offset;
+    user->is_gone = false;
     if (event->event_id.len && recent_seen(user, event->event_id)) {
         result.outcome = FOLD_DUPLICATE;
         return result;
     }
-    if (event->type == EVENT_IMPRESSION || event->type == EVENT_OTHER || !event->consent) {
+    if (event->type == EVENT_IMPRESSION || event->type == EVENT_OTHER) {
         result.outcome = FOLD_QUIET;
         return result;
     }
@@ -140,6 +150,7 @@ struct fold_result state_user_fold(struct state_shard *shard, struct user *user,
                                    const struct event *event, int topic, int64_t offset)
 {
     struct fold_result result = state__fold(&shard->state->options, user, event, topic, offset);
-    if (result.outcome != FOLD_REPLAYED) state_user_dirty(shard, user);
+    if (event->consent && result.outcome != FOLD_REPLAYED && result.outcome != FOLD_ERASED)
+        state_user_dirty(shard, user);
     return result;
 }

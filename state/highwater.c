@@ -2,6 +2,7 @@
  * position (RELIABILITY 4.3); that loses nothing while the source still holds the events, but somebody should know.
  *
  *   freshet-high-water 1
+ *   manifest <name> <bytes>          how far whole records of RocksDB's MANIFEST went (manifest.c)
  *   <partition> <next> <topic>
  */
 #include "state/internal.h"
@@ -39,12 +40,15 @@ static bool write_lines(struct state *state, FILE *file, struct err *err)
 
 bool state__highwater_save(struct state *state)
 {
-    char name[NAME_BYTES_MAX], fresh[NAME_BYTES_MAX];
+    char name[NAME_BYTES_MAX], fresh[NAME_BYTES_MAX], manifest[STATE__MANIFEST_MAX];
+    int64_t bytes = 0;
     struct err err = ERR_INIT;
     file_name(state, "", name);
     file_name(state, ".new", fresh);
     FILE *file = fopen(fresh, "w");
     bool ok = file && fputs(head, file) >= 0;
+    if (ok && state__manifest_now(state->folder, manifest, &bytes))
+        (void)fprintf(file, "manifest %s %" PRId64 "\n", manifest, bytes);
     ok = ok && write_lines(state, file, &err);
     ok = ok && !ferror(file);
     if (file && fclose(file) != 0) ok = false;
@@ -54,6 +58,22 @@ bool state__highwater_save(struct state *state)
              "file=\"%s\" error=\"%s\"", name, err.class == ERR_NONE ? strerror(errno) : err.text);
     (void)remove(fresh);
     return false;
+}
+
+bool state__highwater_check_manifest(const char *folder, struct err *err)
+{
+    char path[STATE__PATH_MAX], line[LINE_BYTES_MAX], name[STATE__MANIFEST_MAX];
+    long long bytes = 0;
+    bool ok = true;
+    state__path(path, folder, "high-water");
+    FILE *file = fopen(path, "r");
+    if (!file) return true;
+    if (fgets(line, sizeof line, file) && strcmp(line, head) == 0)
+        while (ok && fgets(line, sizeof line, file))
+            if (sscanf(line, "manifest %63s %lld", name, &bytes) == 2)
+                ok = state__manifest_check(folder, name, (int64_t)bytes, err);
+    (void)fclose(file);
+    return ok;
 }
 
 /* One line against the database; true when the database is behind it. */

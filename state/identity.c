@@ -1,11 +1,12 @@
 /* What a store belongs to (I5): its encoding, and the refusals when the configuration says something else. */
 #include "state/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char magic[4] = {'f', 'r', 's', 't'};
 
-enum { IDENTITY_TOPICS_MAX = 64, IDENTITY_BYTES_MAX = 65536 };
+enum { IDENTITY_TOPICS_MAX = STATE_BACKUP_TOPICS_MAX, IDENTITY_BYTES_MAX = 65536 };
 
 /* The decoded table; texts point into the stored bytes. */
 struct stored_identity {
@@ -23,10 +24,10 @@ static void push_text(struct buf *out, struct str text)
     buf_push_str(out, text);
 }
 
-void state__identity_encode(const struct state_identity *identity, struct buf *out)
+void state__identity_encode(const struct state_identity *identity, uint16_t format, struct buf *out)
 {
     buf_push(out, magic, sizeof magic);
-    buf_push_u16(out, STATE_FORMAT);
+    buf_push_u16(out, format);
     buf_push_u32(out, (uint32_t)identity->n_partitions);
     push_text(out, str_of(identity->application_id));
     push_text(out, str_of(identity->cluster_id));
@@ -43,13 +44,14 @@ static struct str read_text(struct cursor *c)
 }
 
 /* Magic and format stand first in every format, so that each program can tell the others'. */
-static bool decode(struct str bytes, struct stored_identity *stored)
+static bool decode(struct state__formats formats, struct str bytes, struct stored_identity *stored)
 {
     struct cursor c = {.ptr = (const uint8_t *)bytes.ptr, .left = bytes.len};
     const uint8_t *head = cursor_bytes(&c, sizeof magic);
     if (!head || memcmp(head, magic, sizeof magic) != 0) return false;
     stored->format = cursor_u16(&c);
-    if (c.failed || stored->format != STATE_FORMAT) return !c.failed;
+    bool is_read = stored->format >= formats.oldest && stored->format <= formats.newest;
+    if (c.failed || !is_read) return !c.failed;
     stored->n_partitions = cursor_u32(&c);
     stored->application_id = read_text(&c);
     stored->cluster_id = read_text(&c);
@@ -60,31 +62,55 @@ static bool decode(struct str bytes, struct stored_identity *stored)
     return !c.failed && c.left == 0;
 }
 
-static bool check_readable(const char *folder, struct str bytes, struct stored_identity *stored,
-                           struct err *err)
+static bool check_readable(const struct state *state, struct str bytes,
+                           struct stored_identity *stored, struct err *err)
 {
-    if (!decode(bytes, stored))
+    const char *folder = state->folder;
+    if (!decode(state->formats, bytes, stored))
         return err_fatal(err, ERR_EXIT_STORE,
                          "state store %s: the record that says what it belongs to is damaged; move "
                          "the folder away and start again to rebuild it from the source topics",
                          folder);
-    if (stored->format > STATE_FORMAT)
+    if (stored->format > state->formats.newest)
         return err_fatal(err, ERR_EXIT_STORE,
                          "state store %s has format %u, written by a newer freshet; this one reads "
-                         "format %d: run the newer freshet, or set state.dir to another folder",
-                         folder, stored->format, STATE_FORMAT);
-    if (stored->format < STATE_FORMAT)
-        return err_fatal(err, ERR_EXIT_STORE,
-                         "state store %s has format %u, written by an older freshet; this one "
-                         "reads format %d: move the folder away and start again to rebuild it",
-                         folder, stored->format, STATE_FORMAT);
+                         "up to format %u: run the newer freshet, restore a backup from before it, "
+                         "or set state.dir to another folder",
+                         folder, stored->format, state->formats.newest);
+    if (stored->format < state->formats.oldest)
+        return err_fatal(
+            err, ERR_EXIT_STORE,
+            "state store %s has format %u, written by an older freshet; this one "
+            "reads from format %u: open it with a freshet in between first, or move the "
+            "folder away and start again to rebuild it",
+            folder, stored->format, state->formats.oldest);
     return true;
 }
 
-bool state__identity_readable(const char *folder, struct str bytes, struct err *err)
+bool state__identity_readable(const struct state *state, struct str bytes, struct err *err)
 {
     struct stored_identity stored;
-    return check_readable(folder, bytes, &stored, err);
+    return check_readable(state, bytes, &stored, err);
+}
+
+static void text_keep(char out[STATE_BACKUP_NAME_MAX], struct str text)
+{
+    (void)snprintf(out, STATE_BACKUP_NAME_MAX, "%.*s", STR_ARG(text));
+}
+
+bool state__identity_decode(const struct state *state, struct str bytes,
+                            struct state_backup *backup, struct err *err)
+{
+    struct stored_identity stored;
+    if (!check_readable(state, bytes, &stored, err)) return false;
+    backup->format = stored.format;
+    backup->n_partitions = (int)stored.n_partitions;
+    text_keep(backup->application_id, stored.application_id);
+    text_keep(backup->cluster_id, stored.cluster_id);
+    backup->n_topics = stored.n_topics;
+    for (int i = 0; i < stored.n_topics; i++)
+        text_keep(backup->topics[i], stored.topics[i]);
+    return true;
 }
 
 /* ---- the comparison ---- */
@@ -134,11 +160,13 @@ static bool same_topics(const char *folder, const struct stored_identity *stored
     return same;
 }
 
-bool state__identity_check(const char *folder, struct str bytes,
-                           const struct state_identity *identity, struct err *err)
+bool state__identity_check(const struct state *state, struct str bytes,
+                           const struct state_identity *identity, uint16_t *format, struct err *err)
 {
+    const char *folder = state->folder;
     struct stored_identity stored;
-    if (!check_readable(folder, bytes, &stored, err)) return false;
+    if (!check_readable(state, bytes, &stored, err)) return false;
+    *format = stored.format;
     if (!same_text(folder, "application.id", stored.application_id, identity->application_id,
                    "put application.id back, or set state.dir to a folder of its own", err))
         return false;

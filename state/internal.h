@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/map.h"
+#include "base/sync.h"
 #include "state/state.h"
 
 /* Shared inside state/ and with its tests. Chapters by the file that defines. */
@@ -15,32 +16,89 @@ enum state__family {
     FAMILY_USERS,      /* struct user */
     FAMILY_POPULARITY, /* decayed counts with item ids */
     FAMILY_SESSIONS,   /* of session neighbours */
-    FAMILY_RELATED,    /* items that go together; the last two are not in stores from before them */
+    FAMILY_RELATED,    /* items that go together */
+    FAMILY_GUARDS, /* users that were erased; the last three are not in stores from before them */
     FAMILY_COUNT,
 };
 
 enum {
-    STATE_FORMAT = 1,       /* version of the whole store, in the identity */
-    STATE_TENANTS_MAX = 64, /* popularity tables of one partition */
-    STATE_TOP_MAX = 256,    /* rows kept sorted in each popularity table */
+    STATE_FORMAT = 1,        /* version of the whole store, in the identity: what is written */
+    STATE_FORMAT_OLDEST = 1, /* and the oldest that is read */
+    STATE_TENANTS_MAX = 64,  /* popularity tables of one partition */
+    STATE_TOP_MAX = 256,     /* rows kept sorted in each popularity table */
     STATE_KEY_MAX = 4 + SCHEMAS_USER_KEY_MAX,
     STATE_KEY_INLINE = 60, /* bytes of a stored key kept in a slot; longer ones have a block */
 };
 
 /* ---- store.c ---- */
 
+enum { STATE__PATH_MAX = 4096 };
 /* Makes the folder and those above it, 0700. Errors: ERR_FATAL. */
 MUST_USE bool state__make_folders(const char *folder, struct err *err);
 
+/* ---- folder.c: files of a store and of its backups. Errors: ERR_FATAL exit 7 ---- */
+
+/* folder/name; too long a path becomes "", which nothing opens. */
+void state__path(char out[STATE__PATH_MAX], const char *folder, const char *name);
+/* The process's lock on a file, which is made. false: *is_owned by another process, or errno says why. */
+MUST_USE bool state__lock_file(struct state_lock **lock, const char *path, bool *is_owned);
+/* A new file with the same bytes and time of its last change, synced. */
+MUST_USE bool state__file_copy(const char *from, const char *to, struct err *err);
+MUST_USE bool state__folder_sync(const char *folder, struct err *err);
+/* The names in a folder, until visit returns false; then false, with no err of its own. */
+MUST_USE bool state__folder_each(const char *folder, bool (*visit)(void *context, const char *name),
+                                 void *context, struct err *err);
+/* With the files in it; not there: nothing to do. */
+MUST_USE bool state__folder_remove(const char *folder, struct err *err);
+
+/* A new folder, 0700. Errors: ERR_FATAL exit 2, 7. */
+MUST_USE bool state__folder_make(const char *path, struct err *err);
+
+/* ---- backup.c: the manifest, for backups and snapshots ---- */
+
+struct state__file {
+    const char *name; /* in db/ */
+    uint64_t size, hash;
+};
+
+/* RocksDB's text logs and the lock are no part of the database. */
+bool state__file_is_data(const char *name);
+/* XXH3-64 of a file's bytes; false: it cannot be read, errno says why. */
+bool state__file_hash(const char *path, uint64_t *hash, uint64_t *size);
+/* The file in db is the manifest's. Errors: ERR_FATAL exit 3. */
+MUST_USE bool state__file_check(const char *db, const struct state__file *file, struct err *err);
+/* A manifest: begin, owner and file in any order, end, which writes it into the folder, synced. owner and file fill backup, too. */
+void state__backup_begin(struct buf *manifest);
+MUST_USE bool state__backup_owner(struct buf *manifest, struct state *state, int64_t now_ms,
+                                  struct state_backup *backup, struct err *err);
+void state__backup_file(struct buf *manifest, struct state_backup *backup,
+                        const struct state__file *file);
+MUST_USE bool state__backup_end(struct buf *manifest, const char *folder, struct err *err);
+/* Reads one; visit (may be NULL) is shown its files until it returns false, which is no error here. Errors: ERR_FATAL exit 2, 3. */
+MUST_USE bool state__backup_read(const char *folder, struct state_backup *backup,
+                                 bool (*visit)(void *context, const struct state__file *file),
+                                 void *context, struct err *err);
+
+/* The formats of a program. A store of an older one is raised to the newest when it is opened for writing, before anything else is
+ * written: each value carries its own version, so nothing is converted, and a program of before refuses the store from then
+ * on. Tests pass those of programs to come. */
+struct state__formats {
+    uint16_t oldest, newest;
+};
+
 struct state {
     char *folder;
+    struct state__formats formats;
     struct state_options options;
     char **topics; /* (n_topics) source topics, then the internal ones */
     int n_topics;
     int n_partitions;
     bool readonly;
+    struct flag damaged; /* something in it did not read: nothing is written any more */
     bool
         ready; /* opened for writing, identity checked: closing may sync and write the high-water file */
+    uint64_t belongs;      /* hash of what it belongs to, in markers of the changelog */
+    struct sync_int bulks; /* partitions that are put back in bulk */
     rocksdb_t *db;
     rocksdb_column_family_handle_t *family[FAMILY_COUNT];
     rocksdb_options_t *family_options[FAMILY_COUNT];
@@ -48,17 +106,35 @@ struct state {
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write;
+    struct mutex lock;   /* guards the next */
+    struct buf purgable; /* stored keys as in state_epoch.erased, of epochs that are written */
+    bool purge_all; /* which ones is not known any more: the process ended before their purge */
 };
 
+/* state_open and state_open_readonly of a program with these formats. */
+MUST_USE bool state__open_as(struct state **state, const char *folder,
+                             const struct state_identity *identity,
+                             const struct state_options *options, struct state__formats formats,
+                             struct err *err);
+MUST_USE bool state__open_readonly_as(struct state **state, const char *folder,
+                                      struct state__formats formats, struct err *err);
 /* Makes the error of a RocksDB call: class by its text, `doing` says what failed. Frees error. Returns false. */
-bool state__rocksdb_error(const struct state *state, char *error, const char *doing,
-                          struct err *err);
+bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err);
 /* The disk has room for a batch of so many bytes, a memtable of each kind, and some to spare. Errors: ERR_RETRY.
  * Thread: any. */
 MUST_USE bool state__check_room(const struct state *state, size_t bytes, struct err *err);
 /* A stored value that does not decode: ERR_FATAL, exit 3. hash names the row without naming a user. Returns false. */
-bool state__corrupt(const struct state *state, const char *table, uint64_t hash, const char *why,
+bool state__corrupt(struct state *state, const char *table, uint64_t hash, const char *why,
                     struct err *err);
+
+/* ---- quarantine.c: a store that was found damaged is not written any more, by this process or a later one ---- */
+
+/* err says what was found. A file in the folder keeps it, so that a start refuses until the folder is moved away. */
+void state__quarantine(struct state *state, const struct err *err);
+/* Errors: ERR_FATAL exit 3, it was found damaged by this process. Thread: any. */
+MUST_USE bool state__check_sound(const struct state *state, struct err *err);
+/* Errors: the same, by an earlier process. */
+MUST_USE bool state__check_folder_sound(const char *folder, struct err *err);
 
 /* ---- setup.c: how RocksDB is opened ---- */
 
@@ -69,17 +145,37 @@ extern const char *const state__family_names[FAMILY_COUNT];
 
 /* ---- identity.c ---- */
 
-void state__identity_encode(const struct state_identity *identity, struct buf *out);
-/* Compares what the store holds with what the configuration says. Errors: ERR_FATAL exit 3, one line. */
-MUST_USE bool state__identity_check(const char *folder, struct str stored,
-                                    const struct state_identity *identity, struct err *err);
+void state__identity_encode(const struct state_identity *identity, uint16_t format,
+                            struct buf *out);
+/* Compares what the store holds with what the configuration says; format: the store's. Errors: ERR_FATAL exit 3, one line. */
+MUST_USE bool state__identity_check(const struct state *state, struct str stored,
+                                    const struct state_identity *identity, uint16_t *format,
+                                    struct err *err);
+/* What the store belongs to, into backup. Errors: ERR_FATAL exit 3. */
+MUST_USE bool state__identity_decode(const struct state *state, struct str stored,
+                                     struct state_backup *backup, struct err *err);
+/* The same of an open store; in store.c. */
+MUST_USE bool state__identity_read(struct state *state, struct state_backup *backup,
+                                   struct err *err);
 /* Errors: ERR_FATAL exit 3 not an identity, or a format that this program does not read. */
-MUST_USE bool state__identity_readable(const char *folder, struct str stored, struct err *err);
+MUST_USE bool state__identity_readable(const struct state *state, struct str stored,
+                                       struct err *err);
+
+/* ---- manifest.c ---- */
+
+enum { STATE__MANIFEST_MAX = 64 };
+/* The name of the MANIFEST in use and how far its whole records go; false: it cannot be told. */
+bool state__manifest_now(const char *folder, char name[STATE__MANIFEST_MAX], int64_t *bytes);
+/* Errors: ERR_FATAL exit 3, whole records of the file end before so many bytes. Another file in use is none. */
+MUST_USE bool state__manifest_check(const char *folder, const char *name, int64_t bytes,
+                                    struct err *err);
 
 /* ---- highwater.c: a copy of the positions beside the database ---- */
 
 /* Writes <folder>/high-water. false: could not (logged there, never fatal). */
 bool state__highwater_save(struct state *state);
+/* What the file says of RocksDB's MANIFEST, before the database is opened. Errors: ERR_FATAL exit 3, it is damaged. */
+MUST_USE bool state__highwater_check_manifest(const char *folder, struct err *err);
 /* Compares the file with the database; logs an error for each position that went back. Returns how many did. */
 int state__highwater_check(struct state *state);
 
@@ -181,6 +277,13 @@ struct state__row {
 /* NULL, or why the bytes are no row. The texts point into the bytes. */
 const char *state__row_decode(struct str key, struct str value, struct state__row *row);
 
+/* ---- sessions.c ---- */
+
+/* NULL, or why the bytes are none. items (STATE_SESSION_ITEMS_MAX) is filled; session->items points to it. */
+const char *state__session_decode(struct str key, struct str value, uint64_t *items,
+                                  struct state_session *session);
+const char *state__sessions_head_decode(struct str value, struct state_sessions_head *head);
+
 /* ---- users in memory ---- */
 
 /* A user in memory: one block of fixed size, [slot][window (window_max)]. The encoder state is a block of its own. */
@@ -241,6 +344,7 @@ struct state_shard {
     struct slot **dirty; /* (n_dirty), in the order of the first change */
     size_t n_dirty, cap_dirty;
     struct pop_partition **partitions; /* (state->n_partitions), NULL when not ours */
+    bool *guarded;                     /* (state->n_partitions) the partition may have guards */
     double log2_weight[EVENT_TYPE_COUNT];
     struct pop_top *scratch; /* (n_scratch) of state_popularity_top */
     int n_scratch;
@@ -291,6 +395,8 @@ struct state_epoch {
     struct epoch_row *rows; /* (n_rows) what stands in the batch, in its order */
     size_t n_rows, cap_rows;
     struct slot **users; /* (n_users) whose values are in rows; NULL when dropped */
+    struct buf
+        erased; /* stored keys of users that the epoch deletes, each behind its length (2 bytes) */
     size_t n_users, cap_users;
 };
 
@@ -300,9 +406,69 @@ void state__epoch_begin(struct state_epoch *epoch, enum state__family family, in
 void state__epoch_end(struct state_epoch *epoch);
 void state__epoch_delete(struct state_epoch *epoch, enum state__family family, int32_t partition,
                          struct str key);
+/* The row's key in the batch's bytes; *value: its value, ptr NULL when it is deleted. */
+struct str state__row_place(const char *data, const struct epoch_row *row, struct str *value);
 /* Takes the partition's rows out of what is sealed and not written. */
 void state__epochs_drop(struct state_shard *shard, int32_t partition);
 void state__epochs_fini(struct state_shard *shard);
+
+/* ---- guards.c ---- */
+
+/* Looks whether the partition has any. */
+MUST_USE bool state__guards_open(struct state_shard *shard, int32_t partition, struct err *err);
+/* What the store has of the slot's user, whose row was read or is not there (is_new). */
+MUST_USE bool state__guard_load(struct state_shard *shard, struct slot *slot, bool is_new,
+                                struct err *err);
+/* The rows of a dirty slot that was erased. */
+void state__guard_seal(struct state_epoch *epoch, struct slot *slot);
+
+/* ---- purge.c ---- */
+
+/* A purge will be due, also when the process ends before it. */
+MUST_USE bool state__purge_note(struct state *state, struct err *err);
+/* Whether one is due from before. */
+MUST_USE bool state__purge_open(struct state *state, struct err *err);
+/* Of any database: a memtable is written out; the range of keys, all when the texts have no ptr, is compacted down to the last level. */
+void state__files_flush(rocksdb_t *db, rocksdb_column_family_handle_t *family, char **error);
+void state__files_compact(rocksdb_t *db, rocksdb_column_family_handle_t *family, struct str from,
+                          struct str to);
+/* The epoch is written. */
+void state__purge_add(struct state *state, struct state_epoch *epoch);
+
+/* ---- image.c, image_write.c ---- */
+
+struct state__stored {
+    size_t len;
+    char bytes[STATE_KEY_MAX];
+};
+/* The family and stored key of a record's key; false: it names no table. */
+bool state__image_key(struct str key, int32_t partition, enum state__family *family,
+                      struct state__stored *stored);
+void state__log_encode(const struct state_log *log, struct buf *out);
+/* false: the bytes are no place in a log. */
+bool state__log_decode(struct str value, struct state_log *log);
+void state__log_add(struct state *state, rocksdb_writebatch_t *batch, int32_t partition,
+                    const struct state_log *log);
+enum state__write {
+    WRITE_LOGGED,   /* as epochs are */
+    WRITE_SYNCED,   /* and on the disk when it returns */
+    WRITE_UNLOGGED, /* in memory until it is flushed */
+};
+/* Errors: ERR_RETRY disk full; ERR_FATAL. */
+MUST_USE bool state__batch_write(struct state *state, rocksdb_writebatch_t *batch,
+                                 enum state__write how, struct err *err);
+
+/* sessions.c: NULL, or why the bytes are no session and no head. items (STATE_SESSION_ITEMS_MAX): scratch. */
+const char *state__session_check(struct str key, struct str value, uint64_t *items);
+/* guards.c: NULL, or why the bytes are no guard. */
+const char *state__guard_check(struct str key, struct str value);
+enum { STATE__RELATED_KEY = 13 }; /* bytes of a stored key of related rows */
+
+/* ---- view.c ---- */
+
+struct state_view_row;
+/* The head of a stored value of the view; false: it is none. row->value points into it. */
+bool state__view_row_decode(struct str stored, int32_t *partition, struct state_view_row *row);
 
 /* ---- arrays that double; in cache.c ---- */
 

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { PREFIX = 5, KEY = 13 }; /* partition and table; and the key */
+enum { PREFIX = 5, KEY = STATE__RELATED_KEY }; /* partition and table; and the key */
 
 static struct str row_key(int32_t partition, uint8_t table, uint64_t key, char out[KEY])
 {
@@ -84,8 +84,8 @@ bool state_related_each(struct state *state, int32_t partition, uint8_t table,
     return true;
 }
 
-bool state_related_damaged(const struct state *state, int32_t partition, uint8_t table,
-                           uint64_t key, const char *why, struct err *err)
+bool state_related_damaged(struct state *state, int32_t partition, uint8_t table, uint64_t key,
+                           const char *why, struct err *err)
 {
     char bytes[KEY];
     return state__corrupt(state, "related", schemas_id_hash(row_key(partition, table, key, bytes)),

@@ -23,7 +23,7 @@ static struct str session_key(int32_t partition, uint64_t id, struct buf *out)
     return (struct str){(const char *)out->data, out->len};
 }
 
-static const char *session_decode(struct str key, struct str value, uint64_t *items,
+const char *state__session_decode(struct str key, struct str value, uint64_t *items,
                                   struct state_session *session)
 {
     struct cursor k = {.ptr = (const uint8_t *)key.ptr, .left = key.len};
@@ -43,13 +43,21 @@ static const char *session_decode(struct str key, struct str value, uint64_t *it
     return session->recency == 0 ? "no click made it" : NULL;
 }
 
-static const char *head_decode(struct str value, struct state_sessions_head *head)
+const char *state__sessions_head_decode(struct str value, struct state_sessions_head *head)
 {
     struct cursor v = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
     if (cursor_u8(&v) != HEAD_VERSION) return "version of the head is unknown";
     head->clicks = cursor_u64(&v);
     head->newest_ms = (int64_t)cursor_u64(&v);
     return v.failed || v.left > 0 ? "the head has another length" : NULL;
+}
+
+const char *state__session_check(struct str key, struct str value, uint64_t *items)
+{
+    struct state_sessions_head head;
+    struct state_session session;
+    return key.len == KEY_HEAD ? state__sessions_head_decode(value, &head)
+                               : state__session_decode(key, value, items, &session);
 }
 
 /* ---- into an epoch ---- */
@@ -104,8 +112,8 @@ static bool visit_row(struct session_walk *walk, struct str key, struct str valu
 {
     struct state_session session;
     bool is_head = key.len == KEY_HEAD;
-    const char *why = is_head ? head_decode(value, walk->head)
-                              : session_decode(key, value, walk->items, &session);
+    const char *why = is_head ? state__sessions_head_decode(value, walk->head)
+                              : state__session_decode(key, value, walk->items, &session);
     if (!why && !is_head && session.recency > walk->head->clicks) why = "newer than the head";
     if (why) return state__corrupt(walk->state, "session", schemas_id_hash(key), why, err);
     if (!is_head) *more = walk->visit(walk->context, &session);

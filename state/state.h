@@ -9,7 +9,10 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "schemas/schemas.h"
-#include "state/view.h" /* chapter: a copy of the output topics */
+#include "state/backup.h"   /* chapter: copies of a store */
+#include "state/image.h"    /* chapter: a partition as records of a log */
+#include "state/snapshot.h" /* chapter: copies that a running store takes of itself */
+#include "state/view.h"     /* chapter: a copy of the output topics */
 
 /* state/: what freshet remembers, in RocksDB: users, item popularity, positions; each shard's cache over it; commits.
  *
@@ -23,9 +26,13 @@
  *   cache.c       a shard's users in memory under a byte limit; encoders.c: their encoder states
  *   popularity.c  one table of decayed counts; ranking.c: the tables of a shard, collisions, rows in the store
  *   sessions.c    rows of session neighbours; related.c: rows of items that go together
+ *   guards.c      users that were erased: what keeps their late events out; purge.c: their bytes leave the files
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
  *   scan.c        reading a store from outside
+ *   image.h, image.c, image_write.c  a partition as records of the changelog, and back
+ *   backup.h, backup.c, folder.c  a store copied while it runs, checked, put back
+ *   snapshot.h, snapshot.c  copies that a running store takes of itself, and that take its place when it is lost
  *   view.h, view.c  beside it: a copy of the output topics, for answers
  *
  * Life of an event here
@@ -85,7 +92,11 @@ struct user {
     int64_t last_offset[USER_TOPICS_MAX]; /* last applied of each source topic, -1 none (I2) */
     uint64_t recent_ids[USER_RECENT_IDS]; /* ring of event id hashes; 0 empty */
     uint32_t recent_next;
-    uint64_t events;            /* applied so far */
+    uint64_t events; /* applied so far */
+    int64_t
+        erased_ms; /* guard: events up to this time were erased and do not come back; INT64_MIN none */
+    bool is_gone;               /* erased, and nothing came since: no row, only the guard */
+    bool is_guard_new;          /* the guard changed since the last seal */
     int64_t newest_ms;          /* largest event time applied; INT64_MIN none */
     struct interaction *window; /* (n_window) oldest first */
     int n_window;
@@ -157,7 +168,8 @@ enum fold_outcome {
     FOLD_APPLIED,   /* window or sets changed; a list follows */
     FOLD_REPLAYED,  /* at or below last_offset: nothing changed; a list follows (D2) */
     FOLD_DUPLICATE, /* event id seen: only last_offset moved; no list */
-    FOLD_QUIET,     /* impression, other, no consent: remembered for dedupe only; no list */
+    FOLD_QUIET, /* impression, other: remembered for dedupe only; no consent: not at all; no list */
+    FOLD_ERASED, /* from before the user was erased: nothing changed; no list */
 };
 
 struct fold_result {
@@ -169,9 +181,47 @@ struct fold_result {
 };
 
 /* topic: index of the source topic. Does not touch encoder, model_id, last_list. The user is dirty after it, but for
- * FOLD_REPLAYED. */
+ * FOLD_REPLAYED, FOLD_ERASED and events without consent, which change nothing. */
 struct fold_result state_user_fold(struct state_shard *shard, struct user *user,
                                    const struct event *event, int topic, int64_t offset);
+
+/* ---- erasure: a user goes, a guard stays (docs/PRIVACY.md) ---- */
+
+struct state_erasure {
+    int64_t erased_ms; /* what happened up to then is forgotten */
+    const int64_t *
+        next; /* (n_next) the shard's next offset of each events topic: events below were seen; -1 none */
+    int n_next;
+};
+
+/* What was there. */
+struct state_erased {
+    bool is_repeated; /* an erasure as new as this one was applied before: nothing changed */
+    bool is_found;
+    int window, bought, disliked;
+    uint64_t events;
+};
+
+/* Forgets the user: its row is deleted with the next epoch, and a guard is put there under a hash of the key. An event at or below
+ * erased_ms, or below next, changes nothing from then on (FOLD_ERASED); a newer one begins the user anew. The partition is open; no
+ * pointer of the user that is still to be published to may be out. Errors: as state_user_get. */
+MUST_USE bool state_user_erase(struct state_shard *shard, int32_t partition, struct str key,
+                               const struct state_erasure *erasure, struct state_erased *what,
+                               struct err *err);
+/* What the store holds under the key `from`, a guard too, stands under `to` from now on, unless there is something already: the key of
+ * pseudonyms changed. The encoder state is made again from the window. is_moved: there was something. Errors: as state_user_get. */
+MUST_USE bool state_user_move(struct state_shard *shard, int32_t partition, struct str from,
+                              struct str to, bool *is_moved, struct err *err);
+/* Deletes the partition's guards of erasures before this moment. n: how many. Errors: as state_user_get. */
+MUST_USE bool state_guards_expire(struct state_shard *shard, int32_t partition, int64_t before_ms,
+                                  int *n, struct err *err);
+/* That events of the partition may have been read, before any position says so: `offset` is where the erasures topic ended then; -1 never
+ * noted. Not with an epoch, but at once. Errors: as state_user_get, of state_begin also ERR_RETRY disk full. Thread: any. */
+MUST_USE bool state_begun(struct state *state, int32_t partition, int64_t *offset, struct err *err);
+MUST_USE bool state_begin(struct state *state, int32_t partition, int64_t offset, struct err *err);
+/* Brings what was erased and written out of RocksDB's files: flush, compaction of the keys' ranges, a new manifest. Some 100 ms.
+ * n: users whose bytes are gone. Errors: ERR_RETRY disk full; ERR_FATAL. Thread: any, one at a time. */
+MUST_USE bool state_purge(struct state *state, int *n, struct err *err);
 
 /* ---- popularity: decayed counts of one partition and tenant ---- */
 
@@ -211,6 +261,9 @@ struct state_epoch *state_epoch_seal(struct state_shard *shard, const struct sta
  * Errors: ERR_RETRY disk full (epoch kept, call again); ERR_FATAL anything else. */
 MUST_USE bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch,
                                 struct err *err);
+/* The oldest epoch goes unwritten; all partitions are closed. */
+void state_epoch_forget(struct state_shard *shard, struct state_epoch *epoch);
+
 /* ---- sessions: what a partition's index of session neighbours holds ---- */
 
 enum { STATE_SESSION_ITEMS_MAX = 4096 };
@@ -241,7 +294,7 @@ MUST_USE bool state_sessions_each(struct state *state, int32_t partition,
                                   bool (*visit)(void *context, const struct state_session *session),
                                   void *context, struct err *err);
 
-/* ---- related: rows of items that go together, of a pairs partition and one of its tables (app/related.h) ---- */
+/* ---- related: rows of items that go together, of a pairs partition and one of its tables (app/relations.h) ---- */
 
 enum { STATE_RELATED_MAX = 1 << 20 }; /* bytes of a value */
 
@@ -257,8 +310,8 @@ MUST_USE bool state_related_each(struct state *state, int32_t partition, uint8_t
                                  bool (*visit)(void *context, uint64_t key, struct str value),
                                  void *context, struct err *err);
 /* What a row is that its reader cannot read: ERR_FATAL exit 3. Returns false. */
-bool state_related_damaged(const struct state *state, int32_t partition, uint8_t table,
-                           uint64_t key, const char *why, struct err *err);
+bool state_related_damaged(struct state *state, int32_t partition, uint8_t table, uint64_t key,
+                           const char *why, struct err *err);
 
 /* Bytes waiting: dirty values not sealed yet plus sealed epochs not written. For the bound on memory. */
 size_t state_pending_bytes(const struct state_shard *shard);
@@ -273,6 +326,9 @@ size_t state_cache_bytes(const struct state_shard *shard);
 /* Sees the store as it was when it was opened, also while its owner writes on. Errors: ERR_FATAL exit 3 no store there,
  * another format, damaged. */
 MUST_USE bool state_open_readonly(struct state **state, const char *folder, struct err *err);
+/* Whether a store, however it was opened, belongs to this. Errors: ERR_FATAL exit 3, as state_open. */
+MUST_USE bool state_belongs_to(struct state *state, const struct state_identity *identity,
+                               struct err *err);
 /* Calls visit for every user of the store in key order until it returns false; key and user live until visit returns.
  * Works on any store, whatever its window and S. Errors: ERR_FATAL, as state_user_get. The same for the others. */
 MUST_USE bool state_users_each(struct state *state,

@@ -31,14 +31,14 @@ static bool is_no_space(const char *text)
     return strstr(text, "No space left") || strstr(text, "Disk quota exceeded");
 }
 
-bool state__rocksdb_error(const struct state *state, char *error, const char *doing,
-                          struct err *err)
+bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err)
 {
+    bool is_damaged = strncmp(error, "Corruption", 10) == 0;
     if (is_no_space(error))
         (void)err_set(err, ERR_RETRY,
                       "state store %s: %s: the disk is full; make space, freshet goes on by itself",
                       state->folder, doing);
-    else if (strncmp(error, "Corruption", 10) == 0)
+    else if (is_damaged)
         (void)err_fatal(
             err, ERR_EXIT_STORE,
             "state store %s is damaged: %s: %.200s; move the folder away and start again "
@@ -48,17 +48,19 @@ bool state__rocksdb_error(const struct state *state, char *error, const char *do
         (void)err_fatal(err, ERR_EXIT_DISK, "state store %s: %s: %.240s", state->folder, doing,
                         error);
     rocksdb_free(error);
+    if (is_damaged) state__quarantine(state, err);
     return false;
 }
 
-bool state__corrupt(const struct state *state, const char *table, uint64_t hash, const char *why,
+bool state__corrupt(struct state *state, const char *table, uint64_t hash, const char *why,
                     struct err *err)
 {
-    return err_fatal(
-        err, ERR_EXIT_STORE,
-        "state store %s is damaged: %s row %016llx: %s; move the folder away and start "
-        "again to rebuild it from the source topics",
-        state->folder, table, (unsigned long long)hash, why);
+    (void)err_fatal(err, ERR_EXIT_STORE,
+                    "state store %s is damaged: %s row %016llx: %s; move the folder away and start "
+                    "again to rebuild it from the source topics",
+                    state->folder, table, (unsigned long long)hash, why);
+    state__quarantine(state, err);
+    return false;
 }
 
 /* Why RocksDB did not open, in words that say what to do. */
@@ -227,7 +229,7 @@ static bool identity_write(struct state *state, const struct state_identity *ide
     struct buf value;
     char *error = NULL;
     buf_init(&value, 65536);
-    state__identity_encode(identity, &value);
+    state__identity_encode(identity, state->formats.newest, &value);
     rocksdb_writeoptions_t *sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(sync, 1);
     rocksdb_put_cf(state->db, sync, state->family[FAMILY_META], identity_key,
@@ -243,29 +245,81 @@ static bool identity_write(struct state *state, const struct state_identity *ide
     return false;
 }
 
+/* The stored bytes, freed by rocksdb_free; NULL: there are none. */
+static bool identity_get(struct state *state, struct str *bytes, struct err *err)
+{
+    char *error = NULL;
+    bytes->ptr = rocksdb_get_cf(state->db, state->read, state->family[FAMILY_META], identity_key,
+                                sizeof identity_key - 1, &bytes->len, &error);
+    if (!bytes->ptr) bytes->len = 0;
+    return !error || state__rocksdb_error(state, error, "reading its identity", err);
+}
+
+static void identity_free(struct str bytes)
+{
+    union {
+        const char *in;
+        void *out;
+    } ptr = {.in = bytes.ptr};
+    if (bytes.ptr) rocksdb_free(ptr.out);
+}
+
+bool state__identity_read(struct state *state, struct state_backup *backup, struct err *err)
+{
+    struct str bytes;
+    if (!identity_get(state, &bytes, err)) return false;
+    bool ok = state__identity_decode(state, bytes, backup, err);
+    identity_free(bytes);
+    return ok;
+}
+
+bool state_belongs_to(struct state *state, const struct state_identity *identity, struct err *err)
+{
+    struct str bytes;
+    uint16_t format;
+    if (!identity_get(state, &bytes, err)) return false;
+    bool ok = state__identity_check(state, bytes, identity, &format, err);
+    identity_free(bytes);
+    return ok;
+}
+
+/* From here on the store is of this program's format: one synced write before any value of it. */
+static bool format_raise(struct state *state, const struct state_identity *identity, uint16_t from,
+                         struct err *err)
+{
+    if (from == state->formats.newest) return true;
+    if (!identity_write(state, identity, err)) return false;
+    log_info("state", "the store is of a newer format now; an older freshet refuses it",
+             "folder=\"%s\" from=%u to=%u", state->folder, from, state->formats.newest);
+    return true;
+}
+
 /* identity NULL: only whether this program reads the store's format. */
 static bool identity_check(struct state *state, const struct state_identity *identity,
                            struct err *err)
 {
-    char *error = NULL;
-    size_t len = 0;
-    char *value = rocksdb_get_cf(state->db, state->read, state->family[FAMILY_META], identity_key,
-                                 sizeof identity_key - 1, &len, &error);
-    if (error) return state__rocksdb_error(state, error, "reading its identity", err);
-    if (!value && identity && is_empty(state)) return identity_write(state, identity, err);
-    struct str bytes = {value, value ? len : 0};
-    bool ok = identity ? state__identity_check(state->folder, bytes, identity, err)
-                       : state__identity_readable(state->folder, bytes, err);
-    if (value) rocksdb_free(value);
-    return ok;
+    struct str bytes;
+    if (!identity_get(state, &bytes, err)) return false;
+    if (!bytes.ptr && identity && is_empty(state)) return identity_write(state, identity, err);
+    uint16_t format = state->formats.newest;
+    bool ok = identity ? state__identity_check(state, bytes, identity, &format, err)
+                       : state__identity_readable(state, bytes, err);
+    identity_free(bytes);
+    return ok && (!identity || format_raise(state, identity, format, err));
 }
 
-static struct state *state_new(const char *folder, size_t rocksdb_bytes, bool readonly)
+static const struct state__formats formats_now = {STATE_FORMAT_OLDEST, STATE_FORMAT};
+
+static struct state *state_new(const char *folder, size_t rocksdb_bytes,
+                               struct state__formats formats, bool readonly)
 {
     struct state *state = mem_zalloc(sizeof *state);
+    state->formats = formats;
     state->folder = mem_strdup(folder);
     state->readonly = readonly;
     state__setup_init(state, rocksdb_bytes);
+    mutex_init(&state->lock);
+    buf_init(&state->purgable, SIZE_MAX);
     return state;
 }
 
@@ -278,10 +332,16 @@ static void take_identity(struct state *state, const struct state_identity *iden
         state->topics[i] = mem_strdup(identity->topics[i]);
     for (int i = 0; i < identity->n_internal; i++)
         state->topics[identity->n_topics + i] = mem_strdup(identity->internal[i]);
+    struct buf bytes;
+    buf_init(&bytes, 65536);
+    state__identity_encode(identity, 0, &bytes);
+    state->belongs = schemas_id_hash((struct str){(const char *)bytes.data, bytes.len});
+    buf_fini(&bytes);
 }
 
-bool state_open(struct state **out, const char *folder, const struct state_identity *identity,
-                const struct state_options *options, struct err *err)
+bool state__open_as(struct state **out, const char *folder, const struct state_identity *identity,
+                    const struct state_options *options, struct state__formats formats,
+                    struct err *err)
 {
     assert(options->window_max > 0 && options->shards > 0 && options->state_floats >= 0);
     assert(options->popularity_half_life_ms > 0 && options->popularity_max_items > 1);
@@ -289,11 +349,14 @@ bool state_open(struct state **out, const char *folder, const struct state_ident
         return err_fatal(err, ERR_EXIT_USAGE,
                          "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
                          USER_TOPICS_MAX);
-    if (!state__make_folders(folder, err) || !check_room(folder, options, err)) return false;
-    struct state *state = state_new(folder, options->rocksdb_bytes, false);
+    if (!state__make_folders(folder, err) || !check_room(folder, options, err) ||
+        !state__check_folder_sound(folder, err) || !state__highwater_check_manifest(folder, err))
+        return false;
+    struct state *state = state_new(folder, options->rocksdb_bytes, formats, false);
     state->options = *options;
     take_identity(state, identity);
-    if (!open_database(state, err) || !identity_check(state, identity, err)) {
+    if (!open_database(state, err) || !identity_check(state, identity, err) ||
+        !state__purge_open(state, err)) {
         state_close(state);
         return false;
     }
@@ -303,20 +366,36 @@ bool state_open(struct state **out, const char *folder, const struct state_ident
     return true;
 }
 
-bool state_open_readonly(struct state **out, const char *folder, struct err *err)
+bool state_open(struct state **out, const char *folder, const struct state_identity *identity,
+                const struct state_options *options, struct err *err)
 {
-    struct state *state = state_new(folder, READONLY_BYTES, true);
-    if (!open_database(state, err) || !identity_check(state, NULL, err)) {
+    return state__open_as(out, folder, identity, options, formats_now, err);
+}
+
+bool state__open_readonly_as(struct state **out, const char *folder, struct state__formats formats,
+                             struct err *err)
+{
+    struct state *state = state_new(folder, READONLY_BYTES, formats, true);
+    struct state_backup owner = {0};
+    if (!open_database(state, err) || !identity_check(state, NULL, err) ||
+        !state__identity_read(state, &owner, err)) {
         state_close(state);
         return false;
     }
+    state->n_partitions = owner.n_partitions;
     *out = state;
     return true;
+}
+
+bool state_open_readonly(struct state **out, const char *folder, struct err *err)
+{
+    return state__open_readonly_as(out, folder, formats_now, err);
 }
 
 bool state_sync(struct state *state, struct err *err)
 {
     char *error = NULL;
+    if (!state__check_sound(state, err)) return false;
     rocksdb_flush_wal(state->db, 1, &error);
     if (error) return state__rocksdb_error(state, error, "syncing its log", err);
     (void)state__highwater_save(state);
@@ -326,7 +405,7 @@ bool state_sync(struct state *state, struct err *err)
 void state_close(struct state *state)
 {
     if (!state) return;
-    if (state->ready) {
+    if (state->ready && !flag_is_raised(&state->damaged)) {
         struct err err = ERR_INIT;
         if (!state_sync(state, &err)) log_err(LOG_WARN, "state", &err);
     }
@@ -337,6 +416,8 @@ void state_close(struct state *state)
     for (int i = 0; i < state->n_topics; i++)
         mem_free(state->topics[i]);
     mem_free(state->topics);
+    buf_fini(&state->purgable);
+    mutex_fini(&state->lock);
     mem_free(state->folder);
     mem_free(state);
 }

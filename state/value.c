@@ -85,6 +85,8 @@ void state__user_clear(struct user *user)
     user->model_id = 0;
     user->recent_next = 0;
     user->events = 0;
+    user->erased_ms = INT64_MIN;
+    user->is_gone = user->is_guard_new = false;
     user->newest_ms = INT64_MIN;
     user->n_window = user->n_bought = user->n_disliked = user->n_last_list = 0;
     user->truncated = false;

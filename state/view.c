@@ -23,6 +23,7 @@ enum {
 };
 
 static const char identity_key[] = "identity";
+static const char purge_key[] = "purge"; /* deleted lists may still stand in the files */
 static const char *const family_names[FAMILIES] = {"lists", "related", "trending", "items",
                                                    "default"};
 
@@ -38,6 +39,8 @@ struct state_view {
     rocksdb_writeoptions_t *write;
     rocksdb_writebatch_t *batch; /* view's thread, as the next ones */
     struct buf value;
+    struct buf gone; /* keys of lists that were deleted, each behind its length (2 bytes) */
+    bool purge_all;  /* the process ended before a purge */
 };
 
 /* ---- errors ---- */
@@ -85,6 +88,7 @@ static void options_make(struct state_view *view, size_t bytes)
     rocksdb_options_set_max_open_files(database, FILES);
     rocksdb_options_set_max_log_file_size(database, MIB);
     rocksdb_options_set_keep_log_file_num(database, LOG_FILES);
+    rocksdb_options_set_max_manifest_file_size(database, 1); /* as state/setup.c has it, and why */
     rocksdb_options_set_info_log_level(database, 2);
     rocksdb_options_set_stats_dump_period_sec(database, 0);
     rocksdb_options_set_stats_persist_period_sec(database, 0);
@@ -143,6 +147,18 @@ static bool identity_check(struct state_view *view, const char *cluster_id, stru
     return ok;
 }
 
+static bool purge_open(struct state_view *view, struct err *err)
+{
+    char *error = NULL;
+    size_t len;
+    char *value = rocksdb_get_cf(view->db, view->read, view->families[FAMILY_META_AT], purge_key,
+                                 sizeof purge_key - 1, &len, &error);
+    if (error) return failed(view, error, "looking for erasures", err);
+    view->purge_all = value != NULL;
+    if (value) rocksdb_free(value);
+    return true;
+}
+
 bool state_view_open(struct state_view **out, const char *folder,
                      const struct state_view_options *options, struct err *err)
 {
@@ -154,7 +170,9 @@ bool state_view_open(struct state_view **out, const char *folder,
     options_make(view, options->rocksdb_bytes);
     view->batch = rocksdb_writebatch_create();
     buf_init(&view->value, SIZE_MAX);
-    if (database_open(view, err) && identity_check(view, options->cluster_id, err)) {
+    buf_init(&view->gone, SIZE_MAX);
+    if (database_open(view, err) && identity_check(view, options->cluster_id, err) &&
+        purge_open(view, err)) {
         *out = view;
         return true;
     }
@@ -179,6 +197,7 @@ void state_view_close(struct state_view *view)
     for (int f = 0; f < VIEW_FAMILIES; f++)
         mem_free(view->topics[f]);
     buf_fini(&view->value);
+    buf_fini(&view->gone);
     mem_free(view->folder);
     mem_free(view);
 }
@@ -209,6 +228,16 @@ bool state_view_position(struct state_view *view, enum state_view_family family,
                            view->folder);
 }
 
+/* A list that is there, or was put a moment ago, and goes: whose it was is an id of a user. */
+static void gone_note(struct state_view *view, const struct state_view_record *record)
+{
+    if (record->family != VIEW_LISTS || record->key.len > UINT16_MAX) return;
+    rocksdb_writebatch_put_cf(view->batch, view->families[FAMILY_META_AT], purge_key,
+                              sizeof purge_key - 1, "", 0);
+    buf_push_u16(&view->gone, (uint16_t)record->key.len);
+    buf_push_str(&view->gone, record->key);
+}
+
 void state_view_put(struct state_view *view, const struct state_view_record *record)
 {
     char key[KEY_MAX];
@@ -223,6 +252,7 @@ void state_view_put(struct state_view *view, const struct state_view_record *rec
         rocksdb_writebatch_put_cf(view->batch, family, record->key.ptr, record->key.len,
                                   (const char *)value->data, value->len);
     } else {
+        gone_note(view, record);
         rocksdb_writebatch_delete_cf(view->batch, family, record->key.ptr, record->key.len);
     }
     size_t key_len = position_key(view, record->family, record->partition, key);
@@ -232,8 +262,7 @@ void state_view_put(struct state_view *view, const struct state_view_record *rec
                               (const char *)value->data, value->len);
 }
 
-/* The head of a stored value; false: it is none. */
-static bool row_read(struct str stored, int32_t *partition, struct state_view_row *row)
+bool state__view_row_decode(struct str stored, int32_t *partition, struct state_view_row *row)
 {
     struct cursor c = {.ptr = (const uint8_t *)stored.ptr, .left = stored.len};
     uint8_t version = cursor_u8(&c);
@@ -264,7 +293,7 @@ bool state_view_forget(struct state_view *view, enum state_view_family family, i
         size_t len, n;
         const char *stored = rocksdb_iter_value(it, &len);
         const char *name = rocksdb_iter_key(it, &n);
-        bool is_row = row_read((struct str){stored, len}, &from, &row);
+        bool is_row = state__view_row_decode((struct str){stored, len}, &from, &row);
         if (is_row && from != partition) continue;
         rocksdb_writebatch_delete_cf(view->batch, view->families[family], name, n);
     }
@@ -285,6 +314,40 @@ bool state_view_write(struct state_view *view, struct err *err)
     return true;
 }
 
+/* Too many keys, or not known which: all lists. */
+static void gone_compact(struct state_view *view)
+{
+    enum { RANGES_BYTES = 4096 };
+    rocksdb_column_family_handle_t *lists = view->families[VIEW_LISTS];
+    struct cursor c = {.ptr = view->gone.data, .left = view->gone.len};
+    if (view->purge_all || view->gone.len > RANGES_BYTES) {
+        state__files_compact(view->db, lists, (struct str){0}, (struct str){0});
+        return;
+    }
+    while (c.left > 0) {
+        size_t len = cursor_u16(&c);
+        struct str key = {(const char *)cursor_bytes(&c, len), len};
+        if (key.ptr) state__files_compact(view->db, lists, key, key);
+    }
+}
+
+bool state_view_purge(struct state_view *view, struct err *err)
+{
+    char *error = NULL;
+    rocksdb_column_family_handle_t *meta = view->families[FAMILY_META_AT];
+    if (view->gone.len == 0 && !view->purge_all) return true;
+    for (int f = 0; f < FAMILIES && !error; f++)
+        state__files_flush(view->db, view->families[f], &error);
+    if (!error) gone_compact(view);
+    if (!error)
+        rocksdb_delete_cf(view->db, view->write, meta, purge_key, sizeof purge_key - 1, &error);
+    if (!error) state__files_flush(view->db, meta, &error);
+    if (error) return failed(view, error, "purging", err);
+    buf_reset(&view->gone);
+    view->purge_all = false;
+    return true;
+}
+
 /* ---- reading; any thread ---- */
 
 bool state_view_get(struct state_view *view, enum state_view_family family, struct str key,
@@ -299,7 +362,7 @@ bool state_view_get(struct state_view *view, enum state_view_family family, stru
     if (error) return failed(view, error, "reading a row", err);
     if (!pin) return true;
     stored.ptr = rocksdb_pinnableslice_value(pin, &stored.len);
-    if (!row_read(stored, &partition, row)) {
+    if (!state__view_row_decode(stored, &partition, row)) {
         rocksdb_pinnableslice_destroy(pin);
         return damaged(view, family, err);
     }
@@ -330,7 +393,7 @@ bool state_view_each(struct state_view *view, enum state_view_family family,
         int32_t partition;
         key.ptr = rocksdb_iter_key(it, &key.len);
         stored.ptr = rocksdb_iter_value(it, &stored.len);
-        ok = row_read(stored, &partition, &row) || damaged(view, family, err);
+        ok = state__view_row_decode(stored, &partition, &row) || damaged(view, family, err);
         more = ok && visit(context, key, row.value, row.timestamp_ms);
     }
     if (ok) rocksdb_iter_get_error(it, &error);

@@ -52,6 +52,10 @@ MUST_USE bool state_view_forget(struct state_view *view, enum state_view_family 
 /* Puts since the last write; nothing happens when there are none. Errors: ERR_RETRY disk full, the puts are kept; ERR_FATAL. */
 MUST_USE bool state_view_write(struct state_view *view, struct err *err);
 
+/* Brings rows of lists that tombstones deleted, and that write has taken out, out of the files as well (state_purge has how and why).
+ * Nothing happens when there are none. View's thread. Errors: ERR_RETRY disk full; ERR_FATAL. */
+MUST_USE bool state_view_purge(struct state_view *view, struct err *err);
+
 /* A row borrowed from the database, until state_view_release. */
 struct state_view_row {
     struct str value;

@@ -10,7 +10,7 @@ static const struct train__arm *const arms[EVAL_ARMS] = {
     [EVAL_ENCODER] = &train__arm_encoder, [EVAL_POPULAR] = &train__arm_popular,
     [EVAL_RECENT] = &train__arm_recent,   [EVAL_NEIGHBOURS] = &train__arm_neighbours,
     [EVAL_MARKOV] = &train__arm_markov,   [EVAL_BLEND] = &train__arm_blend,
-    [EVAL_RELATED] = &train__arm_related,
+    [EVAL_RELATED] = &train__arm_related, [EVAL_TRENDING] = &train__arm_trending,
 };
 
 const char *const eval_arm_names[EVAL_ARMS] = {
@@ -21,6 +21,7 @@ const char *const eval_arm_names[EVAL_ARMS] = {
     [EVAL_MARKOV] = "markov",
     [EVAL_BLEND] = "blend",
     [EVAL_RELATED] = "related",
+    [EVAL_TRENDING] = "trending",
 };
 
 /* ---- which events ---- */
@@ -47,6 +48,19 @@ size_t train__eval_window(const struct eval_options *options, size_t window_star
     return at - size / 2;
 }
 
+int train__query_newest(const struct train__query *query, const struct train_data *data,
+                        int32_t *items)
+{
+    int n = 0;
+    for (size_t e = query->event; e > query->window && n < MODEL_RELATED_ITEMS; e--) {
+        int at = 0;
+        while (at < n && items[at] != data->events[e - 1].item)
+            at++;
+        if (at == n) items[n++] = data->events[e - 1].item;
+    }
+    return n;
+}
+
 bool train__eval_is_masked(const struct train__eval *eval, int32_t item)
 {
     return eval->mark[item] == eval->stamp;
@@ -68,6 +82,30 @@ struct train__moment *train__eval_moments(const struct train_data *data)
     }
     qsort(moments, data->n_events, sizeof *moments, by_time);
     return moments;
+}
+
+void train__eval_training(const struct train__eval *eval,
+                          void (*visit)(void *context, const struct train__query *query),
+                          void *context)
+{
+    const struct train_data *history = eval->history;
+    struct train__moment *moments = train__eval_moments(history);
+    size_t *end = mem_alloc((size_t)history->n_users * sizeof *end);
+    size_t *window = mem_alloc((size_t)history->n_users * sizeof *window);
+    for (int u = 0; u < history->n_users; u++) {
+        end[u] = train_split_end(history, eval->options->split, u);
+        window[u] = history->user_start[u];
+    }
+    for (size_t i = 0; i < history->n_events; i++) {
+        int user = moments[i].user;
+        struct train__query query = {user, moments[i].event, window[user], 0};
+        if (query.event >= end[user]) continue;
+        visit(context, &query);
+        window[user] = train__eval_window(eval->options, query.window, query.event);
+    }
+    mem_free(moments);
+    mem_free(end);
+    mem_free(window);
 }
 
 /* ---- the walk ---- */
@@ -92,6 +130,7 @@ static bool can_run(const struct eval_options *options, const struct model *mode
         is_blended = is_blended || options->blend[a] > 0;
     if (arm == EVAL_ENCODER) return model != NULL;
     if (arm == EVAL_NEIGHBOURS) return options->neighbours != NULL;
+    if (arm == EVAL_RELATED || arm == EVAL_TRENDING) return options->related != NULL;
     return arm != EVAL_BLEND || is_blended;
 }
 
@@ -100,7 +139,7 @@ static bool is_asked(const struct eval_options *options, const struct model *mod
 {
     bool is_last = options->split.protocol == TRAIN_LEAVE_ONE_OUT;
     if (options->arms != 0 && !(options->arms >> arm & 1u)) return false;
-    if (options->arms == 0 && arm == EVAL_RECENT && is_last) return false;
+    if (options->arms == 0 && (arm == EVAL_RECENT || arm == EVAL_TRENDING) && is_last) return false;
     return can_run(options, model, arm);
 }
 

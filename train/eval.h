@@ -110,7 +110,7 @@ struct train__eval {
     bool is_running[EVAL_ARMS]; /* asked, or a source of the blend */
     int32_t *list[EVAL_ARMS];   /* (QUERIES,K) of the batch, by query */
     float *score
-        [EVAL_ARMS];   /* (QUERIES,K) likewise; only encoder, neighbours and related write theirs */
+        [EVAL_ARMS]; /* (QUERIES,K) likewise; only encoder, neighbours, related and trending write theirs */
     uint32_t *follows; /* (QUERIES,K) of the neighbours: model_neighbour.follows */
     struct train__items items;
     uint64_t *mark; /* (items n) equal to stamp: may not stand in the list that is asked for */
@@ -129,6 +129,9 @@ struct train__query {
 /* Where the window begins once event `at` is in it: the older half goes when it is full (docs/STATE.md, rule 8). */
 size_t train__eval_window(const struct eval_options *options, size_t window_start, size_t at);
 bool train__eval_is_masked(const struct train__eval *eval, int32_t item);
+/* The newest different items of the window, at most MODEL_RELATED_ITEMS; returns how many. */
+int train__query_newest(const struct train__query *query, const struct train_data *data,
+                        int32_t *items);
 /* The events of all users in time order: user and event of each. The caller frees it with mem_free. */
 struct train__moment {
     int64_t time_ms;
@@ -136,6 +139,10 @@ struct train__moment {
     int user;
 };
 struct train__moment *train__eval_moments(const struct train_data *data);
+/* The training part of the history, event by event in time order; event and window are of the history, mask is 0. */
+void train__eval_training(const struct train__eval *eval,
+                          void (*visit)(void *context, const struct train__query *query),
+                          void *context);
 
 /* ---- eval_groups.c ---- */
 
@@ -168,7 +175,7 @@ void train__lane_want(struct train__steps *steps, const struct train__lane *lane
 /* Takes what is noted. */
 void train__steps_take(struct train__steps *steps);
 
-/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_related.c, eval_encoder.c, eval_blend.c ---- */
+/* ---- the arms: popularity.c, markov.c, eval_neighbours.c, eval_related.c, eval_trending.c, eval_encoder.c, eval_blend.c ---- */
 
 struct train__arm {
     /* What the training part teaches. */
@@ -182,6 +189,7 @@ struct train__arm {
 };
 
 extern const struct train__arm train__arm_encoder, train__arm_popular, train__arm_recent,
-    train__arm_markov, train__arm_neighbours, train__arm_blend, train__arm_related;
+    train__arm_markov, train__arm_neighbours, train__arm_blend, train__arm_related,
+    train__arm_trending;
 
 #endif

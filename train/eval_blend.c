@@ -102,6 +102,7 @@ static enum model_arm arm_of(int source)
 {
     if (source == EVAL_ENCODER) return ARM_ENCODER;
     if (source == EVAL_RELATED) return ARM_RELATED;
+    if (source == EVAL_TRENDING) return ARM_TRENDING;
     return source == EVAL_NEIGHBOURS ? ARM_NEIGHBOURS : ARM_POPULAR;
 }
 

@@ -39,30 +39,15 @@ static uint64_t session_of(const struct neighbours *arm, const struct train_data
     return 1 + session_begin(arm, log, user, window, e) + others;
 }
 
-static void add_training(struct neighbours *arm)
+static void training_add(void *context, const struct train__query *query)
 {
+    struct neighbours *arm = context;
     const struct train__eval *eval = arm->eval;
-    const struct train_data *history = eval->history;
-    struct train__moment *moments = train__eval_moments(history);
-    size_t *end = mem_alloc((size_t)history->n_users * sizeof *end);
-    size_t *window = mem_alloc((size_t)history->n_users * sizeof *window);
-    for (int u = 0; u < history->n_users; u++) {
-        end[u] = train_split_end(history, eval->options->split, u);
-        window[u] = history->user_start[u];
-    }
-    for (size_t i = 0; i < history->n_events; i++) {
-        int user = moments[i].user;
-        size_t e = moments[i].event;
-        const struct train_event *event = &history->events[e];
-        if (e >= end[user]) continue;
-        window[user] = train__eval_window(eval->options, window[user], e);
-        model_neighbours_add(arm->index, session_of(arm, history, user, window[user], e),
-                             eval->items.key[eval->items.from_history[event->item]],
-                             event->time_ms);
-    }
-    mem_free(moments);
-    mem_free(end);
-    mem_free(window);
+    const struct train_event *event = &eval->history->events[query->event];
+    size_t window = train__eval_window(eval->options, query->window, query->event);
+    model_neighbours_add(arm->index,
+                         session_of(arm, eval->history, query->user, window, query->event),
+                         eval->items.key[eval->items.from_history[event->item]], event->time_ms);
 }
 
 static int at_most(int wanted, size_t most)
@@ -98,7 +83,8 @@ static void *neighbours_start(struct train__eval *eval)
     arm->item_of = map_u64_new((size_t)eval->items.n);
     for (int i = 0; i < eval->items.n; i++)
         (void)map_u64_set(arm->item_of, eval->items.key[i], (uint64_t)i);
-    if (!eval->options->neighbours_live || eval->history != eval->data) add_training(arm);
+    if (!eval->options->neighbours_live || eval->history != eval->data)
+        train__eval_training(eval, training_add, arm);
     return arm;
 }
 

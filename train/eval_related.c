@@ -9,15 +9,12 @@
 #include "schemas/schemas.h"
 #include "train/eval.h"
 
-/* As the configuration has them: related.partners.max is 256 there, but no log of ours has an item with more. */
-enum { PARTNERS = 64, BASKET = 50, SESSION_ITEMS = 5, USER_MAX = 100, KINDS = RELATED_OTHER };
-static const int64_t DAY_MS = 86400000, WINDOW_DAYS = 30, HALF_LIFE_DAYS = 180,
-                     ENDLESS_MS = INT64_MAX / 4;
+enum { KINDS = RELATED_OTHER };
+static const int64_t ENDLESS_MS = INT64_MAX / 4;
 
 struct related_arm {
     struct train__eval *eval;
-    struct model_pairs_rules rules;
-    double half_life_ms;
+    struct model_related_rules rules;
     struct model_partners *rows[KINDS]; /* (items n); entries NULL: nothing is counted yet */
     struct model_marginals *marginals[KINDS];
     struct map_u64 *item_of;    /* item key to item */
@@ -37,9 +34,11 @@ static void pair_count(struct related_arm *arm, const struct model_pair *pair)
     uint64_t other = arm->found.items[pair->other];
     struct model_partners *row =
         &arm->rows[pair->kind][item_of(arm, arm->found.items[pair->subject])];
-    double moment = model_moment(pair->time_ms, arm->half_life_ms);
-    if (!row->entries)
-        model_partners_init(row, mem_alloc(PARTNERS * sizeof *row->entries), PARTNERS);
+    double moment = model_moment(pair->time_ms, arm->rules.half_life_ms[pair->kind]);
+    if (!row->entries) {
+        int max = arm->rules.partners_max;
+        model_partners_init(row, mem_alloc((size_t)max * sizeof *row->entries), max);
+    }
     model_partners_add(row, other, (double)pair->weight, moment);
     model_marginals_add(arm->marginals[pair->kind], other, (double)pair->weight, moment);
 }
@@ -57,34 +56,18 @@ static void event_count(struct related_arm *arm, const struct train_data *log, s
     }
     const struct train_event *now = &log->events[e];
     uint64_t its = key[items ? items[now->item] : now->item];
-    if (model_pairs_find(&arm->rules, &user, now->type, now->time_ms, &its, 1, &arm->found) !=
+    if (model_pairs_find(&arm->rules.pairs, &user, now->type, now->time_ms, &its, 1, &arm->found) !=
         MODEL_PAIRS_TAKEN)
         return;
     for (int i = 0; i < arm->found.n_pairs; i++)
         pair_count(arm, &arm->found.pairs[i]);
 }
 
-static void add_training(struct related_arm *arm)
+static void training_count(void *context, const struct train__query *query)
 {
+    struct related_arm *arm = context;
     const struct train__eval *eval = arm->eval;
-    const struct train_data *history = eval->history;
-    struct train__moment *moments = train__eval_moments(history);
-    size_t *end = mem_alloc((size_t)history->n_users * sizeof *end);
-    size_t *window = mem_alloc((size_t)history->n_users * sizeof *window);
-    for (int u = 0; u < history->n_users; u++) {
-        end[u] = train_split_end(history, eval->options->split, u);
-        window[u] = history->user_start[u];
-    }
-    for (size_t i = 0; i < history->n_events; i++) {
-        int user = moments[i].user;
-        size_t e = moments[i].event;
-        if (e >= end[user]) continue;
-        event_count(arm, history, window[user], e, eval->items.from_history);
-        window[user] = train__eval_window(eval->options, window[user], e);
-    }
-    mem_free(moments);
-    mem_free(end);
-    mem_free(window);
+    event_count(arm, eval->history, query->window, query->event, eval->items.from_history);
 }
 
 static void *related_start(struct train__eval *eval)
@@ -93,12 +76,10 @@ static void *related_start(struct train__eval *eval)
     size_t n = (size_t)eval->items.n;
     int64_t gap_ms = eval->data->has_times ? eval->options->session_gap_ms : 0;
     arm->eval = eval;
-    arm->rules = (struct model_pairs_rules){.basket_max = BASKET,
-                                            .session_items = SESSION_ITEMS,
-                                            .user_max = USER_MAX,
-                                            .window_ms = WINDOW_DAYS * DAY_MS,
-                                            .session_gap_ms = gap_ms ? gap_ms : ENDLESS_MS};
-    arm->half_life_ms = eval->data->has_times ? (double)(HALF_LIFE_DAYS * DAY_MS) : 0;
+    arm->rules = *eval->options->related;
+    arm->rules.pairs.session_gap_ms = gap_ms ? gap_ms : ENDLESS_MS;
+    for (int k = 0; k < KINDS && !eval->data->has_times; k++)
+        arm->rules.half_life_ms[k] = 0;
     arm->window = mem_alloc((size_t)eval->options->window * sizeof *arm->window);
     arm->found.pairs = mem_alloc(MODEL_PAIRS_MAX * sizeof *arm->found.pairs);
     for (int k = 0; k < KINDS; k++) {
@@ -108,7 +89,8 @@ static void *related_start(struct train__eval *eval)
     arm->item_of = map_u64_new(n);
     for (int i = 0; i < eval->items.n; i++)
         (void)map_u64_set(arm->item_of, eval->items.key[i], (uint64_t)i);
-    if (!eval->options->neighbours_live || eval->history != eval->data) add_training(arm);
+    if (!eval->options->neighbours_live || eval->history != eval->data)
+        train__eval_training(eval, training_count, arm);
     return arm;
 }
 
@@ -128,20 +110,6 @@ static bool is_masked(void *context, uint64_t key)
     return train__eval_is_masked(arm->eval, item_of(arm, key));
 }
 
-/* The newest different items of the window; returns how many. */
-static int newest_items(const struct train__query *query, const struct train_data *data,
-                        int32_t *items)
-{
-    int n = 0;
-    for (size_t e = query->event; e > query->window && n < MODEL_RELATED_ITEMS; e--) {
-        int at = 0;
-        while (at < n && items[at] != data->events[e - 1].item)
-            at++;
-        if (at == n) items[n++] = data->events[e - 1].item;
-    }
-    return n;
-}
-
 static void related_ask(void *context, const struct train__query *query, int32_t *list)
 {
     struct related_arm *arm = context;
@@ -152,7 +120,7 @@ static void related_ask(void *context, const struct train__query *query, int32_t
     struct model_related_item found[MODEL_RELATED_MAX];
     int32_t items[MODEL_RELATED_ITEMS];
     int K = eval->K < MODEL_RELATED_MAX ? eval->K : MODEL_RELATED_MAX;
-    int n_items = newest_items(query, eval->data, items), n = 0;
+    int n_items = train__query_newest(query, eval->data, items), n = 0;
     double weight = 1;
     for (int i = 0; i < n_items; i++, weight *= MODEL_RELATED_FADE)
         for (int k = 0; k < KINDS; k++) {

@@ -126,6 +126,25 @@ static void watch(const struct model_ranker *ranker, const struct train__lists *
 
 /* ---- learning ---- */
 
+static bool is_of_arm(int feature, int arm)
+{
+    return feature == FEATURE_LISTED + arm || feature == FEATURE_RANK + arm ||
+           feature == FEATURE_SHARE + arm;
+}
+
+/* Arms that a log need not have. */
+static bool is_optional(int feature)
+{
+    return is_of_arm(feature, ARM_RELATED) || is_of_arm(feature, ARM_TRENDING);
+}
+
+static void in_weight_draw(struct model_ranker *ranker, bool of_optional, struct rng *rng)
+{
+    for (int i = 0; i < FEATURE_COUNT * HIDDEN; i++)
+        if (is_optional(i / HIDDEN) == of_optional)
+            ranker->in_weight[i] = (float)(rng_unit(rng) - 0.5);
+}
+
 void train__ranker_start(struct model_ranker *ranker, uint64_t seed)
 {
     struct rng rng;
@@ -135,10 +154,12 @@ void train__ranker_start(struct model_ranker *ranker, uint64_t seed)
     ranker->linear[FEATURE_RANK + ARM_NEIGHBOURS] = START_SCALE;
     ranker->linear[FEATURE_RANK + ARM_POPULAR] = START_SCALE * START_POPULAR;
     ranker->linear[FEATURE_RANK + ARM_RELATED] = START_SCALE;
-    for (int i = 0; i < FEATURE_COUNT * HIDDEN; i++)
-        ranker->in_weight[i] = (float)(rng_unit(&rng) - 0.5);
+    ranker->linear[FEATURE_RANK + ARM_TRENDING] = START_SCALE * START_POPULAR;
+    /* Optional arms draw last: without them the others start from the same weights. */
+    in_weight_draw(ranker, false, &rng);
     for (int j = 0; j < HIDDEN; j++)
         ranker->out_weight[j] = (float)(0.2 * (rng_unit(&rng) - 0.5));
+    in_weight_draw(ranker, true, &rng);
 }
 
 /* An arm that proposes nothing in any list gets no weights: the ranker knows nothing of it. */

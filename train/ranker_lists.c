@@ -127,6 +127,7 @@ static struct eval_options walk_options(const struct train_ranker_options *optio
                                 .half_life_ms = options->half_life_ms,
                                 .neighbours = options->neighbours,
                                 .session_gap_ms = options->session_gap_ms,
+                                .related = options->related,
                                 .neighbours_live = !is_last,
                                 .fusion = true,
                                 .listen = listen,
@@ -135,6 +136,7 @@ static struct eval_options walk_options(const struct train_ranker_options *optio
                                 .arms = 1u << EVAL_BLEND};
     walk.blend[EVAL_ENCODER] = walk.blend[EVAL_NEIGHBOURS] = 1;
     walk.blend[EVAL_RELATED] = options->has_related && !is_last;
+    walk.blend[EVAL_TRENDING] = options->has_trending && !is_last;
     walk.blend[is_last ? EVAL_POPULAR : EVAL_RECENT] = 1;
     return walk;
 }

@@ -19,7 +19,7 @@
  * sequences), catalogue.c (what is known of items), content.c (features in a model's item vectors), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
  * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
  * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, eval_related.c, popularity.c, markov.c,
+ * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, eval_related.c, eval_trending.c, popularity.c, markov.c,
  * eval_blend.c (arms), eval_baskets.c and baskets_tally.c (baskets.h), tally.c, diversity.c, bootstrap.c, eval_groups.c
  * (metrics).
  *
@@ -291,8 +291,9 @@ enum eval_arm {
     EVAL_RECENT, /* counts that halve every half-life, up to the event before; LEAVE_ONE_OUT has no use for it */
     EVAL_NEIGHBOURS, /* session neighbours (model.h) */
     EVAL_MARKOV, /* what followed the newest item most often in the training part; popularity fills the rest */
-    EVAL_RELATED, /* what goes with the newest items (model/partners.h) */
-    EVAL_BLEND,   /* the lists of the others merged as the pipeline merges its own */
+    EVAL_RELATED,  /* what goes with the newest items (model/partners.h) */
+    EVAL_TRENDING, /* what rises in their categories, and in the whole shop */
+    EVAL_BLEND,    /* the lists of the others merged as the pipeline merges its own */
     EVAL_ARMS
 };
 extern const char *const eval_arm_names[EVAL_ARMS]; /* keys of the JSON object */
@@ -315,6 +316,8 @@ struct eval_options {
                              * session is the whole history */
     bool
         neighbours_live; /* the index learns each event once it was predicted; else it holds the training part alone */
+    /* How the arms of related items and of what rises count; session.gap.ms is the one above. NULL: they are not asked. */
+    const struct model_related_rules *related;
     float blend[EVAL_ARMS]; /* weights of the arms in the blend; all 0: no such arm */
     bool fusion; /* the blend is rank fusion with these weights even where the model has a ranker */
     /* Called for each target with what a ranker would see; NULL: nobody listens. key: the target's. */
@@ -418,8 +421,9 @@ struct train_ranker_options {
     int64_t session_gap_ms;                            /* likewise */
     int window;                                        /* likewise */
     int64_t half_life_ms;                              /* likewise */
-    bool
-        has_related; /* lists will be made with the arm of related items; never with leave-one-out */
+    const struct model_related_rules *related;         /* likewise */
+    /* Lists will be made with the arm of related items, of what rises; never with leave-one-out. */
+    bool has_related, has_trending;
 };
 
 struct train_ranker_result {

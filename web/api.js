@@ -54,7 +54,8 @@ function query(values) {
 const part = encodeURIComponent;
 
 export const recommend = (user, n) => ask(`/v1/recommend/${part(user)}${query({n})}`);
-export const related = (item, kind, n) => ask(`/v1/related/${part(item)}${query({kind, n})}`);
+/* Who asks for one kind wants no others that are like it. */
+export const related = (item, kind, n) => ask(`/v1/related/${part(item)}${query({kind, n, fallback: kind === 'any'})}`);
 export const complements = (items, n) => post(`/v1/related${query({n})}`, {items});
 export const trending = (category, n) => ask(`/v1/trending${query({category, n})}`);
 export const search = (text, category, n) => ask(`/v1/items${query({query: text, category, n})}`);

@@ -5,7 +5,7 @@ import {LineChart, PairBars} from './charts.js';
 import {tile} from './tile.js';
 
 const REFUSALS_MAX = 3; /* in a row, then this server is taken to keep no users */
-const STALE_MS = 5000, MOVERS = 5, HISTORY = 12;
+const STALE_MS = 5000, AGAIN_MS = 1500, MOVERS = 5, HISTORY = 12;
 const EVENT_WORDS = {view: 'viewed', click: 'clicked', add_to_cart: 'carted', remove_from_cart: 'took from the cart', purchase: 'bought',
                      refund: 'gave back', like: 'liked', dislike: 'disliked', search: 'searched', impression: 'saw'};
 const TYPES = {view: 'views', click: 'clicks', add_to_cart: 'carts', purchase: 'purchases', like: 'likes'};
@@ -19,7 +19,7 @@ export class Dashboard {
   constructor(open) {
     this.open = open;
     this.rate = new LineChart('Events a second', ['events'], text_count);
-    this.latency = new LineChart('Event to list, since the start', ['p50', 'p99'], text_ms);
+    this.latency = new LineChart('Event to list, last 10 s', ['p50', 'p99'], text_ms);
     this.events = figure('events a second', 'm-events', this.rate);
     this.lists = figure('lists a second', 'm-lists');
     this.time = figure('event to list', 'm-latency', this.latency);
@@ -126,7 +126,10 @@ export class Person {
       if (this.user === user) await this.show(state);
     } catch (error) {
       this.refusals++;
-      if (this.user === user) this.none(error.message);
+      if (this.user !== user) return;
+      this.none(error.message);
+      /* Their list may be out before their state is stored. */
+      if (this.refusals < REFUSALS_MAX) this.timer = setTimeout(() => this.load(), AGAIN_MS);
     }
   }
 

@@ -17,21 +17,21 @@ const REASONS = {
   because_viewed: (title) => (title ? `because you viewed ${title}` : 'because of what you viewed'),
   bought_together: (title) => (title ? `bought together with ${title}` : 'bought together with yours'),
   similar_sessions: () => 'from visits like yours',
-  trending: () => 'trending now',
+  trending: (category) => (category ? `trending in ${category}` : 'trending now'),
   popular: () => 'popular now',
   new: () => 'new in the shop',
   encoder: (title) => (title ? `follows from ${title}` : 'follows from your visit'),
-  repeat: () => 'you bought it before',
+  repeat: () => 'you looked at it before',
   content: (title) => (title ? `similar to ${title}` : 'similar to what you viewed'),
   pinned: () => 'picked by the shop',
 };
 
-/* A reason in words, its item by title, for the product item_id. Promise, for the title may have to be asked for. */
+/* A reason in words, its item by title or its category, for the product item_id. Promise, for the title may have to be asked for. */
 export async function reason_words(reason, item_id) {
   const kind = reason.kind.replace(/_(with|in)$/, '');
   if (reason.item_id && reason.item_id === item_id) return 'you looked at it before';
-  const title = reason.item_id ? (await product(reason.item_id)).title : '';
-  return (REASONS[kind] ?? (() => text_words(reason.kind)))(title);
+  const what = reason.item_id ? (await product(reason.item_id)).title : reason.category;
+  return (REASONS[kind] ?? (() => text_words(reason.kind)))(what);
 }
 
 /* ---- the badge ---- */
@@ -147,7 +147,7 @@ export class ForYou {
 
   reason(row, item) {
     const reason = item.reasons?.[0];
-    const mark = reason ? `${reason.kind} ${reason.item_id ?? ''}` : '';
+    const mark = reason ? `${reason.kind} ${reason.item_id ?? reason.category ?? ''}` : '';
     if (row.mark === mark) return;
     row.mark = mark;
     row.reason.dataset.kind = reason?.kind ?? '';

@@ -121,8 +121,19 @@ export class ProductPage {
   related_show(answer) {
     this.shown = answer.kind;
     this.kinds_mark();
-    refill(this.related, ...answer.items.map((item) => card(item, this.to.open)));
-    say(this.related_note, answer.items.length ? '' : 'nobody has yet: be the first');
+    const own = answer.fallback ? 0 : answer.items.length - (answer.filled ?? 0);
+    refill(this.related, ...answer.items.map((item, i) => {
+      const place = card(item, this.to.open);
+      if (i >= own) place.dataset.like = '';
+      return place;
+    }));
+    say(this.related_note, this.related_words(answer));
+  }
+
+  related_words(answer) {
+    if (answer.fallback === 'content') return 'nobody has yet: these are like it';
+    if (answer.filled) return answer.filled === 1 ? 'the last one is like it' : `the last ${answer.filled} are like it`;
+    return answer.items.length ? '' : 'nobody has yet: be the first';
   }
 
   /* A record of the stream. */

@@ -49,10 +49,33 @@ static void same(const struct aisles *aisles, const unsigned *bits)
     }
 }
 
+/* A key that names another item takes the one before away; a key that an item has left says nothing of it. */
+static void keys_change_hands(void)
+{
+    struct str toys = STR("toys");
+    struct item one = {.item_id = STR("one"), .categories = &toys, .n_categories = 1};
+    struct item two = {.item_id = STR("two"), .categories = &toys, .n_categories = 1};
+    uint64_t first = schemas_item_key(STR(""), one.item_id);
+    uint64_t second = schemas_item_key(STR(""), two.item_id);
+    struct aisles *aisles = aisles_new(ITEMS);
+    aisles_put(aisles, STR("k"), &one);
+    aisles_put(aisles, STR("k"), &two);
+    CHECK(!aisles_has(aisles, STR(""), toys, first));
+    CHECK(aisles_has(aisles, STR(""), toys, second));
+    aisles_put(aisles, STR("other"), &two);
+    aisles_remove(aisles, STR("k"));
+    CHECK(aisles_has(aisles, STR(""), toys, second));
+    aisles_remove(aisles, STR("other"));
+    CHECK(!aisles_has(aisles, STR(""), toys, second));
+    CHECK_INT(aisles_get(aisles, 0)->items, 0);
+    aisles_free(aisles);
+}
+
 int main(void)
 {
     struct rng rng;
     unsigned bits[ITEMS] = {0};
+    CASE(keys_change_hands);
     struct aisles *aisles = aisles_new(ITEMS);
     rng_init(&rng, TEST_SEED());
     for (int step = 0; step < STEPS; step++) {

@@ -81,10 +81,12 @@ static void mistakes_are_told_once(void)
     expect("eval --fusion=maybe --input no.csv", ERR_EXIT_USAGE, "fusion");
     expect("simulate --set nonsense", ERR_EXIT_USAGE, "key=value");
     expect("simulate --set bootstap.servers=x", ERR_EXIT_USAGE, "bootstrap.servers");
-    expect("import", ERR_EXIT_USAGE, "input");
+    expect("import", ERR_EXIT_USAGE, "--input is required; --help");
     expect("topics", ERR_EXIT_USAGE, "topics create");
     expect("query", ERR_EXIT_USAGE, "query user ID");
     expect("validate", ERR_EXIT_USAGE, "application.id");
+    expect("run --set application.id=a --set http.listen=8080", ERR_EXIT_USAGE,
+           "http.listen: \"8080\" is no address to listen on");
 }
 
 /* ---- the configuration's sources: file, then environment, then --set ---- */
@@ -107,6 +109,7 @@ static void later_sources_win(void)
                    "query position --set application.id=from-set --config shop.properties"),
               ERR_EXIT_STORE);
     CHECK_CONTAINS(program_output, "none/from-set");
+    expect("run shop.properties", ERR_EXIT_USAGE, "--config shop.properties reads it");
     CHECK_INT(call("FRESHET_APPLICATIN_ID=x", "query position --config shop.properties"),
               ERR_EXIT_USAGE);
     expect("query position --config missing.properties", ERR_EXIT_USAGE, "missing.properties");

@@ -97,9 +97,37 @@ static void oldest_makes_room(void)
     companions_close(c);
 }
 
+/* What rises in a category is apart from what goes with an item of that name, and fades by its half-life. */
+static void rising_lists_fade(void)
+{
+    struct companions *c = companions_new(LARGE);
+    const struct model_scored *list;
+    double weight;
+    struct counted_item hat = {.item_id = STR("hat"), .score = 3};
+    struct related rising = {.item_id = STR("i7"),
+                             .kind = (enum related_kind)COMPANIONS_RISING,
+                             .items = &hat,
+                             .n_items = 1,
+                             .decay = {.half_life_ms = 1000},
+                             .event_time_ms = 5000};
+    put(c, 7, 0, 3);
+    companions_put(c, 1, &rising);
+    check(c, 7, 0, 3);
+    CHECK_INT(companions_rising(c, key_of(8), 5000, &list, &weight), 0);
+    CHECK_INT(companions_rising(c, key_of(7), 4000, &list, &weight), 1);
+    CHECK_NEAR(weight, 1, 0);
+    CHECK_INT(companions_rising(c, key_of(7), 7000, &list, &weight), 1);
+    CHECK_NEAR(weight, 0.25, 1e-12);
+    CHECK_HEX(list[0].key, schemas_item_key(STR(""), STR("hat")));
+    companions_take(c, 1);
+    CHECK_INT(companions_rising(c, key_of(7), 5000, &list, &weight), 0);
+    companions_close(c);
+}
+
 int main(void)
 {
     CASE(newest_list_counts);
     CASE(oldest_makes_room);
+    CASE(rising_lists_fade);
     return 0;
 }

@@ -5,9 +5,11 @@
 #include <uv.h>
 
 #include "app/app.h"
+#include "app/clicks.h"
 #include "app/config.h"
 #include "app/http.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/sync.h"
 #include "emit/emit.h"
 #include "kafka/kafka.h"
@@ -22,6 +24,7 @@ static struct options *options;
 static struct settings settings;
 static struct schemas *schemas;
 static char folder[] = "/tmp/freshet-http-XXXXXX";
+static struct models *models; /* NULL: the server has none */
 
 /* ---- the server, on a thread of its own ---- */
 
@@ -49,7 +52,8 @@ static void on_stop(uv_async_t *handle)
 static void server_run(void *context)
 {
     struct err err = ERR_INIT;
-    const struct http_options http = {.settings = &settings, .listen = "127.0.0.1:0"};
+    const struct http_options http = {
+        .settings = &settings, .models = models, .listen = "127.0.0.1:0"};
     (void)context;
     (void)uv_loop_init(&server.loop);
     (void)uv_async_init(&server.loop, &server.stop, on_stop);
@@ -268,7 +272,117 @@ static void events_come_back_as_neighbours(void)
     CHECK_INT(ask("POST", "/v1/session", "{\"items\":"), 400);
     CHECK_INT(ask("POST", "/v1/events", "{\"event_type\":\"view\",\"items\":[\"p\"]}"), 400);
     CHECK_CONTAINS(answer, "user_id");
+    CHECK_INT(
+        ask("POST", "/v1/events", "{\"event_type\":\"viw\",\"user_id\":\"u\",\"items\":[\"p\"]}"),
+        400);
+    CHECK_CONTAINS(answer, "event_type \\\"viw\\\" is not known");
     CHECK_INT(ask("POST", "/v1/events", "[]"), 400);
+}
+
+/* What a list loses to the catalogue is made up from what trends, said so item by item and as a number. */
+static void lists_are_filled(void)
+{
+    list_send("u4", STR(""), STR("u4"), "k", "l");
+    await("/v1/recommend/u4", "\"item_id\":\"l\"");
+    CHECK_CONTAINS(answer, "\"fallback\":null,\"filled\":0}");
+    item_send("k", "Blue shoe", true);
+    await("/v1/recommend/u4", "\"filled\":1}");
+    CHECK_CONTAINS(answer, "\"items\":[{\"item_id\":\"l\"");
+    CHECK_CONTAINS(answer,
+                   "{\"item_id\":\"hot\",\"score\":9,\"reasons\":[{\"kind\":\"trending\"}]}");
+    CHECK_CONTAINS(answer, "\"fallback\":null");
+    CHECK(!strstr(answer, "\"item_id\":\"k\""));
+    expect("/v1/recommend/u4?fallback=false", 200, "\"filled\":0}");
+    CHECK(!strstr(answer, "\"item_id\":\"hot\""));
+    expect("/v1/recommend/u4?n=1", 200, "\"filled\":0}"); /* has one still */
+    item_send("l", "Blue hat", true);
+    await("/v1/recommend/u4", "\"fallback\":\"trending\",\"filled\":0}");
+    CHECK(!strstr(answer, "\"item_id\":\"l\""));
+    expect("/v1/recommend/u4?fallback=false", 404, "no list for user u4");
+}
+
+static void rules_put(const char *text)
+{
+    char path[sizeof folder + 16], new[sizeof folder + 16];
+    (void)snprintf(path, sizeof path, "%s/rules.json", folder);
+    (void)snprintf(new, sizeof new, "%s/rules.new", folder);
+    FILE *file = fopen(new, "w");
+    CHECK(file != NULL);
+    fprintf(file, "{\"rules\": [%s]}\n", text);
+    CHECK_INT(fclose(file), 0);
+    CHECK_INT(rename(new, path), 0);
+}
+
+/* Until the answer does not hold the part any more. */
+static void await_gone(const char *path, const char *part)
+{
+    uint64_t until = clock_mono_ns() + (uint64_t)WAIT_MS * 1000000;
+    do {
+        (void)ask("GET", path, NULL);
+    } while (strstr(answer, part) && clock_mono_ns() < until);
+    CHECK(!strstr(answer, part));
+    CHECK_CONTAINS(answer, "200 OK");
+}
+
+/* What the server lists by itself has been through the hard rules, with the context that the question names; a list of the topic went
+ * through them where it was made. */
+static void hard_rules_hold_for_what_is_made_here(void)
+{
+    static const char hot[] = "\"item_id\":\"hot\"", q[] = "\"item_id\":\"q\"";
+    static const char at_home[] = "{\"items\":[\"p\"]}",
+                      in_norway[] = "{\"items\":[\"p\"],\"context\":{\"region\":\"NO\"}}";
+    list_send("u5", STR(""), STR("u5"), "hot", "e");
+    await("/v1/recommend/u5", hot);
+    expect("/v1/recommend/nobody", 200, hot);
+    rules_put("{\"exclude\":{\"item\":\"hot\"}},"
+              "{\"exclude\":{\"item\":\"q\"},\"when\":{\"context\":{\"region\":\"NO\"}}}");
+    await_gone("/v1/recommend/nobody", hot);
+    expect("/v1/recommend/u5", 200, hot);
+    CHECK_INT(ask("POST", "/v1/session", at_home), 200);
+    CHECK_CONTAINS(answer, q);
+    CHECK_INT(ask("POST", "/v1/session", in_norway), 200);
+    CHECK(!strstr(answer, q));
+    item_send("hot", "Hot and known", false); /* from here on by the bits of its record */
+    item_send("q", "Cue", false);
+    await("/v1/items/q", "Cue");
+    await("/v1/items/hot", "Hot and known");
+    expect("/v1/recommend/nobody", 200, "\"items\":[");
+    CHECK(!strstr(answer, hot));
+    CHECK_INT(ask("POST", "/v1/session", in_norway), 200);
+    CHECK(!strstr(answer, q));
+    rules_put("");
+    await("/v1/recommend/nobody", hot);
+    CHECK_INT(ask("POST", "/v1/session", in_norway), 200);
+    CHECK_CONTAINS(answer, q);
+}
+
+static void count(void *context)
+{
+    (void)sync_int_add(context, 1);
+}
+
+/* Ready is not taken back because an event has just come and waits for its turn. */
+static void caught_up_stays(void)
+{
+    struct err err = ERR_INIT;
+    struct sync_int woken = {0};
+    struct clicks *clicks;
+    struct buf value;
+    struct sessions *sessions = sessions_new(&settings, NULL);
+    CHECK_OK(clicks_open(&clicks, &settings, schemas, count, &woken, &err), err);
+    while (!clicks_is_caught_up(clicks))
+        (void)clicks_give(clicks, sessions, 1000000);
+    int64_t before = sync_int_get(&woken);
+    buf_init(&value, 100);
+    buf_push_text(&value, "whatever");
+    send_to(settings.topics[0], "n2", &value);
+    while (sync_int_get(&woken) == before)
+        sync_sleep_ms(1);
+    CHECK(clicks_is_caught_up(clicks));
+    await("/metrics", "\nfreshet_session_events_refused_total 1\n");
+    buf_fini(&value);
+    clicks_close(clicks);
+    sessions_free(sessions);
 }
 
 /* Another life of the server finds what was there, and reads on behind it. */
@@ -285,6 +399,68 @@ static void a_view_goes_on(void)
     expect("/metrics", 200, "freshet_view_ready 1");
 }
 
+/* Four items in two of 16 dimensions; "green" is the first of these, "red" the second. */
+static void model_put(const char *path)
+{
+    struct err err = ERR_INIT;
+    struct model_config config = {.N = 4, .D = 16, .H = 16, .L = 1, .F = 16, .n_content = 2};
+    static const float rows[4][2] = {{0.1F, 1}, {1, 0.1F}, {1, 0.5F}, {0, 1}};
+    const struct str ids[] = {STR("a"), STR("m1"), STR("m2"), STR("m3")};
+    const struct str content[] = {STR("word:green"), STR("word:red")};
+    float *params = mem_zalloc(model_params_floats(&config) * sizeof *params);
+    struct model *model;
+    model_params_init(&config, 1, params);
+    float *items = params + model_param_offset(&config, MODEL_ITEM_EMBEDDING, 0);
+    float *features = params + model_param_offset(&config, MODEL_CONTENT_EMBEDDING, 0);
+    memset(items, 0, 4 * 16 * sizeof *items);
+    memset(features, 0, 2 * 16 * sizeof *features);
+    for (int i = 0; i < 4; i++)
+        memcpy(items + i * 16, rows[i], sizeof rows[i]);
+    features[0] = features[16 + 1] = 1;
+    struct model_parts parts = {.config = config,
+                                .params = params,
+                                .item_ids = ids,
+                                .content = content,
+                                .tenant = "",
+                                .version = ""};
+    CHECK_OK(model_from_params(&model, &parts, &err), err);
+    CHECK_OK(model_save(model, path, &err), err);
+    model_free(model);
+    mem_free(params);
+}
+
+/* What nobody bought yet, or hardly anybody, gets items like it; they are told apart, and hidden ones are none of them. */
+static void new_items_have_items_like_them(void)
+{
+    struct err err = ERR_INIT;
+    char path[sizeof folder + 8];
+    (void)snprintf(path, sizeof path, "%s/model", folder);
+    model_put(path);
+    const struct models_options watched = {.folder = path, .interval_ms = 0};
+    expect("/v1/related/fresh", 200, "\"items\":[]");
+    server_stop();
+    CHECK_OK(models_open(&models, &watched, &err), err);
+    server_start();
+    item_send("fresh", "Green boot", false);
+    await("/v1/items/fresh", "Green boot");
+    expect("/v1/related/fresh", 200, "\"items\":[{\"item_id\":\"m1\"");
+    CHECK_CONTAINS(answer, "{\"item_id\":\"m2\"");
+    CHECK(!strstr(answer, "m3")); /* at a right angle */
+    CHECK_CONTAINS(answer, "\"fallback\":\"content\",\"filled\":0");
+    expect("/v1/related/fresh?fallback=false", 200, "\"items\":[]");
+    CHECK_CONTAINS(answer, "\"fallback\":null,\"filled\":0");
+    expect("/v1/related/fresh?n=1", 200, "\"items\":[{\"item_id\":\"m1\"");
+    CHECK(!strstr(answer, "m2"));
+    expect("/v1/related/a?kind=also_bought", 200, "\"items\":[{\"item_id\":\"b\"");
+    CHECK_CONTAINS(answer, "{\"item_id\":\"m3\"");
+    CHECK_CONTAINS(answer, "\"fallback\":null,\"filled\":");
+    CHECK(!strstr(answer, "\"filled\":0"));
+    expect("/v1/related/nothing", 200, "\"items\":[]"); /* nothing is known of it */
+    item_send("m1", "Green shoe", true);
+    await("/v1/items/m1", "\"hidden\":true");
+    expect("/v1/related/fresh", 200, "\"items\":[{\"item_id\":\"m2\"");
+}
+
 static void set(const char *name, const char *value)
 {
     struct err err = ERR_INIT;
@@ -294,6 +470,7 @@ static void set(const char *name, const char *value)
 static void settings_make(void)
 {
     struct err err = ERR_INIT;
+    char rules[sizeof folder + 16];
     options = options_new(app_config_specs, app_config_count);
     set("application.id", "http");
     set("bootstrap.servers", kafka_embedded_bootstrap(broker));
@@ -304,17 +481,21 @@ static void settings_make(void)
     set("trending.topic", "trending");
     set("items.topic", "items");
     set("http.view.memory.bytes", "4MiB");
+    set("rules.check.interval.ms", "100");
+    rules_put("");
+    (void)snprintf(rules, sizeof rules, "%s/rules.json", folder);
+    set("rules.file", rules);
     CHECK_OK(settings_init(&settings, options, &err), err);
     CHECK_OK(schemas_open(&schemas, &settings.schemas, &err), err);
 }
 
 int main(void)
 {
-    const struct kafka_topic_spec specs[] = {{"events", 2, 1, false},
-                                             {"lists", 2, 1, true},
-                                             {"related", 2, 1, true},
-                                             {"trending", 2, 1, true},
-                                             {"items", 2, 1, true}};
+    const struct kafka_topic_spec specs[] = {{"events", 2, 1, false, 0},
+                                             {"lists", 2, 1, true, 0},
+                                             {"related", 2, 1, true, 0},
+                                             {"trending", 2, 1, true, 0},
+                                             {"items", 2, 1, true, 0}};
     struct err err = ERR_INIT;
     char command[64];
     CHECK(mkdtemp(folder));
@@ -324,9 +505,14 @@ int main(void)
     CASE(lists_come_from_their_topic);
     CASE(items_go_from_all_answers);
     CASE(related_and_trending_are_served);
+    CASE(lists_are_filled);
     CASE(events_come_back_as_neighbours);
+    CASE(hard_rules_hold_for_what_is_made_here);
+    CASE(caught_up_stays);
     CASE(a_view_goes_on);
+    CASE(new_items_have_items_like_them);
     server_stop();
+    models_close(models);
     schemas_close(schemas);
     settings_fini(&settings);
     options_free(options);

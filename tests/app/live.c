@@ -86,6 +86,7 @@ void live_open(void)
         {.name = "related-a", .partitions = 1, .replication = 1},
         {.name = "trending-a", .partitions = 1, .replication = 1},
         {.name = "shop.events", .partitions = LIVE_PARTITIONS, .replication = 1},
+        {.name = "shop.items", .partitions = 1, .replication = 1},
         {.name = "related-pairs-repartition", .partitions = LIVE_PARTITIONS, .replication = 1},
         {.name = "test-dlq", .partitions = 1, .replication = 1}};
     (void)snprintf(live_shop.folder, sizeof live_shop.folder, "/tmp/freshet-pipeline-XXXXXX");

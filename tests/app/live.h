@@ -9,7 +9,7 @@
 /* A shop on the in-process broker: its events topic, models in its folder, lives of the pipeline, lists read back. One shop a
  * test; everything fails the test by itself. */
 
-enum { LIVE_PARTITIONS = 2, LIVE_USERS = 40, LIVE_ITEMS = 300, LIVE_WAIT_MS = 30000 };
+enum { LIVE_PARTITIONS = 2, LIVE_USERS = 40, LIVE_ITEMS = 300, LIVE_WAIT_MS = 240000 };
 
 struct live_shop {
     struct kafka_embedded *broker; /* NULL: another one, which live_options is then told of */
@@ -20,7 +20,7 @@ struct live_shop {
 
 extern struct live_shop live_shop;
 
-/* Starts broker and topics (freshet.events, shop.events, solo.events of one partition, lists-a to lists-h, related-a and the
+/* Starts broker and topics (freshet.events, shop.events, shop.items, solo.events of one partition, lists-a to lists-h, related-a and the
  * pairs of an application `related`), puts the first model. */
 void live_open(void);
 void live_close(void);

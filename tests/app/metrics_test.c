@@ -32,10 +32,12 @@ static void names_are_prometheus_names(void)
         bool is_own = strncmp(spec->name, "freshet_", 8) == 0;
         bool is_total = spec->type == COUNTER_TOTAL;
         bool is_moment = spec->type == COUNTER_EARLIEST || spec->type == COUNTER_LATEST;
+        bool is_quantile =
+            spec->labels[0].name != NULL && strcmp(spec->labels[0].name, "quantile") == 0;
         bool is_seconds = ends_with(spec->name, "_seconds");
         CHECK(is_own || strncmp(spec->name, "process_", 8) == 0);
         CHECK_INT(ends_with(spec->name, "_total"), is_total);
-        CHECK_INT(is_seconds, is_moment || spec->type == COUNTER_LATENCY);
+        CHECK_INT(is_seconds, is_moment || is_quantile || spec->type == COUNTER_LATENCY);
         CHECK(ends_with(spec->help, "."));
         for (int j = 0; j < i; j++)
             CHECK(strcmp(spec->name, metrics_table[j].name) != 0);
@@ -194,11 +196,17 @@ static void files_compare(void)
     }
 }
 
-static void file_expect(const char *line)
+/* What the metrics file of the last program says. */
+static const char *file_text(void)
 {
     char path[96];
     (void)snprintf(path, sizeof path, "%s/freshet.prom", live_shop.folder);
-    CHECK_CONTAINS(file_read(path), line);
+    return file_read(path);
+}
+
+static void file_expect(const char *line)
+{
+    CHECK_CONTAINS(file_text(), line);
 }
 
 /* Two lives of one application: the second counts what came since, and nothing of the first again. */
@@ -212,6 +220,8 @@ static void lives_count_their_own(void)
     file_expect("\nfreshet_dead_letters_total{reason=\"empty\"} 20\n");
     file_expect("\nfreshet_cleaned_total{reason=\"quantity\"} 40\n");
     file_expect("\nfreshet_event_to_publish_seconds_count 40\n");
+    CHECK(!strstr(file_text(), "recent_seconds{quantile=\"0.5\"} 0\n"));
+    CHECK_CONTAINS(file_text(), "recent_seconds{quantile=\"0.5\"} ");
     file_expect("\nfreshet_lag_records 0\n");
     file_expect("\nfreshet_partitions 2\n");
     live_events_send(MORE, TEST_SEED()); /* the first of these ids were sent before: duplicates */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "app/rules_watch.h"
+#include "app/policy.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/sync.h"
@@ -240,6 +240,101 @@ static void case_a_changed_file_is_taken_a_wrong_one_not(void)
     rules_watch_close(watch);
 }
 
+/* Every arm full: all of it goes through the last order, and the best of it stand in the list. */
+static void case_all_candidates_are_taken(void)
+{
+    struct err err = ERR_INIT;
+    struct rules_watch *watch;
+    struct settings settings;
+    struct options *options = live_options("full", "lists-a", "16");
+    static struct model_blended found[POLICY_FOUND_MAX];
+    struct policy_listed listed[USER_LIST_MAX];
+    struct event event = {.time_ms = first_ms};
+    struct policy_gate gate;
+    rules_write("{\"rules\": [{\"damping\": 0.5}]}");
+    CHECK_OK(settings_init(&settings, options, &err), err);
+    CHECK_OK(rules_watch_open(&watch, rules_path, 0, &err), err);
+    struct policy *policy = policy_new(&(struct policy_env){&settings, NULL, watch});
+    for (int i = 0; i < POLICY_FOUND_MAX; i++)
+        found[i] = (struct model_blended){.key = (uint64_t)i + 1, .score = (float)-i};
+    CHECK_OK(policy_begin(policy, NULL, false, &err), err);
+    policy_slice(policy);
+    policy_gate(policy, &event, &gate);
+    CHECK(gate.is_reranked);
+    CHECK_INT(policy_rerank(policy, &gate, found, POLICY_FOUND_MAX, 20, 1, NULL, NULL, listed), 20);
+    for (int k = 0; k < 20; k++)
+        CHECK_HEX(listed[k].blended.key, k + 1);
+    policy_end(policy);
+    policy_free(policy);
+    rules_watch_close(watch);
+    settings_fini(&settings);
+    options_free(options);
+}
+
+static bool refuses_none(void *context, uint64_t key)
+{
+    (void)context;
+    (void)key;
+    return false;
+}
+
+/* More new items that nobody can buy, and newer ones, than are looked at: those that can be bought are found behind them. */
+static void case_closed_items_take_no_places(void)
+{
+    enum { CLOSED = 1200, OPEN = 3 };
+    struct err err = ERR_INIT;
+    struct rules_watch *watch;
+    struct settings settings;
+    struct catalogue *catalogue;
+    struct options *options = live_options("closed", "lists-a", "16");
+    struct policy_listed listed[USER_LIST_MAX];
+    struct event event = {.time_ms = first_ms};
+    struct policy_gate gate;
+    struct emit_feed *feed;
+    struct buf bytes;
+    buf_init(&bytes, 1 << 16);
+    rules_write("{\"rules\": [{\"explore\": 1}]}");
+    CHECK_OK(settings_init(&settings, options, &err), err);
+    CHECK_OK(emit_feed_open(&feed, &settings.kafka, "shop.items", &err), err);
+    for (int i = 0; i < OPEN + CLOSED;
+         i++) { /* a third is hidden, a third sold out, a third not open yet */
+        char id[16];
+        (void)snprintf(id, sizeof id, "%s%d", i < OPEN ? "open" : "shut", i);
+        struct item item = {.item_id = str_of(id), .stock = 5};
+        if (i >= OPEN && i % 3 == 0) item.hidden = true;
+        if (i >= OPEN && i % 3 == 1) item.stock = 0;
+        if (i >= OPEN && i % 3 == 2) item.available_from_ms = first_ms + 1;
+        buf_reset(&bytes);
+        schemas_item_encode(live_shop.schemas, &item, &bytes);
+        CHECK_OK(emit_feed_send(feed, item.item_id,
+                                (struct str){(const char *)bytes.data, bytes.len}, 1000 + i, &err),
+                 err);
+    }
+    CHECK_OK(emit_feed_close(feed, LIVE_WAIT_MS, &err), err);
+    CHECK_OK(rules_watch_open(&watch, rules_path, 0, &err), err);
+    const struct catalogue_options from = {.kafka = &settings.kafka,
+                                           .topic = "shop.items",
+                                           .schemas = live_shop.schemas,
+                                           .bytes_max = 1 << 24,
+                                           .timeout_ms = LIVE_WAIT_MS};
+    CHECK_OK(catalogue_open(&catalogue, &from, &err), err);
+    struct policy *policy = policy_new(&(struct policy_env){&settings, catalogue, watch});
+    CHECK_OK(policy_begin(policy, NULL, false, &err), err);
+    policy_slice(policy);
+    policy_gate(policy, &event, &gate);
+    int n = policy_rerank(policy, &gate, NULL, 0, 20, 1, refuses_none, NULL, listed);
+    CHECK_INT(n, OPEN);
+    for (int k = 0; k < n; k++)
+        CHECK_BYTES(policy_item_id(policy, listed[k].blended.key).ptr, 4, "open", 4);
+    policy_end(policy);
+    policy_free(policy);
+    catalogue_close(catalogue);
+    rules_watch_close(watch);
+    settings_fini(&settings);
+    options_free(options);
+    buf_fini(&bytes);
+}
+
 int main(void)
 {
     live_open();
@@ -250,6 +345,8 @@ int main(void)
     CASE(case_batches_do_not_matter);
     CASE(case_without_rules_new_items_come_by_content);
     CASE(case_a_changed_file_is_taken_a_wrong_one_not);
+    CASE(case_all_candidates_are_taken);
+    CASE(case_closed_items_take_no_places);
     live_close();
     return 0;
 }

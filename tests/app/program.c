@@ -31,6 +31,7 @@ int program_call(const char *folder, const char *environment, const char *argume
     CHECK(pipe != NULL);
     size_t n = fread(program_output, 1, PROGRAM_OUTPUT_MAX - 1, pipe);
     program_output[n] = '\0';
+    CHECK(n < PROGRAM_OUTPUT_MAX - 1); /* else its pipe would end before it does */
     int status = pclose(pipe);
     CHECK(WIFEXITED(status));
     return WEXITSTATUS(status);

@@ -3,7 +3,7 @@
 
 /* Runs the program that stands beside the test, as a person or a script does. */
 
-enum { PROGRAM_OUTPUT_MAX = 1 << 18 };
+enum { PROGRAM_OUTPUT_MAX = 1 << 24 };
 
 /* stdout and stderr of the last call, NUL ended. */
 extern char program_output[PROGRAM_OUTPUT_MAX];

@@ -169,6 +169,36 @@ static void neighbours_are_found(void)
     sessions_free(sessions);
 }
 
+/* Of a long session the older items are not listed either. */
+static void long_sessions_are_left_out_whole(void)
+{
+    enum { LONG = 250 };
+    struct rng rng;
+    char ids[LONG][16];
+    struct event_item items[LONG];
+    struct sessions_item list[SESSIONS_LIST_MAX];
+    rng_init(&rng, 3);
+    struct sessions *sessions = sessions_new(&settings, NULL);
+    learn(sessions, &rng);
+    for (int i = 0; i < LONG; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "%d", i);
+        items[i] = (struct event_item){.item_id = str_of(ids[i])};
+    }
+    struct sessions_question question = {
+        .tenant = STR(""), .items = items, .n_items = LONG, .n = 30, .is_listed = is_all_listed};
+    for (int only = 0; only < 2; only++) {
+        question.neighbours_only = only;
+        int n = sessions_answer(sessions, &question, list);
+        CHECK(n > 0);
+        for (int i = 0; i < n; i++) {
+            char id[16];
+            (void)snprintf(id, sizeof id, "%.*s", STR_ARG(list[i].id));
+            CHECK(strtol(id, NULL, 10) >= LONG);
+        }
+    }
+    sessions_free(sessions);
+}
+
 /* Popularity is of the tenant, and the newest clicks weigh most. */
 static void popular_items_are_the_tenants(void)
 {
@@ -197,6 +227,7 @@ int main(void)
     CASE(rules_hold_without_a_model);
     CASE(rules_hold_with_a_model);
     CASE(neighbours_are_found);
+    CASE(long_sessions_are_left_out_whole);
     CASE(popular_items_are_the_tenants);
     settings_fini(&settings);
     options_free(options);

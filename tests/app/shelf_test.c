@@ -5,6 +5,8 @@
 #include "base/rng.h"
 #include "tests/test.h"
 
+enum { NOW = 1000 };
+
 static struct item item_of(const char *id, const char *title)
 {
     return (struct item){.item_id = str_of(id), .title = str_of(title), .stock = -1};
@@ -49,6 +51,20 @@ static void items_come_change_and_go(void)
     shelf_free(shelf);
 }
 
+/* A key that names another item takes the one before away. */
+static void keys_change_hands(void)
+{
+    struct shelf *shelf = shelf_new(10);
+    struct item one = {.item_id = STR("one")}, two = {.item_id = STR("two")};
+    CHECK(shelf_put(shelf, STR("k"), &one));
+    CHECK(shelf_put(shelf, STR("k"), &two));
+    CHECK(shelf_get(shelf, schemas_item_key(STR(""), one.item_id)) == NULL);
+    CHECK(shelf_get(shelf, schemas_item_key(STR(""), two.item_id)) != NULL);
+    shelf_remove(shelf, STR("k"));
+    CHECK_INT(shelf_count(shelf), 0);
+    shelf_free(shelf);
+}
+
 static void what_may_be_shown(void)
 {
     const struct shelf_item plain = {.stock = -1}, hidden = {.stock = -1, .hidden = true},
@@ -69,7 +85,7 @@ static void what_may_be_shown(void)
 static int found(const struct shelf *shelf, const char *query)
 {
     uint64_t keys[64];
-    return shelf_find(shelf, STR(""), str_of(query), 64, keys);
+    return shelf_find(shelf, STR(""), str_of(query), NOW, 64, keys);
 }
 
 static void words_and_their_beginnings(void)
@@ -96,7 +112,28 @@ static void words_and_their_beginnings(void)
     shelf_remove(shelf, STR("b"));
     CHECK_INT(found(shelf, "redwood"), 0);
     uint64_t keys[4];
-    CHECK_INT(shelf_find(shelf, STR("other"), STR("blue"), 4, keys), 0);
+    CHECK_INT(shelf_find(shelf, STR("other"), STR("blue"), NOW, 4, keys), 0);
+    shelf_free(shelf);
+}
+
+/* What is hidden takes no place among the first n. */
+static void hidden_items_are_not_found(void)
+{
+    struct shelf *shelf = shelf_new(10);
+    uint64_t keys[2];
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        (void)snprintf(id, sizeof id, "i%d", i);
+        struct item item = item_of(id, "Red shoe");
+        item.hidden = i < 2;
+        if (i == 2) item.stock = 0;
+        if (i == 3) item.available_from_ms = NOW + 1;
+        CHECK(shelf_put(shelf, str_of(id), &item));
+    }
+    CHECK_INT(shelf_find(shelf, STR(""), STR("red"), NOW, 2, keys), 2);
+    CHECK_HEX(keys[0], key_of("i4"));
+    CHECK_HEX(keys[1], key_of("i5"));
+    CHECK_INT(found(shelf, "shoe"), 2);
     shelf_free(shelf);
 }
 
@@ -148,7 +185,7 @@ static void searches_agree_with_the_definition(void)
             (void)snprintf(query, sizeof query, "%s %s", a, b);
             for (int i = 0; i < ITEMS; i++)
                 want += titles[i][0] && begins_a_word(titles[i], a) && begins_a_word(titles[i], b);
-            int got = shelf_find(shelf, STR(""), str_of(query), ITEMS, keys);
+            int got = shelf_find(shelf, STR(""), str_of(query), NOW, ITEMS, keys);
             if (got != want) test_fail(__FILE__, __LINE__, "%s: %d, not %d", query, got, want);
         }
     }
@@ -158,8 +195,10 @@ static void searches_agree_with_the_definition(void)
 int main(void)
 {
     CASE(items_come_change_and_go);
+    CASE(keys_change_hands);
     CASE(what_may_be_shown);
     CASE(words_and_their_beginnings);
+    CASE(hidden_items_are_not_found);
     CASE(searches_agree_with_the_definition);
     return 0;
 }

@@ -174,7 +174,7 @@ static void a_model_drops_the_ranker(void)
 int main(void)
 {
     live_open();
-    live_events_send(2000, TEST_SEED());
+    live_events_send(1300, TEST_SEED());
     CASE(a_model_brings_a_ranker);
     CASE(a_model_drops_the_ranker);
     CASE(lists_do_not_depend_on_memory);

@@ -9,7 +9,7 @@ enum { EVENTS, DROPPED, CACHE, LATENCY, HITS, BUSY, FIRST, LAST, SPECS };
 
 static const char *reason_value(int i)
 {
-    static const char *const values[] = {"empty", "a \"b\"\n\\c"};
+    static const char *const values[] = {"empty", "a \"b\"\n\\c", NULL};
     return values[i];
 }
 
@@ -24,7 +24,7 @@ static const struct counter_spec specs[SPECS] = {
     [DROPPED] = {.name = "freshet_dropped_total",
                  .help = "Dropped.",
                  .type = COUNTER_TOTAL,
-                 .labels = {{"reason", reason_value, 2}}},
+                 .labels = {{"reason", reason_value, 3}}}, /* the third is not shown */
     [CACHE] = {.name = "freshet_cache_bytes", .help = "Cached.", .type = COUNTER_GAUGE},
     [LATENCY] = {.name = "freshet_list_seconds", .help = "Took.", .type = COUNTER_LATENCY},
     [HITS] = {.name = "freshet_hits_total",

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/properties.h"
 #include "tests/test.h"
 
@@ -217,6 +218,7 @@ static void test_environment(void)
                                  "FRESHET_SASL_USERNAME=me",
                                  "FRESHET_CONSUMER_ODD__NAME=x",
                                  "FRESHET_KILL_AT=a:1:1",
+                                 "FRESHET_FAIL_AT=a:1:1",
                                  "FRESHET_TEST_BOOTSTRAP=127.0.0.1:9092",
                                  "FRESHET_TEST_WORK=w",
                                  "FRESHET_SERVICE_HOST=10.0.0.1",
@@ -302,6 +304,12 @@ static void test_secrets(void)
     CHECK_FAIL(options_set(options, "db.password", "${file:/nonexistent}", "f", &err), err,
                ERR_FATAL);
 
+    /* Whatever the key: what came from such a file is shown in no error. */
+    CHECK_INT(chmod(path, 0600), 0);
+    snprintf(value, sizeof(value), "${file:%s}", path);
+    CHECK_FAIL(options_set(options, "session.window", value, "f:1", &err), err, ERR_FATAL);
+    CHECK(strstr(err.text, "s3cret") == NULL);
+
     CHECK_STR(options_redacted("sasl.password", "x"), "(hidden)");
     CHECK_STR(options_redacted("consumer.SASL.JAAS.config", "x"), "(hidden)");
     CHECK_STR(options_redacted("ssl.key.pem", "x"), "(hidden)");
@@ -317,6 +325,74 @@ static void test_secrets(void)
     CHECK(strstr((const char *)text.data, "s3cret") == NULL);
     buf_fini(&text);
     options_free(options);
+}
+
+/* A secret comes from a file of its own or from the environment. */
+static void test_secrets_are_kept_aside(void)
+{
+    static char *const environment[] = {"FRESHET_DB_PASSWORD=hunter2", NULL};
+    static const char *const aside[] = {"db.password",
+                                        "sasl.password",
+                                        "ssl.key.pem",
+                                        "consumer.ssl.keystore.password",
+                                        "sasl.oauthbearer.client.secret",
+                                        "http.token",
+                                        "basic.auth.user.info",
+                                        "sasl.oauthbearer.config"};
+    static const char *const public[] = {"ssl.ca.pem", "ssl.certificate.pem", "ssl.key.location",
+                                         "sasl.oauthbearer.token.endpoint.url", "sasl.username"};
+    struct options *options = new_options();
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < sizeof(aside) / sizeof(*aside); i++)
+        CHECK(options_is_kept_aside(aside[i]));
+    for (size_t i = 0; i < sizeof(public) / sizeof(*public); i++)
+        CHECK(!options_is_kept_aside(public[i]));
+    CHECK_FAIL(options_set(options, "db.password", "hunter2", "--set", &err), err, ERR_FATAL);
+    CHECK_INT(err.exit_code, ERR_EXIT_USAGE);
+    CHECK_CONTAINS(err.text, "--set: db.password is a secret");
+    CHECK_CONTAINS(err.text, "db.password=${file:");
+    CHECK(strstr(err.text, "hunter2") == NULL);
+    CHECK_FAIL(options_set(options, "sasl.password", "hunter2", "f:3", &err), err, ERR_FATAL);
+    CHECK(strstr(err.text, "hunter2") == NULL);
+    CHECK_OK(options_set(options, "db.password", "", "f:1", &err), err);
+    CHECK_OK(options_load_env(options, "FRESHET_", environment, &err), err);
+    CHECK_STR(options_text(options, "db.password"), "hunter2");
+    options_free(options);
+}
+
+static void test_secret_files(void)
+{
+    struct err err = ERR_INIT;
+    static const mode_t open_modes[] = {0601, 0602, 0604, 0610, 0620, 0640, 0660, 0700, 0777};
+    char fifo[512];
+    const char *path = write_file("key", "k", 0600);
+    CHECK_OK(options_secret_file_check(path, &err), err);
+    CHECK_INT(chmod(path, 0400), 0);
+    CHECK_OK(options_secret_file_check(path, &err), err);
+    for (size_t i = 0; i < sizeof(open_modes) / sizeof(*open_modes); i++) {
+        CHECK_INT(chmod(path, open_modes[i]), 0);
+        CHECK_FAIL(options_secret_file_check(path, &err), err, ERR_FATAL);
+        CHECK_CONTAINS(err.text, "chmod 600");
+    }
+    snprintf(fifo, sizeof(fifo), "%s/pipe", folder);
+    CHECK_INT(mkfifo(fifo, 0600), 0);
+    CHECK_FAIL(options_secret_file_check(fifo, &err), err, ERR_FATAL); /* and at once */
+    CHECK_INT(remove(fifo), 0);
+    CHECK_INT(remove(path), 0);
+    CHECK_FAIL(options_secret_file_check("/nonexistent", &err), err, ERR_FATAL);
+}
+
+/* What is wiped is gone from the bytes that held it. */
+static void test_wipe(void)
+{
+    char text[] = "hunter2";
+    mem_wipe(text, 6);
+    CHECK_BYTES(text, sizeof(text),
+                "\0\0\0\0\0\0"
+                "2",
+                8);
+    mem_free_text(NULL);
+    mem_free_text(mem_strdup("x"));
 }
 
 static void test_texts(void)
@@ -424,6 +500,9 @@ int main(void)
     CASE(test_environment);
     CASE(test_file);
     CASE(test_secrets);
+    CASE(test_secrets_are_kept_aside);
+    CASE(test_secret_files);
+    CASE(test_wipe);
     CASE(test_texts);
     CASE(test_syntax);
     remove_folder();

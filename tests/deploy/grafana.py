@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Grafana's board: every metric and label that it asks for is one of the program's own, from the tables that make /metrics."""
+"""Grafana's board and the alerts: every metric and label that they ask for is one of the program's own, from the tables that make
+/metrics; and the runbook has a section for each alert."""
 import glob
 import json
 import os
@@ -55,13 +56,28 @@ def wrong(query, made):
                 yield f"nothing in it has a label {label}: {query}"
 
 
+def alerts():
+    """Names and queries of deploy/alerts.yml, which has each on a line of its own."""
+    with open(os.path.join(ROOT, "deploy/alerts.yml"), encoding="utf-8") as file:
+        text = file.read()
+    return re.findall(r"^ +- alert: (\w+)$", text, re.M), re.findall(r"^ +expr: (.+)$", text, re.M)
+
+
+def sections():
+    with open(os.path.join(ROOT, "docs/RUNBOOK.md"), encoding="utf-8") as file:
+        return re.findall(r"^### (Freshet\w+)$", file.read(), re.M)
+
+
 def main():
     made = metrics()
     planted = ["rate(freshet_no_such_total[1m])", 'freshet_lag_records{shard="1"}', "sum by (shard) (freshet_lists_total)"]
     failed = [f"the check does not see that this is wrong: {query}" for query in planted if not list(wrong(query, made))]
     with open(os.path.join(ROOT, "deploy/grafana/freshet.json"), encoding="utf-8") as file:
         board = json.load(file)
-    asked = list(queries(board))
+    names, rules = alerts()
+    if len(names) < 10 or len(names) != len(rules) or sorted(names) != sorted(sections()):
+        failed.append(f"alerts {names} with {len(rules)} queries, sections of the runbook {sections()}")
+    asked = list(queries(board)) + [rule for rule in rules if "up{" not in rule]
     failed += [text for query in asked for text in wrong(query, made)]
     ids = [panel["id"] for panel in board["panels"]]
     if len(ids) != len(set(ids)):

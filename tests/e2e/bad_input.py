@@ -112,6 +112,7 @@ class Case:
             "recommendations.topic": f"{app}.lists",
             "trending.topic": "",
             "related.topic": "",  # its internal topic is each application's own
+            "erasures.topic": "",  # co-partitioned with the events: each case has its own partitions
             "state.dir": os.path.join(self.folder, "state"),
             "commit.interval.ms": "50",
         }
@@ -211,7 +212,8 @@ def bad_value(case):
     case.bad(USAGE, "list.size", "64", settings={"list.size": "1000"})
     case.bad(USAGE, "commit.interval.ms", "5 parsecs", settings={"commit.interval.ms": "5 parsecs"})
     case.bad(USAGE, "poison.policy", "dlq", "stop", settings={"poison.policy": "ignore"})
-    case.bad(USAGE, "exactly_once_v2", "use at_least_once", settings={"processing.guarantee": "exactly_once_v2"})
+    case.bad(USAGE, "exactly_once_v2", "at_least_once", settings={"processing.guarantee": "exactly_once_v2",
+                                                                  "bootstrap.servers": "embedded"})
     case.bad(USAGE, "application.id", settings={"application.id": None})
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from faults import Broker, end_on_sigterm  # noqa: E402
+from workbench import Broker, end_on_sigterm  # noqa: E402
 
 EVENTS, BATCH = 600, 50  # so that a damaged batch is a part of the log and not all of it
 LIMIT = 120  # seconds for a run

@@ -12,137 +12,122 @@ A scenario of kind "holds" passes when the oracle finds nothing wrong; one of ki
 when the oracle finds something. A scenario that is about kills fails when it had fewer than nine tenths of --kills. Ends with a
 line `N passed, N failed, N skipped`. The working folder goes away unless something failed.
 
+Without names all of the default mode run; `exact` stands for all of exactly_once_v2; what begins with hand_ needs minutes and runs
+when it is named. There no list may come twice, and who reads
+the lists meanwhile with read_committed sees what stands there at the end.
+
 Scenarios, about 10 to 30 s each: SCENARIOS_HELP
 """
 import argparse
 import collections
 import contextlib
-import json
+import http.client
 import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KAFKA = os.path.join(ROOT, "scripts/kafka")
-PARTITIONS = 4
-ITEMS = 500
-ITEMS_TOPIC = "shop.items"
-# Crash points of the default mode (docs/ARCHITECTURE.md has the table): name in the program, chance at each pass.
-POINTS = {
-    "opened": 1.0,
-    "fetched": 0.06,
-    "inferred": 0.06,
-    "some_produced": 0.06,
-    "some_pairs": 0.06,
-    "acked": 0.8,
-    "in_write": 0.9,
-    "written": 1.0,
-}
-CHANCE = {**POINTS, "between_writes": 0.9}  # only the program with a planted bug passes the last
+from proxy import END_TXN, PRODUCE, Proxy
+from workbench import (EXACT_POINTS, ITEMS, ITEMS_TOPIC, LATE, LOSSES, PARTITIONS, POINTS, Workbench, end_on_sigterm,
+                       free_port, unmount_stale)
+
 FEW_PASSES = 0.5  # chance at least, once the shared topic has been read to its end: a start then has a batch or two
 FEED = 200  # events before each further start, once the shared topic has been read to its end
 MISSES = 10  # starts in a row that come to the end without a kill: the point is not reached
-LATE = "did not come to the end in 180 s"
+LATE_POINTS = ("sealed", "some_produced", "offsets_sent", "fetched")  # of a later transaction than the one whose end is late
 STAYING = ("no_dedupe_of_pairs", "rows_not_stored")  # bugs that the last run has too: only there all pairs have come
+ANSWER_S = 5.0  # what waits for a broker waits longer, in the scenarios that ask
+ERASED_AT = ("written", "acked", "some_produced", "in_write", "fetched")
+EXACT_ERASED_AT = ("committed", "acked", "commit_sent", "written", "in_write", "some_produced")
+UNASSIGNED = "no partition is assigned yet"
+BEHIND = "what was committed before is applied again"
+BY_HAND = ("session_lost", "forgotten", "erased_restored", "requests_unknown")  # only by name: what they show is shown by another too
+WORDS = 25  # last lines of freshet's log that are printed when a scenario fails
+LOGGED = ("erased_restored", "tombstones_forgotten")  # those with a changelog
 RANKED = ("plain", "kill_acked")  # scenarios whose model has a ranker; the others merge by rank fusion
-MOUNT = "freshet-faults-"  # with the process id: the source of a mounted tmpfs
 
 # trouble: "" or what went wrong.
 Outcome = collections.namedtuple("Outcome", "text trouble kills", defaults=(0,))
-# counts_kills: whether few kills are a failure.
-Scenario = collections.namedtuple("Scenario", "name kind run counts_kills", defaults=(False,))
+# counts_kills: whether few kills are a failure; is_once: whether repeats are one, where nothing is killed.
+Scenario = collections.namedtuple("Scenario", "name kind run counts_kills is_once", defaults=(False, False))
 
 
-def free_port():
-    """A free port below the range that clients connect from: while the broker is down, a client that tries to reach it must not be
-    given the broker's own port to connect from (the connection would be to itself, and the port taken)."""
-    while True:
-        port = random.SystemRandom().randrange(15000, 30000)
-        with socket.socket() as s:
+class Health:
+    """Asks a process how it is, as an orchestrator does, until the end of the block."""
+
+    def __init__(self, settings):
+        self.address = f"127.0.0.1:{free_port()}"
+        settings.update({"http.listen": self.address, "http.sessions": "off"})
+        self.slowest, self.reasons, self.is_stopping = 0.0, {}, False  # reasons: in the order in which they came first
+        self.thread = threading.Thread(target=self.run)
+
+    def ask(self, path):
+        connection = http.client.HTTPConnection(self.address, timeout=20)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode().strip()
+        finally:
+            connection.close()
+
+    def run(self):
+        while not self.is_stopping:
+            asked = time.time()
             try:
-                s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+                self.ask("/livez")
+                self.slowest = max(self.slowest, time.time() - asked)
+                self.reasons.setdefault(self.ask("/readyz"), time.time())
+            except (OSError, http.client.HTTPException):
+                self.slowest = max(self.slowest, time.time() - asked)  # not there yet, or no more: at once
+            time.sleep(0.02)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_stopping = True
+        self.thread.join()
+
+    def await_said(self, reason, process):
+        while reason not in self.reasons and process.poll() is None:
+            time.sleep(0.05)
+
+    def trouble(self, *reasons):
+        """It has answered all the time, and was ready, and was not for each of these reasons."""
+        if self.slowest > ANSWER_S:
+            return f"/livez took {self.slowest:.1f} s"
+        missing = [reason for reason in ("ok", *reasons) if reason not in self.reasons]
+        return f"/readyz never said {missing}, but {sorted(self.reasons)}" if missing else ""
+
+    def ready_too_soon(self, *before):
+        """It was ready for the first time when it had given each of these reasons."""
+        early = [reason for reason in before if self.reasons["ok"] < self.reasons[reason]]
+        return f"/readyz said ok before {early}" if early else ""
 
 
-def is_alive(pid):
-    return os.path.exists(f"/proc/{pid}")
-
-
-def unmount_stale():
-    """Takes away what a run that was killed left mounted."""
-    with open("/proc/self/mounts") as mounts:
-        for source, folder in (line.split()[:2] for line in mounts):
-            pid = source[len(MOUNT):]
-            if source.startswith(MOUNT) and pid.isdigit() and not is_alive(pid):
-                subprocess.run(["umount", folder], check=False)
-
-
-def end_on_sigterm():
-    """A time limit ends a driver like an error: what it started is stopped."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
-
-
-class Broker:
-    def __init__(self, work):
-        self.port = free_port()
-        self.folder = os.path.join(work, "kafka")
-        self.bootstrap = f"127.0.0.1:{self.port}"
-
-    def call(self, verb):
-        command = [KAFKA, verb, "--dir", self.folder]
-        if verb == "start":
-            command += ["--port", str(self.port)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=180)
-
-    def end(self):
-        """Stops for good: whether gently or not is nothing to a test that is over."""
-        subprocess.run([KAFKA, "stop", "--dir", self.folder], stdout=subprocess.DEVNULL, timeout=180)
-
-
-class Bench:
-    """What all scenarios share: broker, model, the events topic."""
+class Bench(Workbench):
+    """The events topic that all scenarios share; each scenario is a method."""
 
     def __init__(self, args, work):
-        self.args, self.work = args, work
-        self.broker = Broker(work)
-        self.rng = random.Random(args.seed)
+        super().__init__(args, work)
         self.least_kills = args.kills * 9 // 10
-        self.processes = []  # those that may still run
-
-    def program(self, name):
-        return os.path.join(self.args.bin, name)
 
     def prepare(self):
-        self.broker.call("start")
-        self.model = os.path.join(self.work, "model")
-        self.verb("topics", "create", "--partitions", str(PARTITIONS), "--items-topic", ITEMS_TOPIC,
-                  settings=self.settings("prepare"))
-        # The encoder only needs to be an encoder here: one short epoch on the shop's own log.
-        log = os.path.join(self.work, "shop.tsv")
-        self.verb("simulate", "--events", "20000", "--items", str(ITEMS), "--users", "500", "--seed", str(self.args.seed),
-                  "--to", log, "--format", "sessions")
-        self.verb("train", "--input", log, "--format", "sessions", "--out", self.model, "--epochs", "1", "--dim", "32",
-                  "--ranker=false")
+        self.prepare_shop()
         self.ranked_model = self.model + "-ranked"
-        self.verb("train", "--input", log, "--format", "sessions", "--out", self.ranked_model, "--epochs", "1", "--dim", "32")
+        self.train(self.ranked_model, "--dim", "32")
         if not os.path.exists(os.path.join(self.ranked_model, "ranker.json")):
             raise RuntimeError("no ranker was learnt, see freshet train")
         self.large_model = self.model + "-attention"
-        self.verb("train", "--input", log, "--format", "sessions", "--out", self.large_model, "--epochs", "1",
-                  "--encoder", "attention", "--max-len", "50", "--ranker=false")
+        self.train(self.large_model, "--encoder", "attention", "--max-len", "50", "--ranker=false")
         self.verb("simulate", "--events", str(self.args.events), "--items", str(ITEMS), "--users", "500",
                   "--seed", str(self.args.seed), "--to", "topic", "--format", "avro", "--duplicates", "0.05",
                   "--late", "0.05", "--poison", "0.01", "--items-topic", ITEMS_TOPIC, settings=self.settings("prepare"))
-
         self.delete_items()
 
     def delete_items(self):
@@ -151,103 +136,6 @@ class Bench:
         keys = subprocess.run(["kcat", "-C", "-e", "-q", *at, "-f", "%k\n"], check=True, capture_output=True, text=True, timeout=60)
         gone = sorted(set(keys.stdout.split()))[::3]
         subprocess.run(["kcat", "-P", "-Z", "-K:", "-X", "topic.partitioner=murmur2_random", *at], input="".join(f"{key}:\n" for key in gone), check=True, text=True, timeout=60)
-
-    def settings(self, name):
-        state = os.path.join(self.work, "state")
-        return {
-            "application.id": f"faults-{name}",
-            "bootstrap.servers": self.broker.bootstrap,
-            "events.topics": "shop.events",
-            "recommendations.topic": f"{name}.lists",
-            "items.topic": "",
-            "related.topic": f"{name}.related",
-            "trending.topic": f"{name}.trending",
-            "related.memory.max.bytes": "1MiB",  # rows leave the memory
-            "blend.related.weight": "0",  # lists would depend on when published ones were read
-            "related.partners.max": "12",  # and partners their rows
-            "related.user.max": "15",
-            "state.dir": state,
-            "model.dir": self.model,
-            "group.instance.id": f"faults-{name}",
-            "commit.interval.ms": "10",
-            "batch.max.events": "64",
-            "session.window": "20",
-            "neighbours.memory.max.bytes": "256KiB",  # sessions leave at the bounds
-            "log.level": "warn",
-        }
-
-    def verb(self, *words, settings=None):
-        command = [self.program("freshet"), *words]
-        for key, value in (settings or {}).items():
-            command += ["--set", f"{key}={value}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(words[:2])}: exit {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
-
-    # ---- running freshet ----
-
-    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000, least=0.0):
-        env = dict(os.environ)
-        for name in ("FRESHET_KILL_AT", "FRESHET_MUTANT"):
-            env.pop(name, None)
-        if kill_at:
-            env["FRESHET_KILL_AT"] = f"{kill_at}:{max(CHANCE[kill_at], least)}:{seed}"
-        if mutant:
-            env["FRESHET_MUTANT"] = mutant
-        command = [self.program("freshet"), "run", "--idle", str(idle)]
-        for key, value in settings.items():
-            command += ["--set", f"{key}={value}"]
-        with open(os.path.join(self.work, settings["application.id"] + ".log"), "ab") as log:
-            return self.spawn(command, log, env)
-
-    def spawn(self, command, log, env=None):
-        self.processes = [process for process in self.processes if process.poll() is None]
-        self.processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
-        return self.processes[-1]
-
-    def stop(self):
-        """Stops all that was started."""
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        self.broker.end()
-
-    def finish(self, settings, mutant=""):
-        """Runs to the end of the topic without kills."""
-        trouble = self.wait(self.start(settings, mutant=mutant))
-        return trouble and f"{trouble}, see {settings['application.id']}.log"
-
-    def wait(self, process):
-        try:
-            code = process.wait(timeout=180)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return LATE
-        return "" if code == 0 else f"exit {code}"
-
-    def log_text(self, settings):
-        with open(os.path.join(self.work, settings["application.id"] + ".log"), errors="replace") as f:
-            return f.read()
-
-    @contextlib.contextmanager
-    def more_coming(self, events, rate):
-        """More events into the shared topic meanwhile; all are there at the end of the block."""
-        command = [self.program("freshet"), "simulate", "--events", str(events), "--items", str(ITEMS), "--users", "500",
-                   "--seed", str(self.rng.getrandbits(30)), "--to", "topic", "--items-topic", "", "--rate", str(rate)]
-        for key, value in self.settings("prepare").items():
-            command += ["--set", f"{key}={value}"]
-        with open(os.path.join(self.work, "simulate.log"), "ab") as log:
-            process = self.spawn(command, log)
-        try:
-            yield
-        except BaseException:
-            process.kill()
-            raise
-        if process.wait(timeout=180) != 0:
-            raise RuntimeError("freshet simulate failed, see simulate.log")
 
     def kill_at_point(self, settings, point, mutant="", kills=None):
         """Restarts it until it was killed often enough; returns the number of kills and the trouble. Each kill may let some events
@@ -271,15 +159,6 @@ class Bench:
             else:
                 return killed, f"{trouble} after {killed} kills, see {settings['application.id']}.log"
         return killed, ""
-
-    def oracle(self, settings):
-        command = [self.program("oracle")]
-        for key, value in settings.items():
-            command += ["--set", f"{key}={value}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        if done.returncode == 2:
-            raise RuntimeError(done.stderr)
-        return json.loads(done.stdout), done.stderr
 
     # ---- scenarios: each returns an Outcome ----
 
@@ -318,6 +197,97 @@ class Bench:
         killed, trouble = self.kill_at_point(settings, "acked", kills=self.args.kills // 4)
         return Outcome("at acked, with a catalogue", trouble or self.finish(settings), killed)
 
+    def categories(self, settings):
+        settings["items.topic"] = ITEMS_TOPIC
+        return self.mutant(settings, "categories_not_counted", "")
+
+    @contextlib.contextmanager
+    def forgetting(self, settings):
+        """Some users are forgotten all the time."""
+        users, over, asked = self.some_users(), threading.Event(), []
+        rng = random.Random(self.rng.getrandbits(30))
+
+        def ask():
+            while not over.wait(rng.uniform(0.02, 0.2)):
+                asked.append(self.forget(settings["erasures.topic"], rng, users, rng.randint(1, 3), f"r{len(asked)}"))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if not asked or False in asked:
+            raise RuntimeError("requests to forget somebody were not taken")
+
+    def forgotten(self, settings, mutant=""):
+        """Users are forgotten in the midst of the stream; late events of theirs come, and later ones."""
+        process = self.start(settings, mutant=mutant, idle=1500)
+        with self.forgetting(settings), self.more_coming(600, 400):
+            pass
+        return Outcome("users forgotten" + (f", planted {mutant}" if mutant else ""), self.wait(process) or self.finish(settings, mutant=mutant))
+
+    def erasures(self, settings, points, kills):
+        """The same while the process dies."""
+        killed, trouble = 0, self.finish(settings)
+        with self.forgetting(settings), self.more_coming(150 * kills, 100):
+            while killed < kills and not trouble:
+                once, trouble = self.kill_at_point(settings, self.rng.choice(points), kills=1)
+                killed += once
+        return Outcome(f"users forgotten, at {' '.join(points)}", trouble or self.finish(settings), killed)
+
+    def lists_of(self, settings, names):
+        """How many lists of these users were published ever."""
+        command = ["kcat", "-C", "-e", "-q", "-b", self.broker.bootstrap, "-t", settings["recommendations.topic"], "-f", "%k %S\\n"]
+        rows = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split("\n")
+        return sum(key in names and size != "-1" for key, _, size in (row.rpartition(" ") for row in rows))
+
+    def rebuilt(self, settings, mutant=""):
+        """The store is lost, and later a new application begins: nothing of who was forgotten goes out again."""
+        names = self.rng.sample(self.some_users(), 40)
+        trouble = self.finish(settings)
+        self.forget(settings["erasures.topic"], self.rng, names, len(names), "gone", is_now=True)
+        trouble = trouble or self.finish(settings)
+        shutil.rmtree(settings["state.dir"])
+        before = self.lists_of(settings, names)
+        with self.more_coming(300, rate=100000):
+            pass
+        trouble = trouble or self.finish(settings)
+        again = self.lists_of(settings, names) - before
+        if again:
+            return Outcome("a store made again", f"{again} lists of users who were forgotten")
+        newer = self.settings("new-" + settings["application.id"])
+        for name in ("erasures.topic", "processing.guarantee", "num.stream.threads"):
+            newer.update({name: settings[name]} if name in settings else {})
+        newer["state.dir"] = settings["state.dir"] + "-new"
+        self.verb("topics", "create", "--partitions", str(PARTITIONS), settings=newer)
+        trouble = trouble or self.finish(newer, mutant=mutant)
+        again = self.lists_of(newer, names)
+        if bool(again) != bool(mutant):
+            trouble = trouble or f"{again} lists of users who were forgotten, of a new application"
+        verdict, shown = ({"wrong": 0}, "") if trouble or mutant else self.oracle(newer)
+        return Outcome(f"a store made again, a new application{mutant and ', planted ' + mutant}",
+                       trouble or (f"{verdict['wrong']} differences of the new application\n{shown}" if verdict["wrong"] else ""))
+
+    def exact_rebuilt(self, settings):
+        with self.exact(settings) as judged:
+            outcome = self.rebuilt(settings)
+            return outcome._replace(text=f"exactly once, {outcome.text}", trouble=judged(outcome.trouble))
+
+    def erased_restored(self, settings, mutant=""):
+        """The store is lost and made again from its changelog, without who was forgotten."""
+        trouble = self.finish(settings, mutant=mutant)
+        self.forget(settings["erasures.topic"], self.rng, self.some_users(), 60, "gone")
+        trouble = trouble or self.finish(settings, mutant=mutant)
+        shutil.rmtree(settings["state.dir"])
+        return Outcome(f"users forgotten, the store restored{mutant and ', planted ' + mutant}", trouble or self.finish(settings))
+
+    def exact_erasures(self, settings, points, kills):
+        with self.exact(settings) as judged:
+            outcome = self.erasures(settings, points, kills)
+            return outcome._replace(text=f"exactly once, {outcome.text}", trouble=judged(outcome.trouble))
+
     def random_kills(self, settings):
         rate, shortest, longest = 300, 0.2, 1.2
         with self.more_coming(int(rate * (shortest + longest) / 2 * self.args.kills), rate):
@@ -343,11 +313,183 @@ class Bench:
         trouble = self.wait(process)
         return Outcome(f"{restarts} broker restarts while events came", trouble or self.finish(settings))
 
+    @contextlib.contextmanager
+    def proxied(self, settings):
+        """The process's way to the broker leads through a proxy."""
+        proxy = Proxy({1: (self.broker.front, self.broker.behind)})
+        proxy.start()
+        direct, settings["bootstrap.servers"] = settings["bootstrap.servers"], self.broker.proxied
+        try:
+            yield proxy
+        finally:
+            settings["bootstrap.servers"] = direct
+            proxy.stop()
+
+    def cut_answers(self, settings, mutant=""):
+        """The broker takes lists, its answer never comes and the connection is cut: they are sent again and are there once."""
+        with self.proxied(settings) as proxy:
+            process = self.start(settings, mutant=mutant, idle=2000)
+            with self.more_coming(600, rate=400):
+                for _ in range(4):
+                    time.sleep(0.3)
+                    proxy.do(1, "apply_cut", ((PRODUCE,), 2, 0.0))
+            trouble = self.wait(process)
+        cut = proxy.played()["apply_cut"]
+        return Outcome(f"{cut} answers to lists cut off", trouble or ("" if cut > 2 else "hardly any") or self.finish(settings))
+
+    # ---- exactly_once_v2 ----
+
+    def exact_plain(self, settings):
+        with self.exact(settings) as judged:
+            return Outcome("exactly once, no fault", judged(self.finish(settings)))
+
+    def exact_point(self, settings, name):
+        with self.exact(settings) as judged:
+            killed, trouble = self.kill_at_opened(settings) if name == "opened" else self.kill_at_point(settings, name)
+            return Outcome(f"exactly once, at {name}", judged(trouble or self.finish(settings)), killed)
+
+    def exact_tail(self, settings):
+        """Two faults: a tail is made, then the process dies while it applies it again."""
+        with self.exact(settings) as judged:
+            total, killed, trouble = 0, 1, ""
+            while total < self.args.kills and killed and not trouble:
+                for point in ("committed", "tail"):
+                    killed, trouble = self.kill_at_point(settings, point, kills=1)
+                    total += killed
+                    if trouble or not killed:
+                        break
+            return Outcome("exactly once, in the tail", judged(trouble or self.finish(settings)), total)
+
+    def exact_random(self, settings):
+        with self.exact(settings) as judged:
+            outcome = self.random_kills(settings)
+            return outcome._replace(text=f"exactly once, {outcome.text}", trouble=judged(outcome.trouble))
+
+    def exact_brokers(self, settings):
+        with self.exact(settings) as judged:
+            outcome = self.broker_restarts(settings)
+            return outcome._replace(text=f"exactly once, {outcome.text}", trouble=judged(outcome.trouble))
+
+    def session_lost(self, settings):
+        """A broker without an answer for longer than the session lasts: it is lost, by nobody's doing, which is not taken for another
+        process. Meanwhile the process says how it is."""
+        short = {"session.timeout.ms": "6000"}
+        with Health(short) as health:
+            process = self.start({**settings, **short}, idle=3000)
+            health.await_said("ok", process)
+            with self.more_coming(2000, rate=250):
+                time.sleep(self.rng.uniform(0.5, 1.5))
+                self.broker.call("pause")
+                time.sleep(9.0)
+                self.broker.call("resume")
+            trouble = self.wait(process)
+        trouble = trouble or health.trouble(UNASSIGNED)
+        if not trouble and "session timed out" not in self.log_text(settings):
+            trouble = "the session was not lost"
+        return Outcome("a session lost while events came", trouble or self.finish(settings))
+
+    def displaced(self, settings):
+        """The client ends as it does when it lost its place in the group; another one takes it."""
+        process = self.start(settings, fail_at="displaced", seed=self.rng.getrandbits(30), idle=3000)
+        with self.more_coming(1000, rate=250):
+            pass
+        trouble = self.wait(process)
+        times = self.log_text(settings).count("the consumer is made anew")
+        return Outcome(f"{times} consumers made anew", trouble or ("" if times else "never") or self.finish(settings))
+
+    def exact_session_lost(self, settings):
+        with self.exact(settings) as judged:
+            outcome = self.session_lost(settings)
+            return outcome._replace(text=f"exactly once, {outcome.text}", trouble=judged(outcome.trouble))
+
+    def exact_modes(self, settings):
+        """There and back on one store: what is committed in one mode counts in the other."""
+        with self.exact(settings) as judged:
+            killed, trouble = self.kill_at_point(settings, "committed", kills=1)
+            for mode in ("at_least_once", "exactly_once_v2"):
+                with self.more_coming(300, rate=100000):
+                    pass
+                trouble = trouble or self.finish(dict(settings, **{"processing.guarantee": mode}))
+            return Outcome("exactly once, by the default mode and back", judged(trouble), killed)
+
+    def exact_new_disk(self, settings):
+        """The store is gone: it is made again from the log, without output for what is committed, and is not ready until then."""
+        with self.exact(settings) as judged:
+            killed, trouble = self.kill_at_point(settings, "written", kills=3)
+            trouble = trouble or self.finish(settings)
+            shutil.rmtree(settings["state.dir"])
+            own = {}
+            with self.proxied(settings) as proxy, Health(own) as health:
+                proxy.do(1, "slow", 40_000)
+                process = self.start({**settings, **own}, idle=60000)
+                health.await_said(BEHIND, process)
+                proxy.do(1, "heal")
+                health.await_said("ok", process)
+                process.terminate()
+                trouble = trouble or self.wait(process) or health.trouble(BEHIND) or health.ready_too_soon(BEHIND)
+            trouble = trouble or self.finish(settings)
+            return Outcome("exactly once, the store gone", judged(trouble), killed)
+
+    def exact_fenced(self, settings):
+        """A second process of the same slot takes over in the middle; the first ends, and nothing that it sent last is seen."""
+        second = dict(settings, **{"state.dir": settings["state.dir"] + "-second"})
+        with self.exact(settings) as judged:
+            second.update({key: settings[key] for key in ("processing.guarantee", "num.stream.threads")})
+            first = self.start(settings, idle=60000)
+            time.sleep(1.0)
+            with self.more_coming(3000, rate=500):
+                time.sleep(3.0)
+                taker = self.start(second, idle=4000)
+                ended = self.wait(first)
+            trouble = "" if ended == "exit 8" else f"the first ended with {ended or 'exit 0'}, not 8"
+            settings["state.dir"] = second["state.dir"]  # what the oracle looks at
+            return Outcome("exactly once, a second process takes over", judged(trouble or self.wait(taker) or self.finish(settings)))
+
+    def exact_watchdog(self, settings):
+        """A call of the client that does not return ends the process."""
+        with self.exact(settings) as judged:
+            started = time.time()
+            ended = self.wait(self.start(dict(settings, **{"producer.transaction.timeout.ms": "2000"}), fail_at="call_hangs"))
+            trouble = "" if ended == "exit 4" and time.time() - started < 30 else f"a hanging call ended with {ended or 'exit 0'}"
+            return Outcome("exactly once, a call hangs", judged(trouble or self.finish(settings)))
+
+    def exact_failures(self, settings, names, mutant=""):
+        """The process lives on: it takes a new producer and does again what is not committed."""
+        with self.exact(settings) as judged:
+            trouble, events = "", 300
+            for name in names:
+                process = self.start(settings, fail_at=name, mutant=mutant, seed=self.rng.getrandbits(30), idle=3000)
+                with self.more_coming(events, rate=200):
+                    pass
+                trouble = trouble or self.wait(process)
+            lost = sum(self.log_text(settings).count(words) for words in ("a planted fault", "the consumer is made anew"))
+            if lost < len(names) and not mutant:
+                trouble = trouble or f"only {lost} calls failed"
+            return Outcome(f"exactly once, {lost} failed calls", judged(trouble or self.finish(settings)))
+
+    def exact_late(self, settings, mutant="", kills=None):
+        """The end of a transaction is held back on the way and its connection cut. It is sent again; the first one arrives in the middle
+        of a later transaction, and then the process dies before that one's end."""
+        with self.exact(settings) as judged, self.proxied(settings) as proxy:
+            killed, trouble = 0, ""
+            while killed < (kills or self.args.kills) and not trouble:
+                proxy.do(1, "heal")
+                proxy.do(1, "late", ((END_TXN,), 1000, self.rng.uniform(0.02, 0.4)))
+                once, trouble = self.kill_at_point(settings, self.rng.choice(LATE_POINTS), mutant, kills=1)
+                killed += once
+            proxy.do(1, "heal")
+            late = proxy.played()["late"]
+            trouble = trouble or self.finish(settings)
+            return Outcome(f"exactly once, {late} ends of transactions come late", trouble if mutant else judged(trouble), killed)
+
+    def exact_mutant(self, settings, name, point):
+        with self.exact(settings):
+            killed, trouble = self.kill_at_point(settings, point, mutant=name, kills=10)
+            return Outcome(f"exactly once, planted {name}", trouble or self.finish(settings, mutant=name), killed)
+
     def disk_full(self, settings):
         folder = settings["state.dir"]
-        os.makedirs(folder, exist_ok=True)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", f"{MOUNT}{os.getpid()}", folder],
-                          capture_output=True).returncode:
+        if not self.mount_small(folder):
             return Outcome("SKIP", "cannot mount a tmpfs here")
         ballast = os.path.join(folder, "ballast")
         # A small store writes into new files all the time; a large one has room set aside in its log.
@@ -373,16 +515,6 @@ class Bench:
         trouble = self.wait(process) or ("" if noticed else "the disk was never too full")
         return Outcome("disk full while events came", trouble or self.finish(settings))
 
-    @staticmethod
-    def fill(path, done):
-        """Keeps a disk full until done: what others free meanwhile is taken as well."""
-        with open(path, "wb", buffering=0) as f:
-            while not done.is_set():
-                try:
-                    f.write(b"\0" * 4096)
-                except OSError:
-                    time.sleep(0.005)
-
     def mutant(self, settings, name, point):
         killed, trouble = 0, ""
         if name == "auto_offset_reset_latest":
@@ -406,8 +538,12 @@ for at in POINTS:
 SCENARIOS += [
     Scenario("catalogue", "holds", lambda b, s: b.catalogue(s)),
     Scenario("cold_states", "holds", lambda b, s: b.cold_states(s)),
+    Scenario("session_lost", "holds", lambda b, s: b.session_lost(s)),
+    Scenario("displaced", "holds", lambda b, s: b.displaced(s)),
     Scenario("random_kills", "holds", lambda b, s: b.random_kills(s), counts_kills=True),
     Scenario("broker_restarts", "holds", lambda b, s: b.broker_restarts(s)),
+    Scenario("cut_answers", "holds", lambda b, s: b.cut_answers(s), is_once=True),
+    Scenario("not_idempotent", "caught", lambda b, s: b.cut_answers(s, "not_idempotent"), is_once=True),
     Scenario("disk_full", "holds", lambda b, s: b.disk_full(s)),
     Scenario("state_before_ack", "caught", lambda b, s: b.mutant(s, "state_before_ack", "written")),
     Scenario("offset_in_second_write", "caught", lambda b, s: b.mutant(s, "offset_in_second_write", "between_writes")),
@@ -416,7 +552,43 @@ SCENARIOS += [
     Scenario("neighbours_not_stored", "caught", lambda b, s: b.mutant(s, "neighbours_not_stored", "written")),
     Scenario("no_dedupe_of_pairs", "caught", lambda b, s: b.mutant(s, "no_dedupe_of_pairs", "acked")),
     Scenario("rows_not_stored", "caught", lambda b, s: b.mutant(s, "rows_not_stored", "written")),
+    Scenario("trending_lost", "caught", lambda b, s: b.mutant(s, "trending_lost", "")),
+    Scenario("categories_not_counted", "caught", lambda b, s: b.categories(s)),
     Scenario("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
+    Scenario("forgotten", "holds", lambda b, s: b.forgotten(s), is_once=True),
+    Scenario("guard_not_written", "caught", lambda b, s: b.forgotten(s, "guard_not_written")),
+    Scenario("neighbours_kept", "caught", lambda b, s: b.forgotten(s, "neighbours_kept")),
+    Scenario("lists_kept", "caught", lambda b, s: b.forgotten(s, "lists_kept")),
+    Scenario("erasures", "holds", lambda b, s: b.erasures(s, ERASED_AT, 6)),
+    Scenario("hand_erasures", "holds", lambda b, s: b.erasures(s, ERASED_AT, b.args.kills), counts_kills=True),
+    Scenario("rebuilt", "holds", lambda b, s: b.rebuilt(s)),
+    Scenario("requests_unknown", "holds", lambda b, s: b.rebuilt(s, "requests_unknown")),
+    Scenario("erased_restored", "holds", lambda b, s: b.erased_restored(s)),
+    Scenario("tombstones_forgotten", "caught", lambda b, s: b.erased_restored(s, "tombstones_forgotten")),
+    Scenario("exact_erasures", "holds", lambda b, s: b.exact_erasures(s, EXACT_ERASED_AT, 6)),
+    Scenario("hand_exact_erasures", "holds", lambda b, s: b.exact_erasures(s, EXACT_ERASED_AT, b.args.kills), counts_kills=True),
+    Scenario("hand_exact_rebuilt", "holds", lambda b, s: b.exact_rebuilt(s)),
+    Scenario("exact_plain", "holds", lambda b, s: b.exact_plain(s)),
+]
+for at in EXACT_POINTS:
+    SCENARIOS.append(Scenario(f"exact_{at}", "holds", lambda b, s, at=at: b.exact_point(s, at), counts_kills=True))
+SCENARIOS += [
+    Scenario("exact_tail", "holds", lambda b, s: b.exact_tail(s), counts_kills=True),
+    Scenario("exact_random", "holds", lambda b, s: b.exact_random(s), counts_kills=True),
+    Scenario("exact_brokers", "holds", lambda b, s: b.exact_brokers(s)),
+    Scenario("exact_session_lost", "holds", lambda b, s: b.exact_session_lost(s)),
+    Scenario("exact_modes", "holds", lambda b, s: b.exact_modes(s)),
+    Scenario("exact_new_disk", "holds", lambda b, s: b.exact_new_disk(s)),
+    Scenario("exact_fenced", "holds", lambda b, s: b.exact_fenced(s)),
+    Scenario("exact_watchdog", "holds", lambda b, s: b.exact_watchdog(s)),
+    Scenario("exact_failures", "holds", lambda b, s: b.exact_failures(s, LOSSES)),
+    Scenario("exact_late", "holds", lambda b, s: b.exact_late(s), counts_kills=True),
+    Scenario("hand_strays_ignored", "caught", lambda b, s: b.exact_late(s, "strays_ignored", 30)),
+    Scenario("exact_commit_on_abort", "caught", lambda b, s: b.exact_failures(s, ["commit_refused"], "commit_on_abort")),
+    Scenario("exact_write_before_commit", "caught", lambda b, s: b.exact_mutant(s, "write_before_commit", "offsets_sent")),
+    Scenario("exact_offsets_outside", "caught", lambda b, s: b.exact_mutant(s, "offsets_outside", "committed")),
+    Scenario("exact_output_in_tail", "caught", lambda b, s: b.exact_mutant(s, "output_in_tail", "committed")),
+    Scenario("exact_no_barrier", "caught", lambda b, s: b.exact_mutant(s, "no_barrier", "committed")),
 ]
 
 
@@ -426,7 +598,7 @@ def judge(bench, scenario, outcome, settings):
         return outcome.trouble, ""
     verdict, shown = bench.oracle(settings)
     numbers = "".join(f" {key}={value}" for key, value in verdict.items())
-    wrong = verdict["wrong"]
+    wrong = verdict["wrong"] + (verdict["repeats"] if scenario.is_once else 0)
     if scenario.kind == "holds" and wrong:
         return f"{wrong} differences\n{shown}", numbers
     if scenario.kind == "caught" and not wrong:
@@ -440,6 +612,8 @@ def run_one(bench, scenario):
     """Prints one line; returns True when it passed, None when it was skipped."""
     settings = bench.settings(scenario.name)
     folder = settings["state.dir"] = os.path.join(bench.work, "state-" + scenario.name)
+    if scenario.name in LOGGED:
+        settings["statestore.changelog.enabled"] = "true"
     if scenario.name in RANKED:
         settings["model.dir"] = bench.ranked_model
     started = time.time()
@@ -451,13 +625,34 @@ def run_one(bench, scenario):
             return None
         trouble, numbers = judge(bench, scenario, outcome, settings)
     finally:
-        if os.path.ismount(folder):
-            subprocess.run(["umount", folder], capture_output=True)
+        bench.unmount(folder)
     print(f"{'FAILED' if trouble else 'ok    '} {scenario.name}: {outcome.text}, kills={outcome.kills}{numbers} "
           f"({time.time() - started:.1f} s)" + (f": {trouble}" if trouble else ""), flush=True)
-    if not trouble:
+    if trouble:
+        print_words(bench, settings)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
     return not trouble
+
+
+def print_words(bench, settings):
+    lines = bench.log_text(settings).splitlines()
+    print(f"    the last {min(WORDS, len(lines))} of {len(lines)} lines that freshet wrote:")
+    for line in lines[-WORDS:]:
+        print(f"    | {line[:500]}", flush=True)
+
+
+GROUPS = {
+    "exact": lambda name: name.startswith("exact_"),
+    "kills": lambda name: name.startswith("kill_"),
+    "others": lambda name: not name.startswith(("exact_", "kill_", "hand_")) and name not in BY_HAND,
+}
+
+
+def is_wanted(name, asked):
+    """asked: names of scenarios and of groups; none: the default mode's."""
+    asked = asked or ["kills", "others"]
+    return name in asked or any(belongs(name) for group, belongs in GROUPS.items() if group in asked)
 
 
 def main():
@@ -471,7 +666,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
     parser.add_argument("scenarios", nargs="*")
     args = parser.parse_args()
-    unknown = set(args.scenarios) - set(names)
+    unknown = set(args.scenarios) - set(names) - set(GROUPS)
     if unknown:
         sys.exit(f"unknown scenarios: {', '.join(sorted(unknown))}")
     end_on_sigterm()
@@ -483,7 +678,7 @@ def main():
     try:
         bench.prepare()
         for scenario in SCENARIOS:
-            if not args.scenarios or scenario.name in args.scenarios:
+            if is_wanted(scenario.name, args.scenarios):
                 outcomes.append(run_one(bench, scenario))
         came_to_end = True
     finally:

@@ -31,7 +31,7 @@ PORT=$(free_port)
 SHOP=(--items 300 --users 200 --seed 7 --quiet)
 COMMON=(--set "bootstrap.servers=$BOOTSTRAP" --set "application.id=$RUN" --set "events.topics=$RUN.events"
     --set "recommendations.topic=$RUN.lists" --set "items.topic=$RUN.items" --set "related.topic=$RUN.related"
-    --set "trending.topic=$RUN.trending" --set "state.dir=$WORK/state")
+    --set "trending.topic=$RUN.trending" --set "erasures.topic=$RUN.erasures" --set "state.dir=$WORK/state")
 
 "$BIN/freshet" simulate "${SHOP[@]}" --events 20000 --to "$WORK/past.tsv" --format sessions
 "$BIN/freshet" train --input "$WORK/past.tsv" --format sessions --out "$WORK/model" --epochs 3 --dim 32 --quiet >"$WORK/train.log" 2>&1

@@ -165,7 +165,7 @@ void app_init(struct app *app, struct cluster *cluster, int n_topics, int shards
 
 bool app_try_open(struct app *app, struct cluster *cluster, struct err *err)
 {
-    const struct ingest_callbacks callbacks = {app, on_assigned, on_revoked};
+    const struct ingest_callbacks callbacks = {app, on_assigned, on_revoked, NULL};
     return ingest_open(&app->ingest, &cluster->config, &app->options, cluster->schemas, &callbacks,
                        err);
 }

@@ -7,7 +7,9 @@ static void describes_the_embedded_broker(void)
 {
     struct err err = ERR_INIT;
     struct kafka_embedded *broker;
-    const struct kafka_topic_spec specs[] = {{"events", 8, 1, false}, {"lists", 4, 1, true}};
+    const struct kafka_topic_spec specs[] = {
+        {.name = "events", .partitions = 8, .replication = 1},
+        {.name = "lists", .partitions = 4, .replication = 1, .compact = true}};
     CHECK_OK(kafka_embedded_start(&broker, specs, 2, &err), err);
     struct kafka_config config = {.bootstrap_servers = kafka_embedded_bootstrap(broker)};
     const char *names[] = {"events", "lists"};

@@ -66,7 +66,8 @@ static double score_of(const struct shop *shop, size_t s, size_t item,
     if (c == 0) return 0;
     double e = r * m / g, k = o->prior, a = o->damping;
     const double scores[MEASURES] = {[MEASURE_COUNT] = c / r,
-                                     [MEASURE_COSINE] = c / (pow(r + k, 1 - a) * pow(m + k, a)),
+                                     [MEASURE_COSINE] =
+                                         (c + k * m / g) / (pow(r + k, 1 - a) * pow(m + k, a)),
                                      [MEASURE_LIFT] = c / (e + k),
                                      [MEASURE_LLR] = c > e ? g_squared(c, r, m, g) / (2 * r) : 0};
     return scores[o->measure];
@@ -108,9 +109,9 @@ static void case_scores(void)
     struct rng rng;
     rng_init(&rng, TEST_SEED());
     static const struct model_score_options options[] = {
-        {MEASURE_COUNT, 0, 0},  {MEASURE_COSINE, 0, 0.5}, {MEASURE_COSINE, 7, 0.3},
-        {MEASURE_COSINE, 2, 1}, {MEASURE_LIFT, 0, 0},     {MEASURE_LIFT, 3, 0},
-        {MEASURE_LLR, 0, 0}};
+        {MEASURE_COUNT, 0, 0},  {MEASURE_COSINE, 0, 0.5},   {MEASURE_COSINE, 7, 0.3},
+        {MEASURE_COSINE, 2, 1}, {MEASURE_COSINE, 400, 0.1}, {MEASURE_LIFT, 0, 0},
+        {MEASURE_LIFT, 3, 0},   {MEASURE_LLR, 0, 0}};
     for (int round = 0; round < 5; round++) {
         struct shop shop = {0};
         shop_fill(&shop, &rng);
@@ -131,18 +132,12 @@ static void case_best_sellers_do_not_win(void)
     struct model_partners drill;
     struct model_marginals *m = model_marginals_new(100);
     model_partners_init(&drill, entries, 8);
-    for (int i = 0; i < 10; i++) {
-        model_partners_add(&drill, 1, 1, 0);
-        model_marginals_add(m, 1, 1, 0);
-    }
-    for (int i = 0; i < 8; i++) {
-        model_partners_add(&drill, 2, 1, 0);
-        model_marginals_add(m, 2, 1, 0);
-    }
-    for (int i = 0; i < 2000; i++) {
-        model_marginals_add(m, 1, 1, 0);
-        model_marginals_add(m, (uint64_t)(3 + i % 50), 1, 0);
-    }
+    model_partners_add(&drill, 1, 100, 0);
+    model_marginals_add(m, 1, 20000, 0);
+    model_partners_add(&drill, 2, 80, 0);
+    model_marginals_add(m, 2, 80, 0);
+    for (uint64_t key = 3; key < 53; key++)
+        model_marginals_add(m, key, 400, 0);
     struct model_score_options options = model_score_options_default();
     struct model_scored best[2];
     CHECK_INT(model_partners_best(&drill, m, &options, 2, NULL, NULL, best), 2);
@@ -151,6 +146,29 @@ static void case_best_sellers_do_not_win(void)
     CHECK_INT(model_partners_best(&drill, m, &options, 2, NULL, NULL, best), 2);
     CHECK_INT(best[0].key, 1);
     model_marginals_free(m);
+}
+
+/* One order tells the same of seven partners: the one that others buy most (7) comes first, though another (1) comes before it that
+ * outdoes what nobody else buys. After a thousand such orders it is one that nobody else buys. */
+static void case_little_known_rows(void)
+{
+    struct model_score_options options = model_score_options_default();
+    struct model_partner entries[8];
+    struct model_partners row;
+    for (int orders = 1; orders <= 1000; orders *= 1000) {
+        struct model_marginals *m = model_marginals_new(100);
+        model_partners_init(&row, entries, 8);
+        for (uint64_t key = 1; key <= 7; key++) {
+            model_partners_add(&row, key, orders, 0);
+            model_marginals_add(m, key, orders, 0);
+        }
+        model_marginals_add(m, 1, 100, 0);
+        model_marginals_add(m, 7, 1000, 0);
+        struct model_scored best;
+        CHECK_INT(model_partners_best(&row, m, &options, 1, NULL, NULL, &best), 1);
+        CHECK_INT(best.key, orders == 1 ? 7 : 2);
+        model_marginals_free(m);
+    }
 }
 
 /* Marginals that lost an item: it counts as if this row were its only one, and equal scores go by key. */
@@ -255,6 +273,7 @@ int main(void)
 {
     CASE(case_scores);
     CASE(case_best_sellers_do_not_win);
+    CASE(case_little_known_rows);
     CASE(case_unknown_marginals);
     CASE(case_carts);
     CASE(case_rising);

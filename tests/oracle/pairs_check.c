@@ -30,7 +30,7 @@ struct twin {
 struct check {
     const struct pairs_input *input;
     struct pairs_result *result;
-    struct topic pairs, lists;
+    struct topic pairs, lists, trending;
     struct arena *arena;
     int n_partitions;
     double half_life_ms[ROW_KINDS];
@@ -55,7 +55,7 @@ static struct twin *twin_of(struct check *c, int32_t partition, int kind, uint64
                             struct str tenant, struct str id)
 {
     uint64_t *place = map_u64_put(c->places[kind], key, NULL);
-    int max = c->input->settings->related.partners_max;
+    int max = c->input->settings->related.rules.partners_max;
     if (*place) return &c->twins[*place - 1];
     if (c->n_twins == c->cap_twins) {
         c->cap_twins = c->cap_twins ? 2 * c->cap_twins : 1024;
@@ -135,14 +135,12 @@ static struct reference_pairs part_of(const struct check *c, int event, int32_t 
     return part;
 }
 
-/* Those of items: what is counted in categories is not expected by pairs. */
 static struct reference_pairs pairs_of(const struct check *c, const struct pair_group *group)
 {
     struct reference_pairs found = {0};
     found.pairs = arena_alloc(c->arena, (size_t)group->n_pairs * sizeof *found.pairs + 1);
     for (int i = 0; i < group->n_pairs; i++) {
         const struct model_pair *pair = &group->pairs[i];
-        if (pair->kind == PAIRS_COUNTED) continue;
         found.pairs[found.n++] = (struct reference_pair){
             .subject = schemas_item_key(group->tenant, group->items[pair->subject]),
             .other = schemas_item_key(group->tenant, group->items[pair->other]),
@@ -153,27 +151,6 @@ static struct reference_pairs pairs_of(const struct check *c, const struct pair_
     }
     reference_pairs_sort(&found);
     return found;
-}
-
-/* How many items the event counts in the whole shop, if that is of the partition. */
-static int counted_of(const struct check *c, int event, int32_t partition)
-{
-    const struct expectation *expected = &c->input->expected[event];
-    bool is_on = c->input->settings->related.trending_topic[0] != 0;
-    bool is_here = pairs_partition_of(expected->shop, c->n_partitions) == partition;
-    return is_on && is_here ? expected->n_counted : 0;
-}
-
-/* The same of a group. What counts in categories of a catalogue is left out; without one there are none. */
-static int counted_in(const struct check *c, const struct pair_group *group)
-{
-    bool has_catalogue = c->input->settings->items_topic[0] != 0;
-    int n = 0;
-    for (int i = 0; i < group->n_pairs; i++) {
-        bool is_shop = group->items[group->pairs[i].subject].len == 0;
-        n += group->pairs[i].kind == PAIRS_COUNTED && (is_shop || !has_catalogue);
-    }
-    return n;
 }
 
 static void group_check(struct check *c, int32_t partition, const struct pair_group *group,
@@ -187,10 +164,6 @@ static void group_check(struct check *c, int32_t partition, const struct pair_gr
         return;
     }
     struct reference_pairs expected = part_of(c, event, partition), found = pairs_of(c, group);
-    if (counted_in(c, group) != counted_of(c, event, partition))
-        WRONG(c, "pairs %d from %d/%lld: %d items counted, %d expected", (int)partition,
-              (int)group->partition, (long long)group->offset, counted_in(c, group),
-              counted_of(c, event, partition));
     if (!reference_pairs_equal(&expected, &found))
         WRONG(c, "pairs %d from %d/%lld: %d pairs, not the %d expected", (int)partition,
               (int)group->partition, (long long)group->offset, found.n, expected.n);
@@ -236,7 +209,7 @@ static void losses_check(struct check *c)
     for (int i = 0; i < c->input->events->n; i++)
         for (int32_t p = 0; p < c->n_partitions; p++) {
             if (c->seen[(size_t)i * (size_t)c->n_partitions + (size_t)p]) continue;
-            int n = part_of(c, i, p).n + counted_of(c, i, p);
+            int n = part_of(c, i, p).n;
             if (n > 0)
                 WRONG(c, "lost: %d pairs from %d/%lld for partition %d", n,
                       (int)c->input->events->records[i].partition,
@@ -287,54 +260,188 @@ static struct str list_key(const struct check *c, const struct twin *twin)
     return (struct str){text, (size_t)n};
 }
 
-/* The record that stands under the row's key is what the row says was published last. */
+static const char *items_differ(const struct row *row, struct str tenant,
+                                const struct counted_item *items, size_t n)
+{
+    if ((int)n != row->list.n) return "its length";
+    for (int i = 0; i < row->list.n; i++)
+        if (schemas_item_key(tenant, items[i].item_id) != row->list.keys[i] ||
+            memcmp(&items[i].score, &row->list.scores[i], sizeof(float)) != 0)
+            return "its items";
+    return NULL;
+}
+
+/* The record that stands under the row's key is what the row says was published last, if it says so: behind a tail it does not know. */
 static const char *list_differs(struct check *c, const struct row *row, const struct twin *twin,
                                 const struct topic_record *record)
 {
     struct related list = {0};
     struct err err = ERR_INIT;
     bool stands = record && record->value.ptr;
-    if (row->list.n == 0) return stands ? "a list stands that the store knows nothing of" : NULL;
+    bool is_unknown = row->list.time_ms == ROW_LIST_UNKNOWN;
+    c->result->unknown += is_unknown;
+    if (is_unknown && !stands) return NULL;
+    if (row->list.n == 0 && !is_unknown)
+        return stands ? "a list stands that the store knows nothing of" : NULL;
     if (!stands) return "no list stands";
     if (!schemas_related_decode(c->input->schemas, record->value, c->arena, &list, &err))
         return "it does not decode";
     c->result->lists++;
     if (!str_equal(list.item_id, twin->id) || !str_equal(list.tenant, twin->tenant) ||
-        (int)list.kind != twin->kind || list.event_time_ms != row->list.time_ms)
-        return "its item, kind or time";
-    if ((int)list.n_items != row->list.n) return "its length";
-    for (int i = 0; i < row->list.n; i++)
-        if (schemas_item_key(list.tenant, list.items[i].item_id) != row->list.keys[i] ||
-            memcmp(&list.items[i].score, &row->list.scores[i], sizeof(float)) != 0)
-            return "its items";
+        (int)list.kind != twin->kind)
+        return "its item or kind";
+    if (is_unknown) return NULL;
+    if (list.event_time_ms != row->list.time_ms) return "its time";
+    return items_differ(row, list.tenant, list.items, list.n_items);
+}
+
+/* ---- trending ---- */
+
+/* "tenant:category" */
+static struct str trending_key(const struct check *c, const struct twin *twin)
+{
+    size_t max = twin->tenant.len + twin->id.len + 2;
+    char *text = arena_alloc(c->arena, max);
+    int n = snprintf(text, max, "%.*s%s%.*s", STR_ARG(twin->tenant), twin->tenant.len ? ":" : "",
+                     STR_ARG(twin->id));
+    return (struct str){text, (size_t)n};
+}
+
+static const struct twin *twin_find(const struct check *c, int kind, uint64_t key)
+{
+    const uint64_t *place = map_u64_get(c->places[kind], key);
+    return place ? &c->twins[*place - 1] : NULL;
+}
+
+/* Deviations of a Poisson count, from the definition (model/partners.h). */
+static double rising(const struct check *c, const struct twin *now, const struct twin *usual,
+                     uint64_t key)
+{
+    double fast = c->half_life_ms[ROW_NOW], slow = c->half_life_ms[ROW_USUAL];
+    const struct model_partner *s = model_partners_find(&now->partners, key);
+    const struct model_partner *old = model_partners_find(&usual->partners, key);
+    double seen = exp2(s->level - model_moment(now->newest_ms, fast));
+    double expected = old ? exp2(old->level - model_moment(now->newest_ms, slow)) * fast / slow : 0;
+    return (seen - expected) / sqrt(expected + 3);
+}
+
+/* What stands is what the rows say, within related.change; or the newest event is less than a second younger than it. */
+static const char *rising_differs(const struct check *c, const struct row *row,
+                                  const struct twin *now)
+{
+    const struct related_settings *settings = &c->input->settings->related;
+    const struct twin *usual = twin_find(c, ROW_USUAL, now->key);
+    double last = (double)INFINITY;
+    int n = 0;
+    if (row->list.n > 0 && now->newest_ms - row->list.time_ms < 1000) return NULL;
+    if (!usual) return "no usual counts";
+    for (int i = 0; i < now->partners.n; i++)
+        n += rising(c, now, usual, now->partners.entries[i].key) > 0;
+    if (row->list.n != (n < settings->list_size ? n : settings->list_size)) return "its length";
+    for (int i = 0; i < row->list.n; i++) {
+        if (!model_partners_find(&now->partners, row->list.keys[i]))
+            return "an item is not counted";
+        double score = rising(c, now, usual, row->list.keys[i]),
+               stands = (double)row->list.scores[i];
+        if (score > last + 1e-9 || fabs(score - stands) > settings->change * stands + 1e-6)
+            return "its scores";
+        last = score;
+    }
+    return NULL;
+}
+
+static const char *trending_differs(struct check *c, const struct row *row, const struct twin *twin,
+                                    const struct topic_record *record)
+{
+    struct trending list = {0};
+    struct err err = ERR_INIT;
+    bool stands = record && record->value.ptr;
+    bool is_unknown = row->list.time_ms == ROW_LIST_UNKNOWN;
+    const char *what = is_unknown ? NULL : rising_differs(c, row, twin);
+    c->result->unknown += is_unknown;
+    if (what || is_unknown) return what;
+    if (row->list.n == 0) return stands ? "a list stands that the store knows nothing of" : NULL;
+    if (!stands) return "no list stands";
+    if (!schemas_trending_decode(c->input->schemas, record->value, c->arena, &list, &err))
+        return "it does not decode";
+    c->result->trending++;
+    if (!str_equal(list.category, twin->id) || !str_equal(list.tenant, twin->tenant) ||
+        list.event_time_ms != row->list.time_ms)
+        return "its category or time";
+    return items_differ(row, list.tenant, list.items, list.n_items);
+}
+
+/* ---- all rows ---- */
+
+static struct map_str *newest_of(const struct topic *topic)
+{
+    struct map_str *newest = map_str_new(ROWS_MAX, MAP_KEYS_BORROWED);
+    for (int i = 0; i < topic->n; i++)
+        (void)map_str_set(newest, topic->records[i].key, &topic->records[i]);
+    return newest;
+}
+
+static const char *record_differs(struct check *c, const struct row *row, const struct twin *twin,
+                                  const struct topic_record *record)
+{
+    return twin->kind == ROW_NOW ? trending_differs(c, row, twin, record)
+                                 : list_differs(c, row, twin, record);
+}
+
+/* Whether any record of the key is what the row says. */
+static bool is_stale(struct check *c, const struct row *row, const struct twin *twin,
+                     struct str key)
+{
+    const struct topic *topic = twin->kind == ROW_NOW ? &c->trending : &c->lists;
+    for (int i = 0; i < topic->n; i++)
+        if (str_equal(topic->records[i].key, key) &&
+            !record_differs(c, row, twin, &topic->records[i]))
+            return true;
+    return false;
+}
+
+static const char *published_differs(struct check *c, const struct row *row,
+                                     const struct twin *twin, const struct map_str *lists,
+                                     const struct map_str *trending)
+{
+    bool is_trending = twin->kind == ROW_NOW;
+    if (twin->kind == ROW_USUAL) return NULL;
+    struct str key = is_trending ? trending_key(c, twin) : list_key(c, twin);
+    const char *what =
+        record_differs(c, row, twin, map_str_get(is_trending ? trending : lists, key));
+    if (!what || !c->input->counts_stale || !is_stale(c, row, twin, key)) return what;
+    c->result->stale++;
     return NULL;
 }
 
 static bool twins_check(struct check *c, struct err *err)
 {
     const struct related_settings *settings = &c->input->settings->related;
-    struct map_str *newest = map_str_new(ROWS_MAX, MAP_KEYS_BORROWED);
-    struct rows *rows =
-        rows_new(c->input->state, settings->memory_bytes, settings->partners_max, c->half_life_ms);
+    struct map_str *lists = newest_of(&c->lists), *trending = newest_of(&c->trending);
+    struct rows **rows = mem_zalloc((size_t)c->n_partitions * sizeof *rows);
     bool ok = true;
-    for (int i = 0; i < c->lists.n; i++)
-        (void)map_str_set(newest, c->lists.records[i].key, &c->lists.records[i]);
+    for (int32_t p = 0; p < c->n_partitions; p++)
+        rows[p] = rows_new(c->input->states[p], settings->memory_bytes,
+                           settings->rules.partners_max, c->half_life_ms);
     for (int i = 0; i < c->n_twins && ok; i++) {
         const struct twin *twin = &c->twins[i];
         struct row *row;
-        ok = rows_get(rows, twin->partition, (uint8_t)twin->kind, twin->key, twin->tenant, twin->id,
-                      &row, err);
+        ok = rows_get(rows[twin->partition], twin->partition, (uint8_t)twin->kind, twin->key,
+                      twin->tenant, twin->id, &row, err);
         if (!ok) break;
         const char *what = row_differs(c, row, twin);
         struct str key = list_key(c, twin);
-        if (what) WRONG(c, "store: related row %.*s: %s differs", STR_ARG(key), what);
-        what = twin->kind >= RELATED_KIND_COUNT
-                   ? NULL
-                   : list_differs(c, row, twin, map_str_get(newest, key));
+        if (what)
+            WRONG(c, "store: related row %.*s of %d: %s differs", STR_ARG(key),
+                  (int)twin->partition, what);
+        what = published_differs(c, row, twin, lists, trending);
         if (what) WRONG(c, "related list %.*s: %s", STR_ARG(key), what);
     }
-    rows_free(rows);
-    map_str_free(newest);
+    for (int32_t p = 0; p < c->n_partitions; p++)
+        rows_free(rows[p]);
+    mem_free(rows);
+    map_str_free(lists);
+    map_str_free(trending);
     return ok;
 }
 
@@ -374,9 +481,9 @@ static bool tables_check(struct check *c, struct err *err)
         for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
             const struct model_marginals *marginals = c->marginals[p * RELATED_KIND_COUNT + kind];
             struct walk rows = {c, kind, NULL, 0, 0}, partners = {c, kind, marginals, 0, 0};
-            if (!state_related_each(c->input->state, p, (uint8_t)(RELATED_ROWS + kind), row_visit,
-                                    &rows, err) ||
-                !state_related_each(c->input->state, p, (uint8_t)(RELATED_MARGINALS + kind),
+            if (!state_related_each(c->input->states[p], p, (uint8_t)(RELATED_ROWS + kind),
+                                    row_visit, &rows, err) ||
+                !state_related_each(c->input->states[p], p, (uint8_t)(RELATED_MARGINALS + kind),
                                     marginal_visit, &partners, err))
                 return false;
             c->result->rows += rows.n;
@@ -422,6 +529,9 @@ bool pairs_check(const struct pairs_input *input, struct pairs_result *result, s
     check_start(&check);
     if (!topic_read(&check.pairs, bootstrap, related->pairs_topic, err)) return false;
     if (!topic_read(&check.lists, bootstrap, related->topic, err)) return false;
+    if (related->trending_topic[0] &&
+        !topic_read(&check.trending, bootstrap, related->trending_topic, err))
+        return false;
     topic_check(&check);
     losses_check(&check);
     return twins_check(&check, err) && tables_check(&check, err);

@@ -25,8 +25,7 @@ struct reference {
     struct schemas *schemas;
     struct arena *arena;
     struct buf bytes;
-    struct reference_user **users;
-    int n_users, cap_users;
+    struct reference_users users;
     struct reference_item *items; /* of all partitions */
     int n_items, cap_items;
     struct reference_index **indices; /* (n_indices) of session neighbours, by partition */
@@ -51,17 +50,12 @@ struct reference *reference_new(const struct reference_options *options, const s
 
 void reference_free(struct reference *r)
 {
-    for (int i = 0; i < r->n_users; i++) {
-        mem_free(r->users[i]->window);
-        mem_free(r->users[i]->key);
-        mem_free(r->users[i]);
-    }
+    reference_users_free(&r->users);
     for (int i = 0; i < r->n_kept; i++)
         mem_free(r->kept[i]);
     for (int i = 0; i < r->n_indices; i++)
         reference_index_free(r->indices[i]);
     mem_free(r->indices);
-    mem_free(r->users);
     mem_free(r->items);
     mem_free(r->kept);
     model_scratch_free(r->scratch);
@@ -98,36 +92,13 @@ static struct str keep(struct reference *r, const void *bytes, size_t len)
 const struct reference_user *reference_user_find(const struct reference *r, int32_t partition,
                                                  struct str key)
 {
-    for (int i = 0; i < r->n_users; i++) {
-        const struct reference_user *user = r->users[i];
-        if (user->partition == partition && str_equal((struct str){user->key, user->key_len}, key))
-            return user;
-    }
-    return NULL;
+    const struct reference_user *user = reference_users_find(&r->users, partition, key);
+    return user && !user->is_gone ? user : NULL;
 }
 
 int reference_user_count(const struct reference *r)
 {
-    return r->n_users;
-}
-
-static struct reference_user *user_get(struct reference *r, int32_t partition, struct str key)
-{
-    for (int i = 0; i < r->n_users; i++) {
-        struct reference_user *known = r->users[i];
-        if (known->partition == partition &&
-            str_equal((struct str){known->key, known->key_len}, key))
-            return known;
-    }
-    struct reference_user *user = mem_zalloc(sizeof *user);
-    user->partition = partition;
-    user->key = mem_strndup(key.ptr, key.len);
-    user->key_len = key.len;
-    user->last_offset = -1;
-    user->newest_ms = INT64_MIN;
-    r->users = grow(r->users, r->n_users, &r->cap_users, sizeof(struct reference_user *));
-    r->users[r->n_users++] = user;
-    return user;
+    return reference_users_here(&r->users);
 }
 
 /* ---- items and popularity ---- */
@@ -182,10 +153,11 @@ static int popular_top(struct reference *r, int32_t partition, struct str tenant
         const struct reference_item *best = NULL;
         for (int i = 0; i < r->n_items; i++) {
             const struct reference_item *item = &r->items[i];
-            if (item->partition != partition || !str_equal(str_of(item->tenant), tenant)) continue;
             bool better = !best || item->log_count > best->log_count ||
                           (item->log_count == best->log_count && item->key < best->key);
-            if (!better || is_in(keys, found, item->key)) continue;
+            if (item->partition != partition || !better) continue;
+            if (!str_equal(str_of(item->tenant), tenant)) continue;
+            if (is_in(keys, found, item->key)) continue;
             if (!is_in(excluded, n_excluded, item->key)) best = item;
         }
         if (!best) break;
@@ -310,7 +282,8 @@ static int session_of(const struct reference *r, const struct reference_user *us
     for (int i = 0; i < 8; i++)
         name[user->key_len + (size_t)i] =
             (char)(((uint64_t)user->window[first].time_ms >> (8 * i)) & 255);
-    *id = schemas_id_hash((struct str){name, user->key_len + 8});
+    *id = schemas_id_hash((struct str){name, user->key_len}) >> 32 << 32 |
+          (schemas_id_hash((struct str){name, user->key_len + 8}) & 0xffffffffu);
     return first;
 }
 
@@ -537,6 +510,7 @@ static void event_apply(struct reference *r, struct reference_user *user, int32_
                         const struct event *event)
 {
     bool at_end = is_windowed(event->type) && event->n_items > 0;
+    user->events++;
     popularity_count(r, partition, event);
     for (size_t i = 0; i < event->n_items; i++) {
         uint64_t key = schemas_item_key(event->tenant, event->items[i].item_id);
@@ -578,22 +552,36 @@ struct expectation reference_apply(struct reference *r, int32_t partition, int64
     arena_reset(r->arena);
     expected.reason = event_take(r, timestamp_ms, value, &event);
     if (expected.reason) return expected;
-    struct reference_user *user = user_get(r, partition, schemas_user_key(&event, key));
+    if (!event.consent) return (struct expectation){.outcome = REFERENCE_QUIET};
+    struct reference_user *user =
+        reference_users_get(&r->users, partition, schemas_user_key(&event, key));
+    expected.user = user;
+    expected.outcome = REFERENCE_ERASED;
+    if (event.time_ms <= user->erased_ms) return expected;
     if (offset <= user->last_offset) abort(); /* the reader feeds records in order */
     user->last_offset = offset;
+    user->is_gone = false;
     expected.outcome = REFERENCE_DUPLICATE;
     if (is_duplicate(user, event.event_id)) return expected;
     expected.outcome = REFERENCE_QUIET;
-    if (event.type == EVENT_IMPRESSION || event.type == EVENT_OTHER || !event.consent)
-        return expected;
+    if (event.type == EVENT_IMPRESSION || event.type == EVENT_OTHER) return expected;
     struct naming naming = {r, partition, event.tenant};
     if (r->options.has_pairs) reference_pairs_find(&r->options, user, &event, &expected.pairs);
     event_apply(r, user, partition, &event);
-    expected.shop = schemas_item_key(event.tenant, STR(""));
-    if (r->options.weight[event.type] > 0 && event.n_items <= 100)
-        expected.n_counted = (int)event.n_items;
     reference_pairs_named(&expected.pairs, &event, is_named, &naming);
+    if (r->options.has_trending) reference_pairs_count(&r->options, &event, &expected.pairs);
+    reference_pairs_sort(&expected.pairs);
     expected.outcome = REFERENCE_LIST;
     list_make(r, user, partition, offset, &event, &expected);
     return expected;
+}
+
+struct reference_erased reference_erase(struct reference *r, int32_t partition, struct str key,
+                                        int64_t erased_ms)
+{
+    struct reference_user *user = reference_users_get(&r->users, partition, key);
+    struct reference_erased erased = reference_user_erase(user, erased_ms);
+    if (!erased.is_repeated && r->options.has_neighbours)
+        erased.sessions = reference_index_forget(index_get(r, partition), schemas_id_hash(key));
+    return erased;
 }

@@ -21,6 +21,9 @@ void reference_catalogue_free(struct reference_catalogue *catalogue); /* NULL is
 /* docs/RULES.md, "The catalogue", with items.required. */
 bool reference_catalogue_refuses(const struct reference_catalogue *catalogue, struct str tenant,
                                  uint64_t key, int64_t time_ms);
+/* The categories of an item (returned count), as its newest record has them; they live as long as the catalogue, which may be NULL. */
+int reference_catalogue_categories(const struct reference_catalogue *catalogue, uint64_t key,
+                                   const struct str **categories);
 
 struct reference_options {
     const struct reference_catalogue *catalogue; /* NULL: none */
@@ -33,12 +36,13 @@ struct reference_options {
     bool has_neighbours;
     int64_t session_gap_ms;
     struct model_neighbours_options neighbours; /* of one partition */
-    bool has_pairs;
+    bool has_pairs, has_trending;
     int related_basket_max, related_session_items, related_user_max;
     int64_t related_window_ms;
 };
 
-/* Rule 13: what an event pairs. */
+/* Rule 13: what an event pairs; rule 16: what it counts, `other` in the category `subject`. */
+enum { REFERENCE_COUNTED = RELATED_KIND_COUNT };
 struct reference_pair {
     uint64_t subject, other;
     int kind;
@@ -56,6 +60,7 @@ enum reference_outcome {
     REFERENCE_QUIET,     /* applied, no list */
     REFERENCE_DUPLICATE, /* dropped */
     REFERENCE_POISON,    /* a dead letter follows: reason says which */
+    REFERENCE_ERASED,    /* dropped: from before its user was erased */
 };
 
 /* What one record must lead to. */
@@ -65,8 +70,7 @@ struct expectation {
     struct str key;               /* LIST: Kafka key; lives until reference_free */
     struct str value;             /* LIST: Kafka value; likewise */
     struct reference_pairs pairs; /* LIST: sorted; the caller's */
-    int n_counted;                /* items that count in the whole shop (rule 16) */
-    uint64_t shop;                /* key of the tenant's whole shop, category "" */
+    const struct reference_user *user; /* not of QUIET without consent and POISON */
 };
 
 struct reference_interaction {
@@ -79,6 +83,9 @@ struct reference_user {
     int32_t partition;
     char *key; /* schemas_user_key's bytes, key_len of them */
     size_t key_len;
+    int64_t erased_ms;   /* newest moment up to which it was forgotten; INT64_MIN none */
+    bool is_gone;        /* and nothing came since, or ever */
+    int64_t events;      /* that changed it */
     int64_t last_offset; /* of the one events topic */
     uint64_t recent[32]; /* newest last */
     int n_recent;
@@ -91,6 +98,31 @@ struct reference_user {
     uint64_t last_list[64];
     int n_last_list;
 };
+
+/* ---- all users: reference_users.c ---- */
+
+struct reference_users {
+    struct reference_user **list; /* (n) gone ones, too */
+    int n, cap;
+};
+
+struct reference_user *reference_users_find(const struct reference_users *users, int32_t partition,
+                                            struct str key); /* NULL: none */
+/* A new one is gone until something came of it. */
+struct reference_user *reference_users_get(struct reference_users *users, int32_t partition,
+                                           struct str key);
+int reference_users_here(const struct reference_users *users); /* that are not gone */
+void reference_users_free(struct reference_users *users);
+
+/* What an erasure found. */
+struct reference_erased {
+    bool is_repeated; /* one as new was there before: nothing changed */
+    bool is_found;
+    int64_t events, window, bought, disliked, sessions;
+    const struct reference_user *user;
+};
+/* Rule 17 for one name, but its sessions. */
+struct reference_erased reference_user_erase(struct reference_user *user, int64_t erased_ms);
 
 /* ---- session neighbours of one partition: reference_neighbours.c ---- */
 
@@ -115,6 +147,8 @@ struct reference_index *reference_index_new(const struct model_neighbours_option
 void reference_index_free(struct reference_index *index);
 void reference_index_add(struct reference_index *index, uint64_t session, uint64_t item,
                          int64_t time_ms);
+/* Drops the sessions of a user, by the hash of its key. Returns how many. */
+int reference_index_forget(struct reference_index *index, uint64_t user);
 struct reference_neighbour {
     uint64_t key;
     double score;
@@ -134,9 +168,12 @@ void reference_sets_change(struct reference_user *user, enum event_type type, ui
 void reference_pairs_find(const struct reference_options *options,
                           const struct reference_user *user, const struct event *event,
                           struct reference_pairs *out);
-/* Leaves out pairs of items that nobody can name after the event; sorts. */
+/* Leaves out pairs of items that nobody can name after the event. */
 void reference_pairs_named(struct reference_pairs *pairs, const struct event *event,
                            bool (*is_named)(void *context, uint64_t key), void *context);
+/* Adds what the event counts in the whole shop and in the categories of its items. */
+void reference_pairs_count(const struct reference_options *options, const struct event *event,
+                           struct reference_pairs *out);
 void reference_pairs_sort(struct reference_pairs *pairs);
 /* Both are sorted; ids do not count. */
 bool reference_pairs_equal(const struct reference_pairs *a, const struct reference_pairs *b);
@@ -151,6 +188,9 @@ void reference_free(struct reference *reference);
 /* Applies one record. Records of one partition come in offset order. value.ptr NULL: null value. */
 struct expectation reference_apply(struct reference *reference, int32_t partition, int64_t offset,
                                    int64_t timestamp_ms, struct str value);
+/* Forgets what the user of that key did up to erased_ms, between two records of the partition. */
+struct reference_erased reference_erase(struct reference *reference, int32_t partition,
+                                        struct str key, int64_t erased_ms);
 /* NULL when the reference has no such user. */
 const struct reference_user *reference_user_find(const struct reference *reference,
                                                  int32_t partition, struct str key);

@@ -84,6 +84,19 @@ void reference_index_add(struct reference_index *x, uint64_t id, uint64_t item, 
     x->n_clicks++;
 }
 
+int reference_index_forget(struct reference_index *x, uint64_t user)
+{
+    int kept = 0, before = x->n;
+    x->n_clicks = 0;
+    for (int i = 0; i < x->n; i++) {
+        if (x->sessions[i].id >> 32 == user >> 32) continue;
+        x->sessions[kept++] = x->sessions[i];
+        x->n_clicks += x->sessions[i].n;
+    }
+    x->n = kept;
+    return before - kept;
+}
+
 /* ---- a query ---- */
 
 static double weight_of(enum model_neighbours_decay shape, double part, double linear, int behind)

@@ -245,7 +245,36 @@ void reference_pairs_named(struct reference_pairs *pairs, const struct event *ev
             pairs->pairs[kept++] = pair;
     }
     pairs->n = kept;
-    reference_pairs_sort(pairs);
+}
+
+/* The first 16 different categories that the event meets, the whole shop among them: the others are left out. */
+static bool is_met(struct str *met, int *n, struct str category)
+{
+    for (int i = 0; i < *n; i++)
+        if (str_equal(met[i], category)) return true;
+    if (*n == 16) return false;
+    met[(*n)++] = category;
+    return true;
+}
+
+void reference_pairs_count(const struct reference_options *options, const struct event *event,
+                           struct reference_pairs *out)
+{
+    uint64_t keys[SCHEMAS_ITEMS_MAX];
+    struct str met[16];
+    int n = keys_of(event, keys), n_met = 0;
+    float weight = (float)options->weight[event->type];
+    if (!(weight > 0) || n > 100) return;
+    for (int i = 0; i < n; i++) {
+        const struct str *categories;
+        int n_categories = reference_catalogue_categories(options->catalogue, keys[i], &categories);
+        for (int k = -1; k < n_categories; k++) {
+            struct str category = k < 0 ? STR("") : categories[k];
+            if (is_met(met, &n_met, category))
+                give(out, schemas_item_key(event->tenant, category), keys[i], REFERENCE_COUNTED,
+                     false, weight, event->time_ms);
+        }
+    }
 }
 
 bool reference_pairs_equal(const struct reference_pairs *a, const struct reference_pairs *b)

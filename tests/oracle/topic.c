@@ -125,27 +125,54 @@ static int partitions_of(rd_kafka_t *client, const char *name)
     return n;
 }
 
-bool topic_read(struct topic *topic, const char *bootstrap, const char *name, struct err *err)
+static rd_kafka_t *client_make(const char *bootstrap, const char *group, struct err *err)
 {
     char text[256];
-    bool ok = true;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    *topic = (struct topic){0};
     (void)rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap, text, sizeof text);
-    (void)rd_kafka_conf_set(conf, "group.id", "freshet-oracle", text, sizeof text);
+    (void)rd_kafka_conf_set(conf, "group.id", group, text, sizeof text);
     (void)rd_kafka_conf_set(conf, "enable.auto.commit", "false", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "enable.partition.eof", "true", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "fetch.wait.max.ms", "10", text, sizeof text);
     (void)rd_kafka_conf_set(conf, "isolation.level", "read_committed", text, sizeof text);
     rd_kafka_t *client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (!client) return err_set(err, ERR_FATAL, "%s", text);
-    (void)rd_kafka_poll_set_consumer(client);
+    if (client)
+        (void)rd_kafka_poll_set_consumer(client);
+    else
+        err_set(err, ERR_FATAL, "%s", text);
+    return client;
+}
+
+bool topic_read(struct topic *topic, const char *bootstrap, const char *name, struct err *err)
+{
+    bool ok = true;
+    *topic = (struct topic){0};
+    rd_kafka_t *client = client_make(bootstrap, "freshet-oracle", err);
+    if (!client) return false;
     topic->partitions = partitions_of(client, name);
     if (topic->partitions == 0) ok = err_set(err, ERR_FATAL, "topic %s does not exist", name);
     ok = ok && partitions_read(client, topic, name, err);
     (void)rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
     return ok;
+}
+
+bool topic_committed(const char *bootstrap, const char *group, const char *name, int partitions,
+                     int64_t *next, struct err *err)
+{
+    rd_kafka_t *client = client_make(bootstrap, group, err);
+    if (!client) return false;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int32_t p = 0; p < partitions; p++)
+        rd_kafka_topic_partition_list_add(list, name, p);
+    rd_kafka_resp_err_t code = rd_kafka_committed(client, list, TIMEOUT_MS);
+    for (int32_t p = 0; p < partitions; p++)
+        next[p] = list->elems[p].offset < 0 ? -1 : list->elems[p].offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    (void)rd_kafka_consumer_close(client);
+    rd_kafka_destroy(client);
+    if (code) return err_set(err, ERR_FATAL, "%s: %s", name, rd_kafka_err2str(code));
+    return true;
 }
 
 static void bytes_free(struct str s)

@@ -23,6 +23,9 @@ struct topic {
 
 MUST_USE bool topic_read(struct topic *topic, const char *bootstrap, const char *name,
                          struct err *err);
+/* The offsets that the group has committed, next (partitions); -1 none. */
+MUST_USE bool topic_committed(const char *bootstrap, const char *group, const char *name,
+                              int partitions, int64_t *next, struct err *err);
 void topic_free(struct topic *topic);
 
 #endif

@@ -192,6 +192,10 @@ static void answer(struct fake_registry *fake, int fd, const char *request)
     if (strstr(request, "Authorization: Basic dXNlcjpzZWNyZXQ="))
         (void)sync_int_add(&fake->authorised, 1);
     (void)sync_int_add(&fake->requests, 1);
+    if (id == FAKE_CHANGES) {
+        id = sync_int_get(&fake->changes) ? FAKE_STRANGER : FAKE_EVENT;
+        (void)sync_int_add(&fake->changes, 1);
+    }
     if (id == FAKE_SILENT || id == FAKE_DRIP) linger(fake, fd, id == FAKE_DRIP);
     if (id == FAKE_SILENT || id == FAKE_DRIP || id == FAKE_CLOSES) return;
     buf_init(&body, ANSWER_MAX);

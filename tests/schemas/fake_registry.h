@@ -26,12 +26,14 @@ enum fake_id {
     FAKE_STRANGER,     /* a record without any field of ours */
     FAKE_WRONG_TYPE,   /* user_id is a record */
     FAKE_RECURSIVE,    /* a linked list beside the event's fields */
+    FAKE_CHANGES,      /* freshet.Event the first time, FAKE_STRANGER's from then on */
 };
 
 struct fake_registry {
     struct thread thread;
     struct flag stop;
     struct sync_int requests;   /* answered or begun */
+    struct sync_int changes;    /* of FAKE_CHANGES, so far */
     struct sync_int authorised; /* with "Authorization: Basic dXNlcjpzZWNyZXQ=" (user:secret) */
     /* What subjects answer: 1 ours is the newest, 2 ours is an older version, 0 another schema is there, -1 there is none,
      * -2 registering is refused (409). */

@@ -428,7 +428,7 @@ static void test_reasons(void)
         "'symbols':['from_the_future','popular','new']}}]}}}]}}";
     char schema[FIXTURE_SCHEMA_MAX];
     (void)fixture_schema(short_form, schema);
-    static const int kinds[] = {0, 1, 2, 0, 1, 2, 1};
+    static const int kinds[] = {0, 1, 2, 0, 1, 2, 1, 2};
     struct program *program = NULL;
     struct arena *arena = fixture_arena();
     struct err err = ERR_INIT;
@@ -437,8 +437,8 @@ static void test_reasons(void)
     put_text(&bytes, "u");
     put_long(&bytes, 1);
     put_text(&bytes, "i");
-    put_long(&bytes, 7);
-    for (int i = 0; i < 7; i++)
+    put_long(&bytes, 8);
+    for (int i = 0; i < 8; i++)
         put_long(&bytes, kinds[i]);
     put_long(&bytes, 0);
     put_long(&bytes, 0);
@@ -447,10 +447,11 @@ static void test_reasons(void)
         err);
     struct str s = fixture_bytes(&bytes);
     CHECK_OK(schemas__run(program, &schemas__target_list, s, arena, &list, &err), err);
-    CHECK_INT(list.items[0].n_reasons, 4);
+    CHECK_INT(list.items[0].n_reasons, 5); /* of 6 that we know */
     CHECK_INT(list.items[0].reasons[0].kind, REASON_POPULAR);
     CHECK_INT(list.items[0].reasons[1].kind, REASON_NEW);
     CHECK_INT(list.items[0].reasons[3].kind, REASON_NEW);
+    CHECK_INT(list.items[0].reasons[4].kind, REASON_POPULAR);
     schemas__program_free(program);
     buf_fini(&bytes);
     arena_free(arena);

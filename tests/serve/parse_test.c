@@ -4,123 +4,12 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "tests/serve/vectors.h"
 #include "tests/test.h"
 
 /* LINK: libuv llhttp */
 
 enum { HEAD_MAX = 512, BODY_MAX = 256 };
-
-struct vector {
-    const char *name;
-    const char *bytes;
-    const char *
-        want; /* each request as "METHOD target headers [body] ", then the status of what is refused */
-};
-
-#define H       "Host: a\r\n"
-#define CHUNKED "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n"
-
-static const struct vector vectors[] = {
-    {"plain", "GET /a?b=c HTTP/1.1\r\n" H "\r\n", "GET /a?b=c 1 [] "},
-    {"two", "GET /a HTTP/1.1\r\n" H "\r\nHEAD /b HTTP/1.1\r\n" H "X: y\r\n\r\n",
-     "GET /a 1 [] HEAD /b 2 [] "},
-    {"empty lines before", "\r\n\r\nGET /a HTTP/1.1\r\n" H "\r\n", "GET /a 1 [] "},
-    {"empty value", "GET /a HTTP/1.1\r\n" H "X:\r\nY: \r\nZ: z\r\n\r\n", "GET /a 4 [] "},
-    {"http 1.0 without host", "GET /a HTTP/1.0\r\n\r\n", "GET /a 0 [] "},
-    {"body", "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhello", "POST /x 2 [hello] "},
-    {"no body", "POST /x HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n", "POST /x 2 [] "},
-    {"body and next",
-     "POST /x HTTP/1.1\r\n" H "Content-Length: 5\r\n\r\nhelloGET /a HTTP/1.1\r\n" H "\r\n",
-     "POST /x 2 [hello] GET /a 1 [] "},
-    {"upgrade declined",
-     "GET /a HTTP/1.1\r\n" H
-     "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\n" H "\r\n",
-     "GET /a 3 [] GET /b 1 [] "},
-    {"upgrade declined, body",
-     "POST /a HTTP/1.1\r\n" H "Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi",
-     "POST /a 4 [hi] "},
-    {"chunks", CHUNKED "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "POST /x 2 [abcde] "},
-    {"chunks, no byte", CHUNKED "0\r\n\r\nGET /a HTTP/1.1\r\n" H "\r\n",
-     "POST /x 2 [] GET /a 1 [] "},
-    {"chunk extension", CHUNKED "3;a=b\r\nabc\r\n0\r\n\r\n", "POST /x 2 [abc] "},
-    {"chunk size with zeros", CHUNKED "0003\r\nabc\r\n000\r\n\r\n", "POST /x 2 [abc] "},
-    {"chunks and next", CHUNKED "3\r\nabc\r\n0\r\n\r\nGET /a HTTP/1.1\r\n" H "\r\n",
-     "POST /x 2 [abc] GET /a 1 [] "},
-    {"absolute target", "GET http://h/a?b HTTP/1.1\r\n" H "\r\n", "GET http://h/a?b 1 [] "},
-    /* Two lengths, or one that is none (RFC 9112, 6.3). */
-    {"length and chunks",
-     "POST /x HTTP/1.1\r\n" H "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-     "400"},
-    {"chunks and length",
-     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
-     "400"},
-    {"length twice", "POST /x HTTP/1.1\r\n" H "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
-     "400"},
-    {"two lengths", "POST /x HTTP/1.1\r\n" H "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
-     "400"},
-    {"length list", "POST /x HTTP/1.1\r\n" H "Content-Length: 3, 3\r\n\r\nabc", "400"},
-    {"length +3", "POST /x HTTP/1.1\r\n" H "Content-Length: +3\r\n\r\nabc", "400"},
-    {"length -3", "POST /x HTTP/1.1\r\n" H "Content-Length: -3\r\n\r\nabc", "400"},
-    {"length 0x3", "POST /x HTTP/1.1\r\n" H "Content-Length: 0x3\r\n\r\nabc", "400"},
-    {"length 3 3", "POST /x HTTP/1.1\r\n" H "Content-Length: 3 3\r\n\r\nabc", "400"},
-    {"length empty", "POST /x HTTP/1.1\r\n" H "Content-Length: \r\n\r\nabc", "400"},
-    {"length over 64 bits",
-     "POST /x HTTP/1.1\r\n" H "Content-Length: 18446744073709551617\r\n\r\nabc", "400"},
-    {"te gzip, chunked",
-     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "400"},
-    {"te chunked, gzip",
-     "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", "400"},
-    {"te gzip", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n", "400"},
-    {"te xchunked", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "400"},
-    {"te identity", "POST /x HTTP/1.1\r\n" H "Transfer-Encoding: identity\r\n\r\n", "400"},
-    {"te twice",
-     "POST /x HTTP/1.1\r\n" H
-     "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-     "400"},
-    {"te in 1.0", "POST /x HTTP/1.0\r\n" H "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
-    /* Line ends. */
-    {"bare lf, all", "GET /a HTTP/1.1\nHost: a\n\n", "400"},
-    {"bare lf, one", "GET /a HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "400"},
-    {"bare lf, last", "GET /a HTTP/1.1\r\nHost: a\r\n\n", "400"},
-    {"bare cr in a value", "GET /a HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", "400"},
-    {"bare cr at the end", "GET /a HTTP/1.1\r\nHost: a\r\n\rX", "400"},
-    {"cr and a hidden header", "GET /a HTTP/1.1\r\n" H "X:\rTransfer-Encoding: chunked\r\n\r\n",
-     "400"},
-    {"folded", "GET /a HTTP/1.1\r\n" H "X: b\r\n c\r\n\r\n", "400"},
-    {"folded by tab", "GET /a HTTP/1.1\r\n" H "X: b\r\n\tc\r\n\r\n", "400"},
-    {"folded at once", "GET /a HTTP/1.1\r\n Host: a\r\n\r\n", "400"},
-    {"space before colon", "POST /a HTTP/1.1\r\n" H "Content-Length : 3\r\n\r\nabc", "400"},
-    {"no colon", "GET /a HTTP/1.1\r\n" H "Xyz\r\n\r\n", "400"},
-    {"no name", "GET /a HTTP/1.1\r\n" H ": x\r\n\r\n", "400"},
-    {"name with a bracket", "GET /a HTTP/1.1\r\n" H "X(: x\r\n\r\n", "400"},
-    {"control character", "GET /a HTTP/1.1\r\n" H "X: a\x01z\r\n\r\n", "400"},
-    {"del", "GET /a HTTP/1.1\r\n" H "X: a\x7fz\r\n\r\n", "400"},
-    /* Chunks. */
-    {"chunk, bare lf", CHUNKED "3\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk data, bare lf", CHUNKED "3\r\nabc\n0\r\n\r\n", "400"},
-    {"chunk data too long", CHUNKED "3\r\nabcd\r\n0\r\n\r\n", "400"},
-    {"chunk extension, lf", CHUNKED "3;\nabc\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk extension, cr", CHUNKED "3;a\rb\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size and space", CHUNKED "3 \r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size 0x3", CHUNKED "0x3\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size -3", CHUNKED "-3\r\nabc\r\n0\r\n\r\n", "400"},
-    {"chunk size over 64 bits", CHUNKED "10000000000000003\r\nabc\r\n0\r\n\r\n", "400"},
-    {"end, bare lf", CHUNKED "3\r\nabc\r\n0\r\n\n", "400"},
-    {"trailer", CHUNKED "3\r\nabc\r\n0\r\nX: y\r\n\r\n", "400"},
-    /* The request line and Host (RFC 9112, 3). */
-    {"no host", "GET /a HTTP/1.1\r\n\r\n", "400"},
-    {"host twice", "GET /a HTTP/1.1\r\n" H H "\r\n", "400"},
-    {"two spaces", "GET  /a HTTP/1.1\r\n" H "\r\n", "400"},
-    {"tab", "GET\t/a HTTP/1.1\r\n" H "\r\n", "400"},
-    {"no version", "GET /a\r\n" H "\r\n", "505"},
-    {"http 2.0", "GET /a HTTP/2.0\r\n" H "\r\n", "505"},
-    {"http 1.2x", "GET /a HTTP/1.1x\r\n" H "\r\n", "400"},
-    {"http/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "501"},
-    {"control character in the target", "GET /a\x01 HTTP/1.1\r\n" H "\r\n", "400"},
-    {"beyond ascii in the target", "GET /a\xc3\xa4 HTTP/1.1\r\n" H "\r\n", "400"},
-    {"no such method", "GRAB /a HTTP/1.1\r\n" H "\r\n", "400"},
-    {"tls", "\x16\x03\x01\x02", "400"},
-};
 
 /* ---- feeding ---- */
 
@@ -197,7 +86,7 @@ static void all_vectors(void)
     struct buf out;
     serve__parser_init(&parser, HEAD_MAX, BODY_MAX);
     buf_init(&out, 4096);
-    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++)
+    for (size_t i = 0; i < n_vectors; i++)
         check_vector(&parser, &vectors[i], &out);
     buf_fini(&out);
     serve__parser_fini(&parser);
@@ -349,7 +238,7 @@ static void damaged_alike(void)
     buf_init(&whole, 8192);
     buf_init(&parts, 8192);
     for (int round = 0; round < 20000; round++) {
-        const struct vector *vector = &vectors[rng_below(&rng, sizeof vectors / sizeof vectors[0])];
+        const struct vector *vector = &vectors[rng_below(&rng, n_vectors)];
         char bytes[512];
         size_t len = strlen(vector->bytes);
         memcpy(bytes, vector->bytes, len);

@@ -70,6 +70,27 @@ static void finishes_what_is_in_work(void)
     CHECK_INT(uv_loop_close(&rig.loop), 0);
 }
 
+/* A request that was on its way when the server was told to stop is answered, not met by a closed socket. */
+static void answers_what_is_on_its_way(void)
+{
+    struct rig rig;
+    rig_init(&rig);
+    rig_open(&rig);
+    int idle = rig_connect(&rig);
+    rig_text(&rig, idle, GET("/open"));
+    CHECK_CONTAINS(rig_answer(&rig, idle), "200 OK");
+    serve_stop(rig.serve, 5000, on_done, &rig);
+    rig_text(&rig, idle, GET("/open"));
+    const char *got = rig_end(&rig, idle, 3000);
+    CHECK_CONTAINS(got, "200 OK");
+    CHECK_CONTAINS(got, "Connection: close\r\n");
+    close(idle);
+    rig_turn(&rig, 20);
+    CHECK(rig.is_done);
+    serve_free(rig.serve);
+    CHECK_INT(uv_loop_close(&rig.loop), 0);
+}
+
 static void grace_has_an_end(void)
 {
     struct rig rig;
@@ -164,6 +185,7 @@ static void port_taken(void)
 int main(void)
 {
     CASE(finishes_what_is_in_work);
+    CASE(answers_what_is_on_its_way);
     CASE(grace_has_an_end);
     CASE(no_file_stays_open);
     CASE(addresses);

@@ -245,7 +245,7 @@ static void model_build(struct model *model)
         if ((int64_t)i >= model->next[t][p]) continue;
         fixture_random_event(&e, seed, i, USERS);
         int u = user_number(e.user);
-        model->met[p][u] = true;
+        model->met[p][u] |= e.event.consent; /* without it nothing is kept */
         struct fold_result r = naive_fold(&options, &model->users[p][u], &e.event, t, (int64_t)i);
         if (r.outcome != FOLD_APPLIED) continue;
         model->last_list[p][u] = i;

@@ -2,6 +2,7 @@
 #include "tests/state/fixture.h"
 
 #include <dirent.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -202,6 +203,212 @@ static void test_corrupt_file(void)
     fixture_remove(folder);
 }
 
+/* ---- quarantine ---- */
+
+/* After the first damage that is met nothing is written any more: not by this process, not by the next. */
+static void test_quarantine(void)
+{
+    struct state_options options = fixture_options();
+    struct state_identity identity = fixture_identity();
+    struct fixture_event e;
+    char key[SCHEMAS_USER_KEY_MAX], path[600];
+    struct user *user;
+    struct state *again = NULL;
+    struct err err = ERR_INIT;
+    fixture_folder(folder, sizeof folder);
+    struct state *state = fixture_open(folder, &options);
+    struct state_shard *shard = fixture_shard_of(state, 1);
+    fixture_view(shard, fixture_get(shard, 1, 4), 1, 1000, 0);
+    fixture_commit(shard, 1, 1);
+    put_user(state, "\1nonsense", 9);
+    fixture_event(&e, EVENT_VIEW, 3, 0, 0, NULL, 0);
+    CHECK_FAIL(state_user_get(shard, 1, fixture_user_key(&e, key), &user, &err), err, ERR_FATAL);
+    fixture_view(shard, fixture_get(shard, 1, 4), 2, 2000, 1);
+    struct state_move move = {0, 1, 2};
+    struct state_epoch *epoch = state_epoch_seal(shard, &move, 1);
+    CHECK_FAIL(state_epoch_write(shard, epoch, &err), err, ERR_FATAL);
+    CHECK_INT(err.exit_code, ERR_EXIT_STORE);
+    CHECK_CONTAINS(err.text, "not written any more");
+    CHECK_CONTAINS(err.text, "move the folder away");
+    CHECK_FAIL(state_sync(state, &err), err, ERR_FATAL);
+    CHECK_INT(fixture_position(state, 0, 1), 1);
+    state_shard_free(shard);
+    state_close(state);
+    CHECK_FAIL(state_open(&again, folder, &identity, &options, &err), err, ERR_FATAL);
+    CHECK_INT(err.exit_code, ERR_EXIT_STORE);
+    CHECK_CONTAINS(err.text, "was found damaged");
+    CHECK_CONTAINS(err.text, "user row");
+    CHECK_CONTAINS(err.text, "move the folder away");
+    CHECK_OK(state_open_readonly(&again, folder, &err), err); /* to look at, it may be opened */
+    state_close(again);
+    (void)snprintf(path, sizeof path, "%s/damaged", folder);
+    CHECK_INT(unlink(path), 0);
+    state_close(fixture_open(folder, &options));
+    fixture_remove(folder);
+}
+
+/* ---- random bytes in each kind of file ---- */
+
+enum { DAMAGE_USERS = 60, DAMAGE_FIRST = 100, DAMAGE_THEN = 40 };
+
+static const char *const file_kinds[] = {".sst",    ".log",     "MANIFEST",  "CURRENT",
+                                         "OPTIONS", "IDENTITY", "high-water"};
+
+struct damage_counts {
+    int unharmed, rewound, read_refused, open_refused;
+};
+
+static char chosen[1024]; /* path of a file of the kind, the largest */
+static long chosen_bytes;
+
+static void choose(const char *path)
+{
+    struct stat status;
+    CHECK_INT(stat(path, &status), 0);
+    if (status.st_size <= chosen_bytes) return;
+    chosen_bytes = (long)status.st_size;
+    (void)snprintf(chosen, sizeof chosen, "%s", path);
+}
+
+static void choose_named(const char *kind)
+{
+    char path[1024];
+    chosen_bytes = 0;
+    if (kind[0] == '.') {
+        each_file(kind, choose);
+        return;
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", folder, kind);
+    if (access(path, F_OK) == 0) choose(path);
+    (void)snprintf(path, sizeof path, "%s/db", folder);
+    DIR *dir = opendir(path);
+    CHECK(dir != NULL);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        (void)snprintf(path, sizeof path, "%s/db/%s", folder, entry->d_name);
+        if (strncmp(entry->d_name, kind, strlen(kind)) == 0) choose(path);
+    }
+    (void)closedir(dir);
+}
+
+/* Event i is of user i mod DAMAGE_USERS and looks at item i mod 50, so that a stored user says which event it is of. */
+static void store_events(int from, int to)
+{
+    struct state_options options = fixture_options();
+    struct state *state = fixture_open(folder, &options);
+    struct state_shard *shard = fixture_shard_of(state, 1);
+    for (int i = from; i < to; i++) {
+        fixture_view(shard, fixture_get(shard, 1, i % DAMAGE_USERS), i % 50, 1000 + i, i);
+        fixture_commit(shard, 1, i + 1);
+    }
+    state_shard_free(shard);
+    state_close(state);
+}
+
+/* Tables of the first events, a log of the rest; made once, then copied. */
+static void store_copy(const char *sound)
+{
+    char command[1024];
+    fixture_folder(folder, sizeof folder);
+    (void)snprintf(command, sizeof command, "cp -R %s/. %s", sound, folder);
+    CHECK_INT(system(command), 0);
+}
+
+static void byte_change(struct rng *rng)
+{
+    FILE *file = fopen(chosen, "r+b");
+    long at = (long)rng_below(rng, (uint64_t)chosen_bytes);
+    CHECK(file != NULL && fseek(file, at, SEEK_SET) == 0);
+    int byte = fgetc(file);
+    CHECK(fseek(file, at, SEEK_SET) == 0);
+    CHECK(fputc(byte ^ (1 + (int)rng_below(rng, 255)), file) != EOF);
+    CHECK_INT(fclose(file), 0);
+}
+
+/* Every user is as of the stored position, or is refused; another value than the true one never comes. */
+static int users_check(struct state_shard *shard, int64_t next)
+{
+    int refused = 0;
+    for (int number = 0; number < DAMAGE_USERS; number++) {
+        struct fixture_event e;
+        char key[SCHEMAS_USER_KEY_MAX];
+        struct user *user;
+        struct err err = ERR_INIT;
+        fixture_event(&e, EVENT_VIEW, number, 0, 0, NULL, 0);
+        if (!state_user_get(shard, 1, fixture_user_key(&e, key), &user, &err)) {
+            CHECK_INT(err.exit_code, ERR_EXIT_STORE);
+            CHECK_CONTAINS(err.text, "move the folder away");
+            refused++;
+            continue;
+        }
+        int64_t last = number;
+        while (last + DAMAGE_USERS < next)
+            last += DAMAGE_USERS;
+        if (last >= next) last = -1;
+        CHECK_INT(user->last_offset[0], last);
+        if (last >= 0)
+            CHECK_HEX(user->window[user->n_window - 1].item, fixture_item((int)(last % 50)));
+    }
+    return refused;
+}
+
+static void damaged_open(const char *kind, struct damage_counts *counts)
+{
+    struct state_options options = fixture_options();
+    struct state_identity identity = fixture_identity();
+    struct state *state = NULL;
+    struct err err = ERR_INIT;
+    int64_t next = -1, end = DAMAGE_FIRST + DAMAGE_THEN;
+    if (!state_open(&state, folder, &identity, &options, &err)) {
+        if (err.exit_code != ERR_EXIT_STORE && err.exit_code != ERR_EXIT_DISK)
+            test_fail(__FILE__, __LINE__, "%s: exit %d: %s", kind, (int)err.exit_code, err.text);
+        CHECK_CONTAINS(err.text, folder);
+        counts->open_refused++;
+        return;
+    }
+    int behind = state__highwater_check(state), refused = 0;
+    struct state_shard *shard = state_shard_new(state, 0);
+    bool ok = state_position(state, 0, 1, &next, &err) && state_partition_open(shard, 1, &err);
+    if (ok) refused = users_check(shard, next);
+    if (!ok) CHECK_INT(err.exit_code, ERR_EXIT_STORE);
+    CHECK(next <= end);
+    /* It went back: somebody is told. */
+    if (ok && next < end) CHECK_INT(behind, 1);
+    counts->rewound += ok && next < end;
+    counts->read_refused += !ok || refused > 0;
+    counts->unharmed += ok && refused == 0 && next == end;
+    state_shard_free(shard);
+    state_close(state);
+}
+
+static void test_random_bytes(void)
+{
+    const char *given = getenv("DAMAGE_ROUNDS");
+    int rounds = given ? (int)strtol(given, NULL, 10) : 5;
+    char sound[sizeof folder];
+    struct rng rng;
+    rng_init(&rng, TEST_SEED());
+    fixture_folder(folder, sizeof folder);
+    store_events(0, DAMAGE_FIRST);
+    store_events(DAMAGE_FIRST, DAMAGE_FIRST + DAMAGE_THEN);
+    memcpy(sound, folder, sizeof folder);
+    for (size_t k = 0; k < sizeof file_kinds / sizeof file_kinds[0]; k++) {
+        struct damage_counts counts = {0};
+        for (int round = 0; round < rounds; round++) {
+            store_copy(sound);
+            choose_named(file_kinds[k]);
+            CHECK(chosen_bytes > 0);
+            byte_change(&rng);
+            damaged_open(file_kinds[k], &counts);
+            fixture_remove(folder);
+        }
+        printf(
+            "  %-10s %d bytes: %d unharmed, %d rewound and told, %d refused when read, %d refused "
+            "when opened\n",
+            file_kinds[k], rounds, counts.unharmed, counts.rewound, counts.read_refused,
+            counts.open_refused);
+    }
+}
+
 int main(void)
 {
     CASE(test_corrupt_value);
@@ -209,5 +416,7 @@ int main(void)
     CASE(test_high_water);
     CASE(test_high_water_behind);
     CASE(test_corrupt_file);
+    CASE(test_quarantine);
+    CASE(test_random_bytes);
     return 0;
 }

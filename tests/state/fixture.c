@@ -196,7 +196,8 @@ static void naive_window(const struct state_options *options, struct naive_user 
 struct fold_result naive_fold(const struct state_options *options, struct naive_user *user,
                               const struct event *event, int topic, int64_t offset)
 {
-    struct fold_result result = {.outcome = FOLD_REPLAYED};
+    struct fold_result result = {.outcome = event->consent ? FOLD_REPLAYED : FOLD_QUIET};
+    if (!event->consent) return result;
     if (offset <= user->last_offset[topic]) return result;
     user->last_offset[topic] = offset;
     if (event->event_id.len > 0) {
@@ -208,8 +209,7 @@ struct fold_result naive_fold(const struct state_options *options, struct naive_
         user->ids[user->n_ids++] = hash;
     }
     result.outcome = FOLD_QUIET;
-    if (!event->consent || event->type == EVENT_OTHER || event->type == EVENT_IMPRESSION)
-        return result;
+    if (event->type == EVENT_OTHER || event->type == EVENT_IMPRESSION) return result;
     result.outcome = FOLD_APPLIED;
     user->events++;
     for (size_t i = 0; i < event->n_items; i++) {

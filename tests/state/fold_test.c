@@ -69,7 +69,7 @@ static void test_duplicates(void)
     CHECK_INT(apply(EVENT_VIEW, 1005, 0, 7).outcome, FOLD_APPLIED);
 }
 
-/* Rule 5: quiet events enter the ring and nothing else. */
+/* Rule 5: quiet events enter the ring and nothing else; without consent not even that. */
 static void test_quiet(void)
 {
     start();
@@ -80,8 +80,12 @@ static void test_quiet(void)
     int item = 5;
     fixture_event(&e, EVENT_PURCHASE, 1, 1000, 3, &item, 1);
     e.event.consent = false;
+    int64_t before = user->last_offset[0];
     CHECK_INT(state__fold(&options, user, &e.event, 0, next_offset++).outcome, FOLD_QUIET);
     CHECK_INT(user->n_window + user->n_bought, 0);
+    CHECK_INT(user->last_offset[0], before); /* nothing at all */
+    CHECK_INT(apply(EVENT_SEARCH, 1000, 3, 5).outcome, FOLD_APPLIED);
+    user->events = 0;
     CHECK_INT(user->events, 0);
     CHECK_INT(apply(EVENT_SEARCH, 1000, 4, 5).outcome, FOLD_APPLIED);
     CHECK_INT(apply(EVENT_REMOVE_FROM_CART, 1000, 5, 5).outcome, FOLD_APPLIED);

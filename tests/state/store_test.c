@@ -206,7 +206,7 @@ static void set_format(uint8_t format)
     struct buf value;
     char *error = NULL;
     buf_init(&value, 4096);
-    state__identity_encode(&identity, &value);
+    state__identity_encode(&identity, STATE_FORMAT, &value);
     value.data[4] = format;
     rocksdb_put_cf(state->db, state->write, state->family[FAMILY_META], "identity", 8,
                    (char *)value.data, value.len, &error);

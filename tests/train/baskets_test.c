@@ -74,11 +74,15 @@ static void twin_scores(const struct shop *shop, const struct basket_options *o,
             }
         }
     }
+    double scale = exp2(-newest), k = o->score.prior, d = o->score.damping, g = 0;
+    for (int i = 0; i < ITEMS; i++)
+        g += m[i] * scale;
     for (int i = 0; i < ITEMS; i++) {
-        double scale = exp2(-newest), k = o->score.prior, d = o->score.damping;
+        double c = pair[i] * scale, all = m[i] * scale;
         score[i] = pair[i];
         if (arm == BASKET_TOGETHER)
-            score[i] = pair[i] * scale / (pow(r * scale + k, 1 - d) * pow(m[i] * scale + k, d));
+            score[i] =
+                c > 0 ? (c + k * all / g) / (pow(r * scale + k, 1 - d) * pow(all + k, d)) : 0;
     }
 }
 

@@ -1,0 +1,58 @@
+/* A record of the dead-letter topic from outside: any headers in any order. The client's headers are ours here: a name, a NUL, two
+ * bytes of length, the value, and so on; the first byte says whether there is a value. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/letters.h"
+#include "base/mem.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* In place of ingest/follow.c's, which reads them from librdkafka's message. */
+void ingest_follow_headers(const struct ingest_follow_record *record,
+                           bool (*visit)(void *context, const char *name, struct str value),
+                           void *context)
+{
+    const struct str *bytes = record->message;
+    const char *at = bytes->ptr, *end = bytes->ptr + bytes->len, *nul;
+    while (at < end && (nul = memchr(at, 0, (size_t)(end - at))) != NULL && end - nul >= 3) {
+        size_t len = (size_t)(uint8_t)nul[1] << 8 | (uint8_t)nul[2], left = (size_t)(end - nul - 3);
+        struct str value = {nul + 3, len < left ? len : left};
+        if (!visit(context, at, value)) return;
+        at = value.ptr + value.len;
+    }
+}
+
+static void place(const char *text)
+{
+    char topic[LETTER_SOURCE_MAX], again[2 * LETTER_SOURCE_MAX];
+    int32_t partition = -1;
+    int64_t offset = -1;
+    if (!place_parse(text, topic, &partition, &offset)) return;
+    if (!topic[0] || strlen(topic) >= LETTER_SOURCE_MAX || partition < 0 || offset < 0) abort();
+    (void)snprintf(again, sizeof again, "%s/%d/%lld", topic, (int)partition, (long long)offset);
+    if (!place_parse(again, topic, &partition, &offset)) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct letter letter;
+    static const char value[] = "v";
+    struct err err = ERR_INIT;
+    if (size == 0) return 0;
+    struct str headers = {(const char *)data + 1, size - 1};
+    struct ingest_follow_record record = {.partition = 1, .offset = 2, .message = &headers};
+    if (data[0] & 1) record.value = (struct str){value, 1};
+    letter_read(&record, &letter);
+    if (letter.kind == LETTER && (letter.partition < 0 || letter.offset < 0 || !letter.topic[0]))
+        abort();
+    place(letter.note_of);
+    place(letter.note_to);
+    if (letter.kind == LETTER_NOTE) {
+        struct letter_notes *notes = letter_notes_new();
+        if (letter_notes_add(notes, &letter, &err)) (void)letter_notes_find(notes, 1, 2);
+        letter_notes_free(notes);
+    }
+    return 0;
+}

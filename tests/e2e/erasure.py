@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""Users that are forgotten: `freshet forget`, DELETE /v1/users/{user}, late events, and the bytes that are left.
+
+  tests/e2e/erasure.py --bin FOLDER [--keep] [case...]
+
+Broker: its own, which compacts and deletes at once, so that what a topic's files hold can be read from the disk. Events are JSON,
+their times near now. Ends with `N passed, N failed, N skipped`.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import ending  # noqa: E402
+from answers import free_port  # noqa: E402
+from bad_input import ROOT, TOPIC, UNREACHABLE, USAGE, World, must, run_one  # noqa: E402
+from operations import Shop  # noqa: E402
+
+TOKEN = "a-token-of-the-test"
+# Segments roll and are cleaned within a second; what expires is looked for every half second.
+CLEANING = ("log.roll.ms=200", "log.cleaner.backoff.ms=100", "log.cleaner.min.cleanable.ratio=0.01",
+            "log.cleaner.delete.retention.ms=1", "log.retention.check.interval.ms=300", "log.segment.delete.delay.ms=100",
+            "log.initial.task.delay.ms=500", "log.cleaner.min.compaction.lag.ms=0")
+
+
+class Place(World):
+    """A broker that cleans."""
+
+    def prepare(self):
+        self.folder = os.path.join(self.work, "broker")
+        words = [word for setting in CLEANING for word in ("--set", setting)]
+        done = subprocess.run([os.path.join(ROOT, "scripts/kafka"), "start", "--dir", self.folder, *words], check=True,
+                              capture_output=True, text=True, timeout=120, env=dict(os.environ, KAFKA_HEAP_OPTS="-Xmx256m"))
+        self.bootstrap, self.events, self.processes = done.stdout.strip(), "", []
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        subprocess.run([os.path.join(ROOT, "scripts/kafka"), "stop", "--dir", self.folder], check=False, capture_output=True)
+
+
+class Market(Shop):
+    """A shop with a process that runs and answers."""
+
+    def __init__(self, world, name, partitions=2, **settings):
+        super().__init__(world, name)
+        self.settings.update({"erasures.topic": f"{self.app}.erasures", "http.token": self.secret("token", TOKEN), "items.topic": "",
+                              "http.view.memory.bytes": "8MiB", "rocksdb.memory.max.bytes": "8MiB", **settings})
+        self.erasures, self.receipts, self.lists = f"{self.app}.erasures", f"{self.app}-erasure-receipts", f"{self.app}.lists"
+        self.number = 0
+        self.topics(partitions)
+
+    def alter(self, topic, settings):
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(ROOT, ".cache/kafka/4.1.1/*"), "kafka.admin.ConfigCommand", "--alter",
+                   "--bootstrap-server", self.world.bootstrap, "--entity-type", "topics", "--entity-name", topic, "--add-config", settings]
+        subprocess.run(command, check=True, capture_output=True, timeout=90)
+
+    def secret(self, name, text):
+        """A file that only we can read, as a value of the configuration."""
+        path = os.path.join(self.folder, name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+        return "${file:" + path + "}"
+
+    def run(self, settings={}):
+        self.port = free_port()
+        self.log = os.path.join(self.folder, "run.log")
+        with open(self.log, "ab") as log:
+            command = self.command(["run"], {"http.listen": f"127.0.0.1:{self.port}", **settings})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env={"PATH": os.environ["PATH"]})
+        self.world.processes.append(self.process)
+        self.until(lambda: self.ask("/readyz")[0] == 200, "ready")
+
+    def end_process(self):
+        self.process.terminate()
+        must(self.process.wait(30) == 0, f"ended with {self.process.returncode}")
+
+    def until(self, done, what, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if done():
+                    return
+            except OSError:
+                pass
+            must(self.process.poll() is None, f"ended with {self.process.returncode}: {open(self.log).read()[-800:]}")
+            time.sleep(0.05)
+        must(False, f"no {what} after {seconds} s: {open(self.log).read()[-800:]}")
+
+    def ask(self, path, method="GET", token=TOKEN):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name):
+        rows = [line.split() for line in self.ask("/metrics")[1].splitlines() if line.startswith(name)]
+        return int(float(rows[0][1])) if rows else 0
+
+    def click(self, user, item, at_ms=None, **more):
+        self.number += 1
+        event = {"event_id": f"e{self.number}", "event_type": "view", "event_time": at_ms or int(time.time() * 1000),
+                 "user_id": user, "items": [{"item_id": item}], **more}
+        subprocess.run(["kcat", "-P", "-b", self.world.bootstrap, "-t", self.events, "-k", user, "-X", "partitioner=murmur2_random"],
+                       input=json.dumps(event), text=True, check=True, capture_output=True, timeout=30)
+
+    def window(self, user):
+        return [one["item_id"] for one in json.loads(self.ask(f"/v1/users/{user}")[1]).get("window", [])]
+
+    def has_list(self, user):
+        return self.ask(f"/v1/recommend/{user}?fallback=false")[0] == 200
+
+    def seen(self, n):
+        """Waits until n events were read."""
+        self.until(lambda: self.metric("freshet_records_total") >= n, f"{n} records")
+
+    def files_with(self, folder, text):
+        done = subprocess.run(["grep", "-rlaF", text, folder], capture_output=True, text=True, timeout=60)
+        return sorted(os.path.relpath(path, folder) for path in done.stdout.split())
+
+    def log_files_with(self, topic, text):
+        """Files of the broker's log of a topic; the newest segment is not cleaned, so something is sent behind."""
+        data = os.path.join(self.world.folder, "data")
+        found = []
+        for part in os.listdir(data):
+            if part.rsplit("-", 1)[0] == topic:
+                found += self.files_with(os.path.join(data, part), text)
+        return [name for name in found if ".deleted" not in name]
+
+
+# ---- a user goes ----
+
+def forget(case):
+    """State, lists, sessions and the bytes of them; late events stay out, later ones may come."""
+    market = Market(case.world, case.name, **{"statestore.changelog.enabled": "true"})
+    gone, back = "gone-5f1c9a", "back-77d0e2"
+    changelog = f"{market.app}-state-changelog"
+    market.alter(changelog, "delete.retention.ms=1,min.compaction.lag.ms=0")  # else a week and a minute
+    market.run()
+    for user in ("u1", "u2", gone, back):
+        for item in ("kettle", "mug", "tea"):
+            market.click(user, item)
+    shy = "shy-0b77f1"
+    for item in ("kettle", "mug"):
+        market.click(shy, item, consent=False)
+    market.seen(14)
+    must(market.metric('freshet_events_total{outcome="quiet"}') == 2 and not market.has_list(shy), "events without consent")
+    for user in (gone, back):
+        market.until(lambda user=user: market.has_list(user), f"list of {user}")
+    must(market.files_with(market.store, gone) != [], "the store does not hold the user, so there is nothing to test")
+    text = market.good("forget", gone, "--dry-run")
+    must("3 events, 3 in the window" in text and market.erasures in text, text)
+    must(market.has_list(gone), "a dry run did something")
+    market.until(lambda: market.log_files_with(changelog, gone) != [], "the user in the changelog")
+    before_ms = int(time.time() * 1000) - 1
+    receipt = json.loads(market.good("forget", gone, "--quiet").splitlines()[-1])
+    must((receipt["outcome"], receipt["events"], receipt["window"], receipt["sessions"]) == ("erased", 3, 3, 1), str(receipt))
+    must(gone not in json.dumps(receipt), "the receipt names the user")
+
+    must(market.ask(f"/v1/users/{back}", "DELETE", token="")[0] == 401, "no token is needed")
+    status, body = market.ask(f"/v1/users/{back}", "DELETE")
+    must(status == 202 and json.loads(body)["receipts"] == market.receipts, f"{status} {body}")
+    market.until(lambda: market.metric('freshet_erasures_total{outcome="erased"}') == 2, "second erasure")
+    for user in (gone, back):
+        market.until(lambda user=user: not market.has_list(user), f"end of the list of {user}")
+        market.until(lambda user=user: market.ask(f"/v1/users/{user}")[0] == 404, f"end of {user}")
+    market.until(lambda: market.metric("freshet_erasures_purged_total") >= 2, "purge")
+
+    # Late events do not bring either back, a new one brings one of them back.
+    market.click(gone, "mug", before_ms)
+    market.click(back, "mug", before_ms)
+    market.click(back, "saucer")
+    market.until(lambda: market.has_list(back), f"list of {back}, who came back")
+    market.until(lambda: market.metric('freshet_events_total{outcome="erased"}') == 2, "late events")
+    must(not market.has_list(gone) and market.ask(f"/v1/users/{gone}")[0] == 404, "a late event brought the user back")
+    market.until(lambda: market.window(back) == ["saucer"], "window of who came back")
+    must(json.loads(market.good("forget", "nobody-at-all", "--quiet").splitlines()[-1])["outcome"] == "nothing", "nobody")
+
+    # The bytes: the store and the view, while the process runs; the topics once they are cleaned.
+    def dirty():
+        return market.files_with(market.store, gone)
+    market.until(lambda: dirty() == [], f"end of {dirty()}")
+    def push(): # the newest segment of a partition is never cleaned
+        for _ in range(2):
+            for user in (f"u{n}" for n in range(8)):
+                market.click(user, "tea")
+            time.sleep(0.3)
+    push()
+    for _ in range(15):
+        left = {topic: market.log_files_with(topic, gone) for topic in (market.lists, changelog)}
+        if not any(left.values()):
+            break
+        push()
+    must(not any(left.values()), f"files of topics that hold the user: {left}")
+    must(market.log_files_with(market.receipts, gone) == [], "a receipt names the user")
+    must(market.log_files_with(market.events, gone) != [] and market.log_files_with(market.erasures, gone) != [],
+         "the grep finds nothing anywhere, which cannot be")
+
+    # After a start the guard still holds, and so does what came back.
+    market.end_process()
+    must(market.files_with(market.store, gone) == [], str(market.files_with(market.store, gone)))
+    left = market.files_with(market.store, shy) + market.log_files_with(market.lists, shy)
+    must(left == [], f"who did not consent stands in {left}")
+    market.run()
+    market.click(gone, "mug", before_ms)
+    market.until(lambda: market.metric('freshet_events_total{outcome="erased"}') == 1, "late event after the start")
+    must(market.ask(f"/v1/users/{gone}")[0] == 404 and market.ask(f"/v1/users/{back}")[0] == 200, "a start changed it")
+    market.end_process()
+    with open(market.log) as log:
+        must(gone not in log.read(), "the log names the user")
+
+
+def refused(case):
+    """What is wrong is said."""
+    market = Market(case.world, case.name)
+    market.bad(UNREACHABLE, "no receipt", "freshet run", verb=("forget", "u1", "--wait", "1", "--quiet"))
+    market.bad(USAGE, "say who", verb=("forget",))
+    market.bad(USAGE, "user id", verb=("forget", "x" * 300))
+    market.bad(TOPIC, "erasures", "topics create", verb=("forget", "u1"), settings={"erasures.topic": "no.such.erasures"})
+    market.bad(TOPIC, "erasures", "topics create", settings={"erasures.topic": "no.such.erasures"})
+    for partition in range(2):  # a receipt that nobody wrote: far beyond the log's end
+        market.send(partition, "forged", json.dumps({"next": {market.events: 1 << 60}}), f"freshet-src={market.erasures}/{partition}/0",
+                    topic=market.receipts)
+    market.run({"http.token": ""})
+    must(market.ask("/v1/users/u1", "DELETE")[0] == 403, "without http.token anybody may erase")
+    market.until(lambda: market.metric('freshet_erasures_total{outcome="nothing"}') == 1, "the request of before")
+    market.send(0, "odd", "{\"tenant\":\"t\"}", topic=market.erasures)
+    market.until(lambda: len(market.records(f"{market.app}-dlq")) == 1, "dead letter of a request that names nobody")
+    market.end_process()
+
+
+# ---- names that are no ids ----
+
+def pseudonyms(case):
+    """No id of a user anywhere but in the events; lookups and erasures by id; another key."""
+    one, two = "first:" + "0f" * 32, "second:" + "a5" * 32
+    market = Market(case.world, case.name)
+    market.settings.update({"privacy.pseudonymise": "true", "privacy.pseudonym.secret": market.secret("names", one)})
+    user, other, quiet = "anna-19c4e7", "otto-5d20aa", "karl-e3b991"
+    market.run()
+    for name in (user, other, quiet):
+        for item in ("kettle", "mug"):
+            market.click(name, item)
+    market.click("", "tea", anonymous_id="visitor-8812fd")
+    market.send(0, user, f"no event of {user}", f"who={user}")
+    for name in (user, other, quiet, "visitor-8812fd"):
+        market.until(lambda name=name: market.has_list(name), f"list of {name}")
+        market.until(lambda name=name: market.ask(f"/v1/users/{name}")[0] == 200, f"user {name}")
+    listed = json.loads(market.ask(f"/v1/recommend/{user}")[1])
+    must(listed["user_id"].startswith("first~") and len(listed["user_id"]) == 38, str(listed))
+    market.until(lambda: len(market.records(f"{market.app}-dlq")) == 1, "dead letter")
+    letter = market.records(f"{market.app}-dlq")[0]
+    must(letter[3] == "" and letter[5] == b"" and "decode" in letter[4], f"a dead letter that may name a user: {letter}")
+    must("2 events" in market.good("query", "user", user) and "first~" in market.good("trace", "e1"), "query or trace by the id")
+
+    # Another key: the lists stand until the user comes, then all is under the new name, with its history.
+    market.end_process()
+    market.settings["privacy.pseudonym.secret"] = market.secret("names", two + "\n" + one + "\n")
+    market.run()
+    must(market.has_list(user) and market.ask(f"/v1/users/{user}")[0] == 200, "with a new key the user is not found")
+    market.click(user, "saucer")
+    market.until(lambda: market.window(user) == ["saucer", "mug", "kettle"], "history under the new name")
+    market.until(lambda: json.loads(market.ask(f"/v1/recommend/{user}")[1])["user_id"].startswith("second~"), "list under the new name")
+    names = {row[3].split("~")[0] for row in market.records(market.lists) if row[5] == b""}
+    must(names == {"first"}, f"tombstones of {names}, not of the name before")
+    receipts = [json.loads(line) for line in market.good("forget", other, "--quiet").splitlines()]
+    must(sorted(receipt["outcome"] for receipt in receipts) == ["erased", "nothing"], f"who did not come since: {receipts}")
+    market.until(lambda: not market.has_list(other), f"end of the list of {other}")
+    must("who=" not in str(market.records(f"{market.app}-dlq")), "headers of an event that may name a user")
+    market.end_process()
+    for name in (user, other, quiet, "visitor-8812fd"):
+        found = market.files_with(market.store, name)
+        for topic in (market.lists, market.receipts, market.erasures, f"{market.app}-dlq"):
+            found += market.log_files_with(topic, name)
+        must(found == [], f"{name} stands in {found}")
+        must(market.log_files_with(market.events, name) != [], "the grep finds nothing anywhere, which cannot be")
+        with open(market.log) as log:
+            must(name not in log.read(), f"the log names {name}")
+
+    # Without the old key: who came is there, who did not is nobody.
+    market.settings["privacy.pseudonym.secret"] = market.secret("names", two)
+    market.run()
+    must(market.has_list(user) and not market.has_list(quiet), "without the old key")
+    market.end_process()
+
+    text = market.secret("names", "short:0f")
+    line = market.bad(USAGE, "privacy.pseudonym.secret", "short", "openssl rand", settings={"privacy.pseudonym.secret": text})
+    must("0f" not in line.split("short")[1][:4], f"a key in {line}")
+    market.bad(USAGE, "privacy.pseudonym.secret", "file", settings={"privacy.pseudonym.secret": ""})
+    os.chmod(os.path.join(market.folder, "names"), 0o640)
+    market.bad(USAGE, "chmod 600")
+
+
+CASES = [forget, refused, pseudonyms]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
+    parser.add_argument("cases", nargs="*")
+    args = parser.parse_args()
+    args.bin = os.path.abspath(args.bin)
+    work = tempfile.mkdtemp(prefix="freshet-erasure-")
+    world = Place(args, work)
+    outcomes = []
+    try:
+        world.prepare()
+        chosen = [function for function in CASES if not args.cases or function.__name__ in args.cases]
+        with concurrent.futures.ThreadPoolExecutor(len(CASES)) as pool:
+            outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
+    finally:
+        world.stop()
+        ending.clear(work, outcomes, args.keep)
+    ending.leave(outcomes)
+
+
+if __name__ == "__main__":
+    main()
