@@ -54,6 +54,7 @@ static bool begin_again(struct group *group, struct err *err)
     ingest_drop(env->ingest);
     for (int i = 0; i < n; i++)
         if (!shard_reset(env->shards[i], err)) return false;
+    if (env->committer && !ingest_keeps_place(env->ingest, err)) return false;
     if (!emit_renew(env->emit, err)) return false;
     if (env->committer) committer_reset(env->committer);
     if (!ingest_retake(env->ingest, err)) return false;

@@ -289,8 +289,9 @@ int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t 
     mutex_unlock(&ingest->lock);
     if (code || high < 0) return -1;
     if (next < 0) next = ingest__begins_at_end(ingest, topic, partition) ? high : low > 0 ? low : 0;
-    int64_t passed = sync_int_get(&ingest__slot(ingest, topic, partition)->passed);
-    if (passed > next) next = passed; /* what a damaged batch held is not waited for */
+    const struct ingest__slot *slot = ingest__slot(ingest, topic, partition);
+    int64_t passed = sync_int_get_acquire(&slot->passed);
+    if (passed > next && next >= sync_int_get(&slot->passed_from)) next = passed;
     return high > next ? high - next : 0;
 }
 

@@ -193,12 +193,16 @@ MUST_USE bool ingest_group(struct ingest *ingest, struct buf *out, struct err *e
 void ingest_drop(struct ingest *ingest);
 MUST_USE bool ingest_retake(struct ingest *ingest, struct err *err);
 
+/* False: another process has our group.instance.id since the last assignment; a producer that is made anew would end its transactions.
+ * True as well where nobody can be asked. Main thread. Errors: ERR_FATAL exit 8. */
+MUST_USE bool ingest_keeps_place(struct ingest *ingest, struct err *err);
+
 /* A partition that is ours since callbacks.assigned said INGEST_LATER is read from now on; next as there. Main thread. Errors: as
  * ingest_serve. */
 MUST_USE bool ingest_begin(struct ingest *ingest, int32_t partition, const int64_t *next,
                            struct err *err);
 /* Our id in the group, "" while we are not in it. Any thread. */
-enum { INGEST_MEMBER_MAX = 256 };
+enum { INGEST_MEMBER_MAX = 512 };
 void ingest_member(struct ingest *ingest, char id[INGEST_MEMBER_MAX]);
 /* Makes the descriptor of ingest_event_fd readable. Any thread. */
 void ingest_nudge(struct ingest *ingest);
@@ -207,8 +211,8 @@ void ingest_hurry(struct ingest *ingest);
 
 /* D3: C_p follows A_p: what is below it was told. Asynchronous, failures are logged and forgotten; refused when we are no member any more. */
 void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t next);
-/* Records waiting behind the position, for each partition we own: high watermark - next, less those of a damaged batch
- * that was passed; -1 unknown. next below 0: nothing was read yet, from where events.start says. */
+/* Records waiting behind the position, for each partition we own: high watermark - next, less what a damaged batch or
+ * marks of transactions take up behind it; -1 unknown. next below 0: nothing was read yet, from where events.start says. */
 int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
 
 /* Gives the partitions back (callbacks.revoked), leaves the group unless a static member, ends the client: at most some 10 s,

@@ -7,7 +7,6 @@
 #include "kafka/client.h"
 
 enum {
-    INGEST__MEMBER_MAX = 512,
     INGEST__ARENA_SOFT = 8 * 1024 * 1024, /* a batch that has used so much ends */
     INGEST__ARENA_MAX = 64 * 1024 * 1024, /* which one record of 64 KiB cannot reach on top */
 };
@@ -33,8 +32,9 @@ struct ingest__slot {
     int64_t seen;           /* generation that `expected` belongs to; shard thread */
     int64_t expected;       /* next offset (I3); shard thread */
     struct ingest__passage passage; /* of the generation seen; shard thread */
-    struct sync_int
-        passed; /* nothing below is waited for: a damaged batch, markers of transactions; -1 none. The shard writes */
+    struct sync_int passed_from,
+        passed; /* [,) no records, and nobody waits for them: a damaged batch,
+                                          * markers of transactions; passed -1: none. The shard writes */
 };
 
 /* What one shard thread reads. Partition p belongs to shard p % shards. */
@@ -78,9 +78,9 @@ struct ingest {
     bool *waiting;      /* (partitions) owned, and not read before ingest_begin; main thread */
     int64_t *next;      /* (n_topics) what callbacks.assigned fills; main thread */
     int64_t generation; /* assignments so far; main thread */
-    struct ingest__peers peers;      /* main thread */
-    char member[INGEST__MEMBER_MAX]; /* ours as of the last assignment; "" none. Main thread */
-    struct ingest__shard *shards;    /* (shards) */
+    struct ingest__peers peers;     /* main thread */
+    char member[INGEST_MEMBER_MAX]; /* ours as of the last assignment; "" none. Main thread */
+    struct ingest__shard *shards;   /* (shards) */
     rd_kafka_queue_t *main_queue;
     int event_fd;
     struct sync_int restart_asked; /* 1: some fetcher has stopped; shards write, main takes */
@@ -163,6 +163,8 @@ bool ingest__passage_record(struct ingest *ingest, int topic, struct ingest__slo
 /* renew.c; main thread */
 /* The session was lost: we are no member at the moment. */
 bool ingest__is_outside(struct ingest *ingest);
+/* As ingest_member, without the lock: main thread, or with it. */
+void ingest__member(struct ingest *ingest, char id[INGEST_MEMBER_MAX]);
 bool ingest__is_fresh(
     const struct ingest *ingest); /* a fence may be our own former client's doing */
 void ingest__displace(struct ingest *ingest);

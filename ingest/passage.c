@@ -35,9 +35,10 @@ static void finish(struct ingest *ingest, int topic, int32_t partition, struct i
     log_warn("ingest", "a damaged batch is passed, as on.offset.gap=accept says",
              "topic=%s partition=%d first=%" PRId64 " last=%" PRId64, ingest->topics[topic],
              (int)partition, slot->expected, way->high - 1);
-    slot->expected = way->high;
     way->probe = 0;
-    sync_int_set(&slot->passed, slot->expected);
+    sync_int_set(&slot->passed_from, slot->expected);
+    slot->expected = way->high;
+    sync_int_set_release(&slot->passed, slot->expected);
 }
 
 static void look_further(struct ingest *ingest, int topic, int32_t partition,

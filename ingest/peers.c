@@ -4,7 +4,6 @@
  * thread that serves. */
 #include "ingest/internal.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -40,9 +39,7 @@ void ingest__peers_look(struct ingest *ingest)
     const char *own = ingest->options.group_instance_id;
     struct ingest__peers now = {0}, *before = &ingest->peers;
     struct err err = ERR_INIT;
-    char *member = rd_kafka_memberid(ingest->client);
-    (void)snprintf(ingest->member, sizeof ingest->member, "%s", member ? member : "");
-    if (member) rd_kafka_mem_free(ingest->client, member);
+    ingest__member(ingest, ingest->member);
     if (!ingest->callbacks.gone || fault_mutant("group_unnamed")) return;
     if (!kafka_group_members(ingest->config, ingest->options.group_id, peer_see, &now, ASK_MS,
                              &err)) {
@@ -73,11 +70,11 @@ static void listing_see(void *context, const char *instance, const char *member)
 
 bool ingest__is_listed(struct ingest *ingest, bool *is_listed, struct err *err)
 {
-    char *member = rd_kafka_memberid(ingest->client);
-    struct listing listing = {.member = member ? member : ""};
+    char member[INGEST_MEMBER_MAX];
+    ingest__member(ingest, member);
+    struct listing listing = {.member = member};
     bool is_told = kafka_group_members(ingest->config, ingest->options.group_id, listing_see,
                                        &listing, ASK_MS, err);
-    if (member) rd_kafka_mem_free(ingest->client, member);
     *is_listed = listing.is_found;
     bool is_refused = !is_told && err->exit_code == ERR_EXIT_USAGE;
     if (!is_told && !is_refused) {

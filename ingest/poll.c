@@ -47,8 +47,10 @@ static enum taken error_take(struct ingest *ingest, int topic, struct ingest__sl
 {
     const char *reason = rd_kafka_message_errstr(message);
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        if (slot->passage.probe == 0 && ingest__has_markers(ingest, topic))
-            sync_int_set(&slot->passed, message->offset);
+        if (slot->passage.probe == 0 && ingest__has_markers(ingest, topic)) {
+            sync_int_set(&slot->passed_from, slot->expected);
+            sync_int_set_release(&slot->passed, message->offset);
+        }
         return DROPPED;
     }
     if (ingest__passage_error(ingest, topic, slot, message)) return DROPPED;

@@ -18,21 +18,25 @@
 
 enum { CLOSE_MS = 5000, FRESH_MS = 10000, DOUBT_MS = 60000 };
 
-void ingest_member(struct ingest *ingest, char id[INGEST_MEMBER_MAX])
+void ingest__member(struct ingest *ingest, char id[INGEST_MEMBER_MAX])
 {
-    mutex_lock(&ingest->lock);
     char *member = ingest->client ? rd_kafka_memberid(ingest->client) : NULL;
     (void)snprintf(id, INGEST_MEMBER_MAX, "%s", member ? member : "");
     if (member) rd_kafka_mem_free(ingest->client, member);
+}
+
+void ingest_member(struct ingest *ingest, char id[INGEST_MEMBER_MAX])
+{
+    mutex_lock(&ingest->lock);
+    ingest__member(ingest, id);
     mutex_unlock(&ingest->lock);
 }
 
 bool ingest__is_outside(struct ingest *ingest)
 {
-    char *member = rd_kafka_memberid(ingest->client);
-    bool is_outside = !member || !*member;
-    if (member) rd_kafka_mem_free(ingest->client, member);
-    return is_outside;
+    char member[INGEST_MEMBER_MAX];
+    ingest__member(ingest, member);
+    return !member[0];
 }
 
 static bool is_within(uint64_t since_ns, uint64_t span_ms)
@@ -57,6 +61,13 @@ void ingest__displace(struct ingest *ingest)
     ingest__restart_ask(ingest);
 }
 
+bool ingest_keeps_place(struct ingest *ingest, struct err *err)
+{
+    if (ingest__is_fresh(ingest) || !ingest__is_replaced(ingest)) return true;
+    *err = ingest->failure;
+    return false;
+}
+
 bool ingest__client_renew(struct ingest *ingest, struct err *err)
 {
     rd_kafka_t *old = ingest->client;
@@ -68,6 +79,7 @@ bool ingest__client_renew(struct ingest *ingest, struct err *err)
         log_warn("ingest", "the consumer that lost its place does not end", NULL);
     ingest->is_displaced = false; /* whatever the old one said while it ended */
     ingest->renewed_at_ns = clock_mono_ns();
+    ingest->member[0] = '\0';
     bool ok = ingest__client_open(ingest, err);
     mutex_unlock(&ingest->lock);
     return ok;
