@@ -5,8 +5,8 @@
 
 enum { TIMEOUT_MS = 15000 };
 
-static struct state_identity identity_of(const struct settings *settings, const char *cluster_id,
-                                         int n_partitions)
+struct state_identity owner_identity(const struct settings *settings, const char *cluster_id,
+                                     int n_partitions)
 {
     return (struct state_identity){.application_id = settings->application_id,
                                    .cluster_id = cluster_id,
@@ -31,7 +31,7 @@ bool owner_ask(struct owner *owner, const struct settings *settings, struct err 
                 "events topic %s has %d partitions and %s has %d: `freshet topics check` "
                 "says what is wrong",
                 settings->topics[i], info[i].partitions, settings->topics[0], info[0].partitions);
-    owner->identity = identity_of(settings, owner->cluster_id, info[0].partitions);
+    owner->identity = owner_identity(settings, owner->cluster_id, info[0].partitions);
     return true;
 }
 
@@ -39,7 +39,7 @@ bool owner_store_open(const struct settings *settings, const char *cluster_id, i
                       int state_floats, struct snapshots **snapshots, struct state **state,
                       struct err *err)
 {
-    const struct state_identity identity = identity_of(settings, cluster_id, n_partitions);
+    const struct state_identity identity = owner_identity(settings, cluster_id, n_partitions);
     const struct state_options options = settings_state(settings, state_floats);
     if (settings->snapshot_folder && (!snapshots_open(snapshots, settings, err) ||
                                       !snapshots_restore(*snapshots, &identity, err)))

@@ -13,6 +13,10 @@ struct owner {
     struct state_identity identity;
 };
 
+/* The same of what is known already. Borrows from both. */
+struct state_identity owner_identity(const struct settings *settings, const char *cluster_id,
+                                     int n_partitions);
+
 /* Errors: ERR_FATAL exit 4 unreachable, exit 5 an events topic is missing or has another number of partitions. */
 MUST_USE bool owner_ask(struct owner *owner, const struct settings *settings, struct err *err);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "app/app.h"
+#include "app/owner.h"
 #include "app/rules.h"
 #include "app/settings.h"
 #include "app/topics.h"
@@ -149,13 +150,7 @@ static void check_store(struct validation *validation, const struct settings *se
              "not compared: that needs the cluster and the events topics", ERR_EXIT_TOPIC);
         return;
     }
-    struct state_identity identity = {.application_id = settings->application_id,
-                                      .cluster_id = cluster_id,
-                                      .topics = settings->topics,
-                                      .n_topics = settings->n_topics,
-                                      .internal = settings->topics + settings->n_topics,
-                                      .n_internal = settings->n_sources - settings->n_topics,
-                                      .n_partitions = partitions};
+    struct state_identity identity = owner_identity(settings, cluster_id, partitions);
     struct state_options options = settings_state(settings, 0);
     if (!state_open(&state, settings->state_folder, &identity, &options, &err)) {
         tell_err(validation, "store", &err);

@@ -32,6 +32,16 @@ static bool list_send(struct emit *emit, struct emit_epoch *epoch, const char *t
     return emit_send(emit, epoch, EMIT_RECOMMENDATIONS, STR("user"), str_of(text), source, 0, err);
 }
 
+/* An epoch whose first list is acknowledged. */
+static struct emit_epoch *first_send(struct emit *emit)
+{
+    struct err err = ERR_INIT;
+    struct emit_epoch *epoch = emit_epoch_new(emit);
+    CHECK(list_send(emit, epoch, "first", &err));
+    CHECK_INT(epoch_await(epoch, 10000, &err), EMIT_ACKED);
+    return epoch;
+}
+
 /* A new client takes records and has them acknowledged. */
 static void goes_on(struct emit *emit, struct emit_epoch *epoch)
 {
@@ -81,9 +91,7 @@ static void stood_still(void)
     struct cluster cluster;
     struct err err = ERR_INIT;
     struct emit *emit = emit_start(&cluster);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
-    CHECK(list_send(emit, epoch, "first", &err));
-    CHECK_INT(epoch_await(epoch, 10000, &err), EMIT_ACKED);
+    struct emit_epoch *epoch = first_send(emit);
     stand_still(STILL_MS + 500);
     CHECK(!list_send(emit, epoch, "late", &err));
     printf("  %s\n", err.text);
@@ -100,9 +108,7 @@ static void became_old(void)
     struct cluster cluster;
     struct err err = ERR_INIT;
     struct emit *emit = emit_start(&cluster);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
-    CHECK(list_send(emit, epoch, "first", &err));
-    CHECK_INT(epoch_await(epoch, 10000, &err), EMIT_ACKED);
+    struct emit_epoch *epoch = first_send(emit);
     CHECK_INT(rd_kafka_mock_broker_set_rtt(cluster.mock, 1, 3 * AGE_MS), 0);
     CHECK(list_send(emit, epoch, "unheard", &err));
     sync_sleep_ms(200);
@@ -121,10 +127,8 @@ static void broken(void)
     struct cluster cluster;
     struct err err = ERR_INIT, why = ERR_INIT;
     struct emit *emit = emit_start(&cluster);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
+    struct emit_epoch *epoch = first_send(emit);
     (void)err_set(&why, ERR_ABORT, "partitions are lost");
-    CHECK(list_send(emit, epoch, "first", &err));
-    CHECK_INT(epoch_await(epoch, 10000, &err), EMIT_ACKED);
     emit_break(emit, &why);
     CHECK(!emit_check(emit, &err));
     CHECK_STR(err.text, why.text);

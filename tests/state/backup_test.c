@@ -176,16 +176,6 @@ static void put_back(void)
 
 /* ---- damaged ---- */
 
-static void byte_turn(const char *path, off_t at)
-{
-    char byte;
-    int file = open(path, O_RDWR);
-    CHECK(file >= 0 && pread(file, &byte, 1, at) == 1);
-    byte ^= 0x10;
-    CHECK_INT(pwrite(file, &byte, 1, at), 1);
-    (void)close(file);
-}
-
 /* Each byte of the manifest, and one of the file that holds the users. */
 static void damaged(void)
 {
@@ -197,17 +187,17 @@ static void damaged(void)
     (void)snprintf(path, sizeof path, "%s/manifest", copy);
     CHECK_INT(stat(path, &info), 0);
     for (off_t at = 0; at < info.st_size; at++) {
-        byte_turn(path, at);
+        fixture_byte_turn(path, at);
         err = (struct err)ERR_INIT;
         CHECK_FAIL(state_backup_check(copy, &backup, &err), err, ERR_FATAL);
         CHECK_INT(err.exit_code, ERR_EXIT_STORE);
-        byte_turn(path, at);
+        fixture_byte_turn(path, at);
     }
     err = (struct err)ERR_INIT;
     CHECK_OK(state_backup_check(copy, &backup, &err), err);
     state_backup_fini(&backup);
     (void)snprintf(path, sizeof path, "%s/db/CURRENT", copy);
-    byte_turn(path, 3);
+    fixture_byte_turn(path, 3);
     CHECK_FAIL(state_backup_check(copy, &backup, &err), err, ERR_FATAL);
     CHECK_CONTAINS(err.text, "db/CURRENT has other bytes");
     CHECK_INT(unlink(path), 0);

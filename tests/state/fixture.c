@@ -2,6 +2,7 @@
 #include "tests/state/fixture.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -328,4 +329,14 @@ int64_t fixture_position(struct state *state, int topic, int32_t partition)
     struct err err = ERR_INIT;
     CHECK_OK(state_position(state, topic, partition, &next, &err), err);
     return next;
+}
+
+void fixture_byte_turn(const char *path, long at)
+{
+    char byte;
+    int file = open(path, O_RDWR);
+    CHECK(file >= 0 && pread(file, &byte, 1, at) == 1);
+    byte ^= 0x10;
+    CHECK_INT(pwrite(file, &byte, 1, at), 1);
+    (void)close(file);
 }

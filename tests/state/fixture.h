@@ -72,4 +72,7 @@ struct state_shard *fixture_shard_of(struct state *state, int32_t partition);
 void fixture_commit(struct state_shard *shard, int32_t partition, int64_t next);
 int64_t fixture_position(struct state *state, int topic, int32_t partition);
 
+/* Turns a bit of the byte at `at` of a file; a second time turns it back. */
+void fixture_byte_turn(const char *path, long at);
+
 #endif

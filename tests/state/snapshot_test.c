@@ -201,16 +201,6 @@ static void cut_off(void)
     end();
 }
 
-static void byte_turn(const char *path, off_t at)
-{
-    char byte;
-    int file = open(path, O_RDWR);
-    CHECK(file >= 0 && pread(file, &byte, 1, at) == 1);
-    byte ^= 0x10;
-    CHECK_INT(pwrite(file, &byte, 1, at), 1);
-    (void)close(file);
-}
-
 struct turning {
     const char *db;
     int n;
@@ -228,13 +218,13 @@ static bool file_turn(void *context, const char *name)
     (void)snprintf(db, sizeof db, "%s/db", to);
     CHECK_INT(stat(path, &info), 0);
     if (info.st_size == 0) return true;
-    byte_turn(path, info.st_size / 2);
+    fixture_byte_turn(path, info.st_size / 2);
     CHECK_FAIL(state_snapshot_restore(place, "snapshot-1700000000000", to, moved, NULL, &err), err,
                ERR_FATAL);
     CHECK_INT(err.exit_code, ERR_EXIT_STORE);
     CHECK_CONTAINS(err.text, "has other bytes than when it was taken");
     CHECK(access(db, F_OK) != 0);
-    byte_turn(path, info.st_size / 2);
+    fixture_byte_turn(path, info.st_size / 2);
     turning->n++;
     return true;
 }
@@ -255,11 +245,11 @@ static void damaged(void)
     CHECK(turning.n > 3);
     restore_check("snapshot-1700000000000", 1);
     (void)snprintf(path, sizeof path, "%s/snapshot-1700000000000/manifest", place);
-    byte_turn(path, 40);
+    fixture_byte_turn(path, 40);
     CHECK_FAIL(state_snapshot_read(place, "snapshot-1700000000000", &identity, &backup, &err), err,
                ERR_FATAL);
     CHECK_CONTAINS(err.text, "manifest is damaged");
-    byte_turn(path, 40);
+    fixture_byte_turn(path, 40);
     end();
 }
 
