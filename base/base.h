@@ -15,10 +15,12 @@
  *   clock.h      time as an argument          rng.h       randomness as an argument
  *   map.h        hash maps with a maximum     ring.h      the queue between two threads
  *   sync.h       atomics, locks, threads: nobody else has them
- *   options.h    one table drives parsing, bounds, help and the page; properties.h and suggest.h serve it
+ *   options.h    one table drives parsing, bounds, help and the page: options_value.c (texts to values), options_file.c (files),
+ *                options_print.c (help and page); properties.h and suggest.h serve it
  *   counters.h   one table drives counting and /metrics; recent.h says what was counted lately
  *   progress.h   the line that long work draws
  *   fault.h      fail-points of the test build
+ *   tsan.c       only for ThreadSanitizer: threads as it understands them
  *
  * Invariants
  *   - What grows has a maximum, given when it is made.

@@ -13,7 +13,8 @@
  *
  * Files, in reading order: kafka.h (for everyone), client.h (for ingest/ and emit/, names librdkafka's types), config.c
  * (settings: ours and the user's), refuse.c (those that are refused), error.c (librdkafka's codes as class, exit code and advice), client.c
- * (a client's life and its log), version.c (what brokers understand), topics.c, groups.c (places by time, groups, topics emptied), embedded.c, tsan.c (only for ThreadSanitizer).
+ * (a client's life and its log), version.c (what brokers understand), topics.c, groups.c (places by time, groups, topics emptied), takeover.c
+ * (the transactions of a process that is gone), copies.c (who keeps copies of a group's partitions), embedded.c.
  *
  * Invariants
  * - Every client is made by kafka_client_conf and kafka_client_new: no other place sets a property.

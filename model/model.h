@@ -13,10 +13,18 @@
 /* model/: pure arithmetic. Encoder forward, exact top-k over the catalogue, blend of arms. No I/O but
  * load and save, no clock, no thread.
  *
- * Files, in reading order: params.c (the parameter table), model.c (the model and its items), encoder.c
- * (step and prefill), encoder_<kind>.c (what is a kind's own), content.c (items by what is known of them), similar.c (items like another), affinity.c (that, of an item and a session), topk.c and catalog.c (lists), because.c,
- * neighbours.c (the index), neighbours_query.c, partners.c, marginals.c, partners_score.c and partners_lists.c (partners.h), pairs.c, blend.c, ranker.c; kernels.c and kernels_*.c (the inner
- * loops, one file an instruction set, chosen at run time); folder.c, content_file.c, ranker_file.c and safetensors.c (files).
+ * Files, in reading order
+ *   params.c       the parameter table             model.c     the model and its items
+ *   encoder.c      step and prefill                encoder_<kind>.c  what is a kind's own
+ *   content.c      items by what is known of them  similar.c   items like another      affinity.c  that, of an item and a session
+ *   score.c        scores and lists by definition  topk.c, catalog.c   the same, fast  filter.c    items that no list may hold
+ *   neighbours.c   the index of sessions           neighbours_query.c  its questions
+ *   pairs.h        which items an event pairs      partners.h  what goes together: partners.c, marginals.c, partners_score.c,
+ *                                                  partners_lists.c; related.c: those of the newest items, added up
+ *   blend.c        arms into one list              ranker.c    its order               because.c   the reason of a listed item
+ *   rerank.h       offers, rules, the last order
+ *   kernels.c, kernels_*.c   the inner loops, one file an instruction set, chosen at run time (kernels_simd.h: what they share)
+ *   folder.c, content_file.c, ranker_file.c, safetensors.c   files
  *
  * Letters: B batch (users), T steps, D dimension of item and user vectors, H width of what a block keeps
  *          (lru: complex numbers), F width of the feed-forward layer, L blocks, N items, S floats of encoder

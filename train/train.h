@@ -15,13 +15,17 @@
  *
  * Refuses: anything online (the pipeline never calls it), accelerators.
  *
- * Files, in reading order: timestamp.c, records.c, columns.c, logfile.c (log files as rows); dataset.c (rows as users'
- * sequences), catalogue.c (what is known of items), content.c (features in a model's item vectors), plan.c (sequences as what is learnt from and what is held out); kernels.c (inner loops), encoder.c (forward
- * and backward), encoder_<kind>.c and attention.c (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss), worker.c (one thread's share of a
- * batch), checkpoint.c and outfile.c (files that a run goes on from), trainer.c (epochs, AdamW, early stop), curve.c (how it went);
- * eval.c (the walk over what is predicted), eval_items.c, eval_encoder.c, eval_steps.c, eval_neighbours.c, eval_related.c, eval_trending.c, popularity.c, markov.c,
- * eval_blend.c (arms), eval_baskets.c and baskets_tally.c (baskets.h), tally.c, diversity.c, bootstrap.c, eval_groups.c
- * (metrics).
+ * Files, in reading order
+ *   log files    timestamp.c, records.c, columns.c, logfile.c
+ *   data sets    dataset.c (rows as users' sequences), catalogue.c (what is known of items), content.c (features in a model's item
+ *                vectors), plan.c (what is learnt from and what is held out)
+ *   backward     kernels.c, kernels_simd.h (inner loops), encoder.c (forward and backward), encoder_<kind>.c, attention.c and mix.h
+ *                (what is a kind's own), loss.c (softmax), gbce.c, loss_kinds.c (what is done for each --loss)
+ *   training     worker.c (one thread's share of a batch), adamw.c, checkpoint.c and outfile.c (files that a run goes on from),
+ *                trainer.c (epochs, early stop), curve.c (how it went); ranker_lists.c and ranker.c (the order of a blend's lists)
+ *   evaluation   eval.c (the walk over what is predicted), eval_items.c, eval_steps.c, eval_groups.c; arms: eval_encoder.c,
+ *                eval_neighbours.c, eval_related.c, eval_trending.c, popularity.c, markov.c, eval_blend.c; orders: eval_baskets.c,
+ *                baskets.h, baskets_tally.c; metrics: tally.c, diversity.c, bootstrap.c
  *
  * Invariant: a training run depends on data, options and seed only: not on time, nor on the number of threads.
  *
