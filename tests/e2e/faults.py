@@ -45,6 +45,7 @@ ANSWER_S = 5.0  # what waits for a broker waits longer, in the scenarios that as
 ERASED_AT = ("written", "acked", "some_produced", "in_write", "fetched")
 EXACT_ERASED_AT = ("committed", "acked", "commit_sent", "written", "in_write", "some_produced")
 UNASSIGNED = "no partition is assigned yet"
+ASSIGNED = "partitions assigned"
 BEHIND = "what was committed before is applied again"
 BY_HAND = ("session_lost", "forgotten", "erased_restored", "requests_unknown")  # only by name: what they show is shown by another too
 WORDS = 25  # last lines of freshet's log that are printed when a scenario fails
@@ -229,6 +230,19 @@ class Bench(Workbench):
         with self.more_coming(600, 100000, seed=seed):
             pass
         return Outcome("users forgotten" + (f", planted {mutant}" if mutant else ""), self.wait(process) or self.finish(settings, mutant=mutant))
+
+    def tail_left(self, settings, mutant=""):
+        """A new disk, and the process ends before it has applied again what was told: the group's positions stay where they are."""
+        settings.update({"log.level": "info", "batch.max.events": "1"})
+        trouble = self.finish(settings)
+        for _ in range(2):
+            shutil.rmtree(settings["state.dir"])
+            before = self.log_text(settings).count(ASSIGNED)
+            process = self.start(settings, mutant=mutant)
+            self.await_words(settings, ASSIGNED, before + 1)
+            process.terminate()
+            trouble = trouble or self.wait(process)
+        return Outcome("ended in a tail" + (f", planted {mutant}" if mutant else ""), trouble or self.finish(settings))
 
     def erasures(self, settings, points, kills):
         """The same while the process dies."""
@@ -434,13 +448,14 @@ class Bench(Workbench):
 
     def exact_fenced(self, settings):
         """A second process of the same slot takes over in the middle; the first ends, and nothing that it sent last is seen."""
+        settings["log.level"] = "info"
         second = dict(settings, **{"state.dir": settings["state.dir"] + "-second"})
         with self.exact(settings) as judged:
             second.update({key: settings[key] for key in ("processing.guarantee", "num.stream.threads")})
             first = self.start(settings, idle=60000)
-            time.sleep(1.0)
+            self.await_words(settings, ASSIGNED)
             with self.more_coming(3000, rate=500):
-                time.sleep(3.0)
+                time.sleep(2.0)
                 taker = self.start(second, idle=4000)
                 ended = self.wait(first)
             trouble = "" if ended == "exit 8" else f"the first ended with {ended or 'exit 0'}, not 8"
@@ -559,6 +574,8 @@ SCENARIOS += [
     Scenario("no_dedupe", "caught", lambda b, s: b.mutant(s, "no_dedupe", "")),
     Scenario("forgotten", "holds", lambda b, s: b.forgotten(s), is_once=True),
     Scenario("guard_not_written", "caught", lambda b, s: b.forgotten(s, "guard_not_written")),
+    Scenario("tail_left", "holds", lambda b, s: b.tail_left(s), is_once=True),
+    Scenario("tail_committed", "caught", lambda b, s: b.tail_left(s, "tail_committed"), is_once=True),
     Scenario("neighbours_kept", "caught", lambda b, s: b.forgotten(s, "neighbours_kept")),
     Scenario("lists_kept", "caught", lambda b, s: b.forgotten(s, "lists_kept")),
     Scenario("erasures", "holds", lambda b, s: b.erasures(s, ERASED_AT, 6)),

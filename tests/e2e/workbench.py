@@ -255,6 +255,12 @@ class Workbench:
         with open(os.path.join(self.work, settings["application.id"] + ".log"), errors="replace") as f:
             return f.read()
 
+    def await_words(self, settings, words, times=1, seconds=60):
+        """Until its log holds the words so many times, or time is over."""
+        until = time.time() + seconds
+        while self.log_text(settings).count(words) < times and time.time() < until:
+            time.sleep(0.02)
+
     @contextlib.contextmanager
     def more_coming(self, events, rate, *words, seed=None):
         """More events into the shared topic meanwhile; all are there at the end of the block. With the seed of others they come again."""
