@@ -1,4 +1,5 @@
-/* Both topics are read whole, by a client of its own; receipts are joined to their requests at the end. */
+/* Both topics are read whole, by a client of its own; receipts are joined to their requests at the end. A receipt may stand behind the
+ * first record of another process's open transaction, which hides it from a reader of committed records: that one is waited for. */
 #include "app/requests.h"
 
 #include <jansson.h>
@@ -153,6 +154,7 @@ static bool follow_open(struct ingest_follow **follow, struct requests_keeper *k
                                                   .n_topics = TOPICS,
                                                   .batch_max = BATCH_MAX,
                                                   .timeout_ms = OPEN_MS,
+                                                  .waits_for_open = true,
                                                   .start = start_of,
                                                   .context = keeper};
     for (;;) {

@@ -65,11 +65,13 @@ struct ingest_follow {
 
 /* ---- clients ---- */
 
-static bool line_open(struct line *line, const struct kafka_config *config, struct err *err)
+static bool line_open(struct line *line, const struct kafka_config *config, bool sees_open,
+                      struct err *err)
 {
-    static const struct kafka_setting own[] = {{"enable.partition.eof", "true"}};
+    static const struct kafka_setting own[] = {{"enable.partition.eof", "true"},
+                                               {"isolation.level", "read_uncommitted"}};
     kafka_notes_init(&line->notes, false, NULL);
-    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_CONSUMER, own, 1, err);
+    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_CONSUMER, own, sees_open ? 2 : 1, err);
     if (conf) line->client = kafka_client_new(conf, KAFKA_CONSUMER, &line->notes, err);
     return line->client != NULL;
 }
@@ -84,7 +86,7 @@ static bool line_close(struct line *line)
 
 /* ---- the ends ---- */
 
-/* Asks for the first offsets at a time, or the end offsets (of a reader of committed records), and fills follow->ends. One
+/* Asks for the first offsets at a time, or the end offsets, and fills follow->ends. One
  * request for each broker. */
 static rd_kafka_resp_err_t ends_ask_once(struct ingest_follow *follow, int64_t at,
                                          rd_kafka_topic_partition_list_t *list, int timeout_ms,
@@ -241,8 +243,8 @@ bool ingest_follow_open(struct ingest_follow **out, const struct kafka_config *c
     follow->batch_max = options->batch_max;
     follow->records = mem_zalloc((size_t)options->batch_max * sizeof *follow->records);
     follow->messages = mem_zalloc((size_t)options->batch_max * sizeof(rd_kafka_message_t *));
-    bool ok = line_open(&follow->reading, config, err);
-    ok = line_open(&follow->asking, config, err) && ok;
+    bool ok = line_open(&follow->reading, config, false, err);
+    ok = line_open(&follow->asking, config, options->waits_for_open, err) && ok;
     if (!ok || !topics_learn(follow, config, options, err)) goto fail;
     if (!first_bounds_ask(follow, options->timeout_ms, err)) goto fail;
     if (!since_ask(follow, options, &since, err)) goto fail;

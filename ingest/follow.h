@@ -52,6 +52,9 @@ struct ingest_follow_options {
     int n_topics;
     int batch_max;  /* records in one batch */
     int timeout_ms; /* how long open may take to reach the cluster */
+    /* The ends are those of the logs: what stands behind a transaction that is still open, of whomever, is waited for, as long as that
+     * one takes. Else they are those of a reader of committed records, who does not see it. */
+    bool waits_for_open;
     int64_t
         tail; /* over 0: of each partition at most so many records before the end; `start` is not asked */
     /* Over 0: each partition begins at its first record with this timestamp or a later one; `start` is not asked. */

@@ -31,11 +31,10 @@ static rd_kafka_t *transactions_open(const char *id)
     return client;
 }
 
-/* Some records in one transaction; returns when it is committed or aborted. */
-static void transaction(rd_kafka_t *client, const char *topic, int n, bool is_committed)
+/* Some records over two partitions; returns when they are acknowledged. */
+static void records_produce(rd_kafka_t *client, const char *topic, int n)
 {
     char key[] = "k";
-    CHECK(rd_kafka_begin_transaction(client) == NULL);
     for (int i = 0; i < n; i++) {
         const rd_kafka_vu_t parts[] = {
             {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
@@ -45,6 +44,13 @@ static void transaction(rd_kafka_t *client, const char *topic, int n, bool is_co
         CHECK(rd_kafka_produceva(client, parts, sizeof parts / sizeof parts[0]) == NULL);
     }
     CHECK_INT(rd_kafka_flush(client, 10000), 0);
+}
+
+/* Some records in one transaction; returns when it is committed or aborted. */
+static void transaction(rd_kafka_t *client, const char *topic, int n, bool is_committed)
+{
+    CHECK(rd_kafka_begin_transaction(client) == NULL);
+    records_produce(client, topic, n);
     if (is_committed)
         CHECK(rd_kafka_commit_transaction(client, 20000) == NULL);
     else
@@ -94,6 +100,33 @@ static void committed_records_are_confirmed_and_aborted_ones_never_come(void)
     CHECK_INT(ingest_follow_lag(reader.follow), 0);
     reader_close(&reader);
     rd_kafka_destroy(client);
+}
+
+/* A committed record behind the open transaction of another producer is not read before that one ends. Who waits for it, gets it; who
+ * does not, is caught up without it. */
+static void open_transactions_hide_what_is_behind_them(void)
+{
+    struct app app;
+    struct reader patient, other;
+    topic_make(&app);
+    rd_kafka_t *open = transactions_open("another"), *client = transactions_open(app.names[0]);
+    CHECK(rd_kafka_begin_transaction(open) == NULL);
+    records_produce(open, app.names[0], 2);
+    transaction(client, app.names[0], 4, true);
+    reader_init(&patient);
+    reader_init(&other);
+    patient.has_holes = other.has_holes = patient.waits_for_open = true;
+    reader_open(&patient, &cluster, app.topics, 1);
+    reader_open(&other, &cluster, app.topics, 1);
+    CHECK(ingest_follow_is_caught_up(other.follow));
+    CHECK(!ingest_follow_is_caught_up(patient.follow));
+    CHECK(rd_kafka_abort_transaction(open, 20000) == NULL);
+    reader_take(&patient, 4);
+    CHECK_INT(patient.total, 4);
+    reader_close(&patient);
+    reader_close(&other);
+    rd_kafka_destroy(client);
+    rd_kafka_destroy(open);
 }
 
 /* Two hundred records, each asked for right after its acknowledgement; and what a question costs when nothing is new. */
@@ -186,6 +219,7 @@ int main(void)
     }
     cluster_join(&cluster, bootstrap);
     CASE(committed_records_are_confirmed_and_aborted_ones_never_come);
+    CASE(open_transactions_hide_what_is_behind_them);
     CASE(confirm_shows_what_was_acknowledged);
     CASE(a_position_before_the_log_begins_again);
     CASE(a_missing_topic_is_named);

@@ -22,6 +22,7 @@ void reader_open(struct reader *reader, struct cluster *cluster, const char *con
                                                   .n_topics = n,
                                                   .batch_max = 16,
                                                   .timeout_ms = 10000,
+                                                  .waits_for_open = reader->waits_for_open,
                                                   .start = start_of,
                                                   .context = reader};
     CHECK_OK(ingest_follow_open(&reader->follow, &cluster->config, &options, &err), err);

@@ -15,6 +15,7 @@ struct reader {
     int64_t next[2][PARTITIONS];  /* first offset not seen; -1 none seen */
     int total, tombstones, restarts;
     int taken_before_restart; /* records */
+    bool waits_for_open;      /* as the option */
     bool has_holes;           /* offsets may be missing: marks of transactions */
 };
 
