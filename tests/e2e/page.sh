@@ -47,7 +47,7 @@ for _ in $(seq 200); do
 done
 # Its first customers, then a few while the browser is there.
 "$BIN/freshet" simulate "${SHOP[@]}" --events 4000 --start now --items-topic "$RUN.items" --rate 1000 "${COMMON[@]}" >"$WORK/shop.log" 2>&1
-"$BIN/freshet" simulate "${SHOP[@]}" --events 100000 --start now --items-topic '' --rate 20 "${COMMON[@]}" >"$WORK/crowd.log" 2>&1 &
+"$BIN/freshet" simulate "${SHOP[@]}" --events 100000 --start now --items-topic "$RUN.items" --rate 20 "${COMMON[@]}" >"$WORK/crowd.log" 2>&1 &
 export FRESHET_TEST_PAGE_CROWD=$!
 PIDS+=($!)
 node tests/e2e/page.mjs
