@@ -413,14 +413,14 @@ bool epochs_advance(struct epochs *epochs, int wait_ms, struct err *err)
     return true;
 }
 
-/* Does what makes the open epoch end soon. Errors: as seal. */
+/* Does what makes the open epoch end soon. Errors: as seal; the committer's, which ends none any more. */
 static bool end_soon(struct epochs *epochs, struct err *err)
 {
     bool has_slot = epochs->n_sealed < epochs->capacity - 1;
     if (!epochs->opened_ms) return true;
     if (!epochs->env.committer) return !has_slot || seal(epochs, err);
     committer_touch(epochs->env.committer, epochs->number, 0);
-    return true;
+    return committer_check(epochs->env.committer, err);
 }
 
 bool epochs_cut(struct epochs *epochs, bool *is_cut, struct err *err)

@@ -12,6 +12,7 @@
 #include "ingest/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -61,8 +62,12 @@ void ingest__displace(struct ingest *ingest)
     ingest__restart_ask(ingest);
 }
 
+/* Who has joined again since, or is about to, is the youngest itself. */
 bool ingest_keeps_place(struct ingest *ingest, struct err *err)
 {
+    char member[INGEST_MEMBER_MAX];
+    ingest__member(ingest, member);
+    if (strcmp(member, ingest->member) != 0) return true;
     if (ingest__is_fresh(ingest) || !ingest__is_replaced(ingest)) return true;
     *err = ingest->failure;
     return false;
