@@ -328,7 +328,7 @@ bool ingest_retake(struct ingest *ingest, struct err *err)
     bool ok = list->cnt == 0 || committed_read(ingest, list, err);
     for (int p = 0; ok && p < ingest->partitions; p++)
         ok = !ingest->dropped[p] || partition_assign(ingest, list, p, err);
-    ok = ok && (list->cnt == 0 || ingest__start_again(ingest, list, err));
+    if (ok && list->cnt > 0) ingest__restart_begin(ingest);
     if (ok) memset(ingest->dropped, 0, (size_t)ingest->partitions * sizeof *ingest->dropped);
     rd_kafka_topic_partition_list_destroy(list);
     if (!ok && ingest__is_outside(ingest)) err->class = ERR_ABORT; /* lost meanwhile: once more */

@@ -243,7 +243,8 @@ bool ingest_serve(struct ingest *ingest, int timeout_ms, struct err *err)
     rd_kafka_message_t *message;
     while (!ingest->has_failed &&
            (message = rd_kafka_consumer_poll(ingest->client, timeout_ms)) != NULL) {
-        /* Records go to the shards' queues. Here come errors, and what a partition says that is just being given back. */
+        /* Records go to the shards' queues. Here come errors, what a partition says that is just being given back, and strays. */
+        ingest->strays += !message->err || message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (message->err && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
             error_take(ingest, message->err, rd_kafka_message_errstr(message));
         rd_kafka_message_destroy(message);

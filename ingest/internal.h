@@ -86,6 +86,8 @@ struct ingest {
     struct sync_int restart_asked; /* 1: some fetcher has stopped; shards write, main takes */
     struct sync_int halt;          /* odd: shards take nothing; the main thread writes */
     struct sync_int parked;        /* shards that have parked for this halt */
+    bool is_started_again;         /* in this halt; main thread */
+    int strays;                    /* messages astray since then (restart.c); main thread */
     uint64_t commit_at_ns;         /* earliest next commit; main thread */
     struct flag is_hurried;        /* brokers that are away are not waited for any more */
     bool is_displaced;             /* the client is to be made anew (renew.c); main thread */
@@ -171,9 +173,8 @@ void ingest__displace(struct ingest *ingest);
 MUST_USE bool ingest__client_renew(struct ingest *ingest, struct err *err);
 
 /* restart.c */
-/* All fetchers begin anew at the offsets of the list, into the shards' queues. Main thread; no shard polls. */
-MUST_USE bool ingest__start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
-                                  struct err *err);
+/* From now on shards take nothing, until all fetchers have begun anew where their partitions stand. Main thread. */
+void ingest__restart_begin(struct ingest *ingest);
 /* Some fetcher has stopped. Any thread. */
 void ingest__restart_ask(struct ingest *ingest);
 /* Whether the shard may take nothing now; it parks with this. Shard thread. */

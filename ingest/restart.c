@@ -5,12 +5,17 @@
  *
  *     shard asks -> main thread halts -> each shard, before it takes a record, parks -> main thread assigns -> they go on
  *
- * A shard parks by itself at its next poll and nobody waits for it: polls of a halted consumer return nothing. */
+ * A shard parks by itself at its next poll and nobody waits for it: polls of a halted consumer return nothing.
+ *
+ * What a fetcher brings before its queue is the shard's lands in the main thread's queue, astray. So that queue is looked at once more
+ * before the shards go on, and if a record was in it, all is started again. */
 #include "ingest/internal.h"
 
 #include <unistd.h>
 
 #include "base/log.h"
+
+enum { FAULT_MS = 300 };
 
 void ingest_nudge(struct ingest *ingest)
 {
@@ -59,8 +64,8 @@ static rd_kafka_topic_partition_list_t *targets(struct ingest *ingest)
 
 /* Stopping a fetcher takes its queue out of the shard's. It is done before the client answers the question that follows the
  * assignment, since the client's thread does what it is told in order; then the queue is put back. */
-bool ingest__start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
-                         struct err *err)
+static bool start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t *list,
+                        struct err *err)
 {
     rd_kafka_topic_partition_list_t *answer = NULL;
     rd_kafka_resp_err_t code = rd_kafka_assign(ingest->client, list);
@@ -69,35 +74,53 @@ bool ingest__start_again(struct ingest *ingest, rd_kafka_topic_partition_list_t 
         return kafka_err_set(err, code, NULL, "cannot start to read again for group '%s'",
                              ingest->options.group_id);
     rd_kafka_topic_partition_list_destroy(answer);
+    if (fault_fails("forwarded_late")) sync_sleep_ms(FAULT_MS);
     for (int i = 0; i < list->cnt; i++)
         ingest__queue_forward(ingest, &list->elems[i]);
     log_debug("ingest", "fetchers start again", "partitions=%d", list->cnt);
     return true;
 }
 
+static void halt(struct ingest *ingest)
+{
+    sync_int_set(&ingest->restart_asked, 0);
+    ingest->is_started_again = false;
+    if (sync_int_get(&ingest->halt) % 2 == 1) return;
+    sync_int_set(&ingest->parked, 0);
+    (void)sync_int_add_acq_rel(&ingest->halt, 1);
+    for (int s = 0; s < ingest->options.shards; s++)
+        ingest_wake(ingest, s);
+}
+
+/* What came astray before is of no use now. */
 static bool targets_start(struct ingest *ingest, struct err *err)
 {
     rd_kafka_topic_partition_list_t *list = targets(ingest);
-    bool ok = list->cnt == 0 || ingest__start_again(ingest, list, err);
+    bool ok = list->cnt == 0 || start_again(ingest, list, err);
     rd_kafka_topic_partition_list_destroy(list);
-    return ok;
+    ingest->strays = 0;
+    return ok || ingest__is_outside(ingest);
+}
+
+void ingest__restart_begin(struct ingest *ingest)
+{
+    halt(ingest);
+    ingest_nudge(ingest);
 }
 
 void ingest__restart_serve(struct ingest *ingest)
 {
     struct err err = ERR_INIT;
-    int64_t halt = sync_int_get(&ingest->halt);
-    if (halt % 2 == 0) {
-        if (!sync_int_get_acquire(&ingest->restart_asked)) return;
-        sync_int_set(&ingest->restart_asked, 0);
-        sync_int_set(&ingest->parked, 0);
-        sync_int_set_release(&ingest->halt, ++halt);
-        for (int s = 0; s < ingest->options.shards; s++)
-            ingest_wake(ingest, s);
-    }
+    if (sync_int_get_acquire(&ingest->restart_asked)) halt(ingest);
+    if (sync_int_get(&ingest->halt) % 2 == 0) return;
     if (sync_int_get_acquire(&ingest->parked) < ingest->options.shards) return;
+    bool is_over = ingest->is_displaced || (ingest->is_started_again && ingest->strays == 0);
     bool ok = ingest->is_displaced ? ingest__client_renew(ingest, &err)
-                                   : targets_start(ingest, &err) || ingest__is_outside(ingest);
+                                   : is_over || targets_start(ingest, &err);
     if (!ok) ingest__fail(ingest, &err);
-    sync_int_set_release(&ingest->halt, halt + 1);
+    ingest->is_started_again = true;
+    if (ok && !is_over)
+        ingest_nudge(ingest);
+    else
+        (void)sync_int_add_acq_rel(&ingest->halt, 1);
 }
