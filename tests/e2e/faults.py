@@ -333,7 +333,8 @@ class Bench(Workbench):
         return Outcome("at random times while events came", self.finish(settings), self.args.kills)
 
     def broker_restarts(self, settings):
-        process = self.start(settings, idle=6000)
+        process = self.start(dict(settings, **{"log.level": "info"}), idle=6000)
+        self.await_words(settings, ASSIGNED)
         restarts = 0
         with self.more_coming(6000, rate=500):
             for verb in ("restart", "kill", "restart"):
@@ -383,11 +384,12 @@ class Bench(Workbench):
     def exact_tail(self, settings):
         """Two faults: a tail is made, then the process dies while it applies it again."""
         with self.exact(settings) as judged:
-            total, killed, trouble = 0, 1, ""
-            while total < self.args.kills and killed and not trouble:
+            total, missed, trouble = 0, 0, ""
+            while total < self.args.kills and missed < MISSES and not trouble:
                 for point in ("committed", "tail"):
                     killed, trouble = self.kill_at_point(settings, point, kills=1)
                     total += killed
+                    missed += not killed
                     if trouble or not killed:
                         break
             return Outcome("exactly once, in the tail", judged(trouble or self.finish(settings)), total)

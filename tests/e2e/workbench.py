@@ -48,7 +48,7 @@ EXACT_POINTS = {
     "in_write": 0.5,
     "written": 0.5,
 }
-CHANCE = {**POINTS, "between_writes": 0.9, "tail": 0.01}  # only the program with a planted bug passes the last
+CHANCE = {**POINTS, "between_writes": 0.9, "tail": 0.05}  # only the program with a planted bug passes the last
 # Calls of exactly_once_v2 that fail: what, chance at each.
 FAILURES = {"offsets_refused": 0.2, "commit_refused": 0.2, "commit_lost": 0.2, "commit_unheard": 0.2, "record_refused": 0.001, "call_hangs": 1.0, "forwarded_late": 0.7, "displaced": 0.1}
 LOSSES = [name for name in FAILURES if name not in ("call_hangs", "forwarded_late")]
