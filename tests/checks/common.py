@@ -24,7 +24,7 @@ def paths():
     except (OSError, subprocess.CalledProcessError):
         names = []
         for folder, folders, files in os.walk(ROOT):
-            folders[:] = [f for f in folders if f not in ("build", ".git", "shared")]
+            folders[:] = [f for f in folders if f not in ("build", ".cache", ".git", "shared")]
             names += [os.path.relpath(os.path.join(folder, f), ROOT) for f in files]
     return [n for n in names if os.path.isfile(os.path.join(ROOT, n))]
 
