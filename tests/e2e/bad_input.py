@@ -574,6 +574,28 @@ def run_one(world, function):
     return outcome
 
 
+def run_cases(doc, prefix, place, cases):
+    """The main of a driver whose cases run beside each other in one world: place(args, work)."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
+    parser.add_argument("cases", nargs="*")
+    args = parser.parse_args()
+    args.bin = os.path.abspath(args.bin)
+    work = tempfile.mkdtemp(prefix=prefix)
+    world = place(args, work)
+    outcomes = []
+    try:
+        world.prepare()
+        chosen = [function for function in cases if not args.cases or function.__name__ in args.cases]
+        with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+            outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
+    finally:
+        world.stop()
+        ending.clear(work, outcomes, args.keep)
+    ending.leave(outcomes)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)

@@ -6,22 +6,18 @@
 Broker: its own, which compacts and deletes at once, so that what a topic's files hold can be read from the disk. Events are JSON,
 their times near now. Ends with `N passed, N failed, N skipped`.
 """
-import argparse
-import concurrent.futures
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import ending  # noqa: E402
 from answers import free_port  # noqa: E402
-from bad_input import ROOT, TOPIC, UNREACHABLE, USAGE, World, must, run_one  # noqa: E402
+from bad_input import ROOT, TOPIC, UNREACHABLE, USAGE, World, must, run_cases  # noqa: E402
 from operations import Shop  # noqa: E402
 
 TOKEN = "a-token-of-the-test"
@@ -306,26 +302,5 @@ def pseudonyms(case):
 CASES = [forget, refused, pseudonyms]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
-    parser.add_argument("cases", nargs="*")
-    args = parser.parse_args()
-    args.bin = os.path.abspath(args.bin)
-    work = tempfile.mkdtemp(prefix="freshet-erasure-")
-    world = Place(args, work)
-    outcomes = []
-    try:
-        world.prepare()
-        chosen = [function for function in CASES if not args.cases or function.__name__ in args.cases]
-        with concurrent.futures.ThreadPoolExecutor(len(CASES)) as pool:
-            outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
-    finally:
-        world.stop()
-        ending.clear(work, outcomes, args.keep)
-    ending.leave(outcomes)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(__doc__, "freshet-erasure-", Place, CASES)

@@ -6,21 +6,17 @@
 Broker: FRESHET_TEST_BOOTSTRAP, else its own. Every case has its own application id and topics, so cases run side by side.
 Events are JSON, so that they can be read here. Ends with `N passed, N failed, N skipped`.
 """
-import argparse
-import concurrent.futures
 import json
 import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import ending  # noqa: E402
 import wire  # noqa: E402
-from bad_input import ROOT, STORE, TOPIC, USAGE, Case, World, must, run_one  # noqa: E402
+from bad_input import ROOT, STORE, TOPIC, USAGE, Case, World, must, run_cases  # noqa: E402
 
 FIRST_MS = 1_760_000_000_000
 
@@ -385,26 +381,5 @@ def runbook(case):
 CASES = [dlq, reset, trace, backup, topics, runbook]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
-    parser.add_argument("cases", nargs="*")
-    args = parser.parse_args()
-    args.bin = os.path.abspath(args.bin)
-    work = tempfile.mkdtemp(prefix="freshet-ops-")
-    world = Place(args, work)
-    outcomes = []
-    try:
-        world.prepare()
-        chosen = [function for function in CASES if not args.cases or function.__name__ in args.cases]
-        with concurrent.futures.ThreadPoolExecutor(len(CASES)) as pool:
-            outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
-    finally:
-        world.stop()
-        ending.clear(work, outcomes, args.keep)
-    ending.leave(outcomes)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(__doc__, "freshet-ops-", Place, CASES)

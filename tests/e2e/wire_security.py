@@ -9,23 +9,19 @@ TLS and SASL, one that wants a client's certificate, one whose certificate has e
 that wants nothing.
 Ends with `N passed, N failed, N skipped`.
 """
-import argparse
 import base64
-import concurrent.futures
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-import ending  # noqa: E402
 from answers import free_port  # noqa: E402
-from bad_input import ROOT, UNREACHABLE, USAGE, Case, World, Wrong, must, run_one  # noqa: E402
+from bad_input import ROOT, UNREACHABLE, USAGE, Case, World, Wrong, must, run_cases  # noqa: E402
 
 PASSWORD = "a-password-of-the-test"
 VERSION = "4.1.1"
@@ -233,26 +229,5 @@ def refused(case):
 CASES = [sasl, tls, refused]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--keep", action="store_true", help="leave the working folder behind")
-    parser.add_argument("cases", nargs="*")
-    args = parser.parse_args()
-    args.bin = os.path.abspath(args.bin)
-    work = tempfile.mkdtemp(prefix="freshet-wire-")
-    world = Place(args, work)
-    outcomes = []
-    try:
-        world.prepare()
-        chosen = [function for function in CASES if not args.cases or function.__name__ in args.cases]
-        with concurrent.futures.ThreadPoolExecutor(len(CASES)) as pool:
-            outcomes = list(pool.map(lambda function: run_one(world, function), chosen))
-    finally:
-        world.stop()
-        ending.clear(work, outcomes, args.keep)
-    ending.leave(outcomes)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(__doc__, "freshet-wire-", Place, CASES)
