@@ -12,7 +12,7 @@
  * Files, by what they are for; each begins with its own words
  *   the program     main.c, cli.c (the command line), verb_<name>.c, config.c (every key), settings.c (typed), arm_flags.c, when.c
  *                   (moments in text), loop.c (libuv), sandbox.c (system calls), keys.c (keys of records)
- *   the pipeline    pipeline.c (opening, turning, rebalances), group.c (the group's thread), shard.c (a shard's), batch.c ->
+ *   the pipeline    pipeline.c (opening, turning, rebalances), pipeline_counts.c, group.c (the group's thread), shard.c (a shard's), batch.c ->
  *                   encode.c -> publish.c (a micro-batch), epochs.c (the commit protocol), committer.c (transactions), waits.h,
  *                   tail.h (what was told already), tap.c (copies for a view)
  *   lists           sessions.c and session_lines.c, neighbours.c, related_arm.c (arms); policy.c, policy_list.c (what lists hold),
@@ -22,7 +22,8 @@
  *                   shelf.c
  *   the store       owner.c (what it belongs to), changelog.c, restore.c, restore_job.c, restore_log.c, restore_copies.c,
  *                   checkpoints.c, snapshots.c, reach.c (a copy against the topics)
- *   forgetting      forget.c (requests), requests.c (read whole), asked.c (their place in the log), erase.c, purger.c
+ *   forgetting      forget.c (requests), requests.c (read whole), asked.c (their place in the log), erase.c; erasers.c (threads): purger.c,
+ *                   redactor.c, redact_letters.c, redact_names.c
  *   HTTP            http.c, handlers_<what>.c, http_rules.c, http_schemas.c, mirror.c (topics to the view), page.c, page_files.h,
  *                   metrics.c
  *   people's tools  topics.c, trace.c, letters.c (dead letters), view.c and demo_feed.c (the demo), feeding.c -> import.c, sink.c,

@@ -42,7 +42,7 @@ bool place_parse(const char *text, char *topic, int32_t *partition, int64_t *off
 struct reading {
     struct letter *letter;
     size_t n; /* headers so far */
-    char partition[24], offset[24], left_out[24];
+    char partition[24], offset[24], left_out[24], was[LETTER_SOURCE_MAX];
 };
 
 static void keep(char *out, size_t cap, struct str value)
@@ -69,6 +69,8 @@ static bool header_see(void *context, const char *name, struct str value)
         {"freshet-value-left-out-bytes", reading->left_out, sizeof reading->left_out},
         {LETTERS_REPLAYED, letter->note_of, sizeof letter->note_of},
         {LETTERS_TO, letter->note_to, sizeof letter->note_to},
+        {LETTERS_WAS, reading->was, sizeof reading->was},
+        {LETTERS_MARK, letter->mark, sizeof letter->mark},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i].name) == 0) keep(known[i].out, known[i].cap, value);
@@ -80,14 +82,31 @@ static bool header_see(void *context, const char *name, struct str value)
     return true;
 }
 
+static void place_see(const struct reading *reading)
+{
+    struct letter *letter = reading->letter;
+    char topic[LETTER_SOURCE_MAX];
+    int32_t partition;
+    int64_t offset;
+    letter->first = letter->record->offset;
+    letter->is_moved = place_parse(reading->was, topic, &partition, &offset) &&
+                       partition == letter->record->partition && offset < letter->first;
+    if (letter->is_moved) letter->first = offset;
+}
+
 void letter_read(const struct ingest_follow_record *record, struct letter *letter)
 {
     struct reading reading = {.letter = letter};
     int64_t partition;
     *letter = (struct letter){.kind = LETTER_OTHER, .record = record, .left_out = -1};
     ingest_follow_headers(record, header_see, &reading);
+    place_see(&reading);
     if (letter->note_of[0] && letter->note_to[0] && !record->value.ptr) {
         letter->kind = LETTER_NOTE;
+        return;
+    }
+    if (letter->mark[0] && !record->value.ptr) {
+        letter->kind = LETTER_MARK;
         return;
     }
     if (!letter->topic[0] || !letter->reason[0] ||
@@ -104,20 +123,22 @@ void letter_read(const struct ingest_follow_record *record, struct letter *lette
 /* ---- notes ---- */
 
 struct letter_notes {
-    struct map_u64 *at; /* letter to the place of its text */
-    struct buf texts;   /* NUL ended */
+    struct map_u64 *at;   /* letter to the place of its text */
+    struct map_u64 *last; /* letter that was moved to its last offset */
+    struct buf texts;     /* NUL ended */
 };
 
 /* Partitions up to 16 bits and offsets up to 48: more than a dead-letter topic has. */
-static uint64_t key_of(int32_t partition, int64_t offset)
+static uint64_t name_of(int32_t partition, int64_t first)
 {
-    return (uint64_t)(uint32_t)partition << 48 ^ (uint64_t)offset;
+    return (uint64_t)(uint32_t)partition << 48 ^ (uint64_t)first;
 }
 
 struct letter_notes *letter_notes_new(void)
 {
     struct letter_notes *notes = mem_zalloc(sizeof *notes);
     notes->at = map_u64_new(NOTES_MAX);
+    notes->last = map_u64_new(NOTES_MAX);
     buf_init(&notes->texts, NOTES_TEXT_MAX);
     return notes;
 }
@@ -125,27 +146,45 @@ struct letter_notes *letter_notes_new(void)
 void letter_notes_free(struct letter_notes *notes)
 {
     map_u64_free(notes->at);
+    map_u64_free(notes->last);
     buf_fini(&notes->texts);
     mem_free(notes);
 }
 
-bool letter_notes_add(struct letter_notes *notes, const struct letter *note, struct err *err)
+static bool full(struct err *err)
+{
+    return err_fatal(err, ERR_EXIT_USAGE,
+                     "the dead-letter topic holds more than %d notes of replays, or letters that "
+                     "were moved: let its retention take old ones",
+                     NOTES_MAX);
+}
+
+bool letter_notes_add(struct letter_notes *notes, const struct letter *letter, struct err *err)
 {
     char topic[LETTER_SOURCE_MAX];
     int32_t partition;
     int64_t offset;
-    if (!place_parse(note->note_of, topic, &partition, &offset)) return true;
+    if (letter->is_moved &&
+        !map_u64_set(notes->last, name_of(letter->record->partition, letter->first),
+                     (uint64_t)letter->record->offset))
+        return full(err);
+    if (letter->kind != LETTER_NOTE || !place_parse(letter->note_of, topic, &partition, &offset))
+        return true;
     size_t at = notes->texts.len;
-    buf_push(&notes->texts, note->note_to, strlen(note->note_to) + 1);
-    if (!notes->texts.failed && map_u64_set(notes->at, key_of(partition, offset), at)) return true;
-    return err_fatal(err, ERR_EXIT_USAGE,
-                     "the dead-letter topic holds more than %d notes of replays: let its retention "
-                     "take old ones",
-                     NOTES_MAX);
+    buf_push(&notes->texts, letter->note_to, strlen(letter->note_to) + 1);
+    return (!notes->texts.failed && map_u64_set(notes->at, name_of(partition, offset), at)) ||
+           full(err);
 }
 
-const char *letter_notes_find(const struct letter_notes *notes, int32_t partition, int64_t offset)
+bool letter_notes_is_last(const struct letter_notes *notes, const struct letter *letter)
 {
-    const uint64_t *at = map_u64_get(notes->at, key_of(partition, offset));
+    const uint64_t *last =
+        map_u64_get(notes->last, name_of(letter->record->partition, letter->first));
+    return !last || *last == (uint64_t)letter->record->offset;
+}
+
+const char *letter_notes_find(const struct letter_notes *notes, const struct letter *letter)
+{
+    const uint64_t *at = map_u64_get(notes->at, name_of(letter->record->partition, letter->first));
     return at ? (const char *)notes->texts.data + *at : NULL;
 }

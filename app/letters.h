@@ -14,20 +14,32 @@
  *
  * A note is a record without key and value in the letter's partition, with the headers
  *   freshet-dlq-replayed = <topic>/<partition>/<offset>   the letter
- *   freshet-dlq-to       = <topic>/<partition>/<offset>   where it stands again */
+ *   freshet-dlq-to       = <topic>/<partition>/<offset>   where it stands again
+ *
+ * A record that stood before a letter that had to go (app/redactor.h) stands further back in its partition now, as it was, with the
+ * header
+ *   freshet-dlq-was      = <topic>/<partition>/<offset>   where it stood first
+ * That place is its name: notes of a letter that was moved stay its notes. */
 
 #define LETTERS_REPLAYED "freshet-dlq-replayed"
 #define LETTERS_TO       "freshet-dlq-to"
+#define LETTERS_WAS      "freshet-dlq-was"
 /* The header of a replayed record: which letter it was. */
 #define LETTERS_ORIGIN "freshet-replayed"
 
-enum letter_kind { LETTER, LETTER_NOTE, LETTER_OTHER };
+/* A record without key and value that the redactor leaves: from here on back letters were deleted, and their bytes are to be (1) or are
+ * (0) behind the end of a segment. */
+#define LETTERS_MARK "freshet-dlq-mark"
+
+enum letter_kind { LETTER, LETTER_NOTE, LETTER_MARK, LETTER_OTHER };
 
 enum { LETTER_SOURCE_MAX = 320, LETTER_TEXT_MAX = 512 };
 
 struct letter {
     enum letter_kind kind;
     const struct ingest_follow_record *record;
+    int64_t first; /* the offset where it stood first */
+    bool is_moved; /* it stands elsewhere now */
     /* LETTER */
     size_t n_original;             /* headers that the original had; ours stand behind them */
     char topic[LETTER_SOURCE_MAX]; /* of the original */
@@ -37,6 +49,7 @@ struct letter {
     int64_t left_out; /* bytes of the value, which was too long for the topic; -1: it is there */
     /* LETTER_NOTE */
     char note_of[LETTER_SOURCE_MAX], note_to[LETTER_SOURCE_MAX];
+    char mark[4]; /* LETTER_MARK: "0" or "1" */
 };
 
 /* Thread: any. */
@@ -45,14 +58,17 @@ void letter_read(const struct ingest_follow_record *record, struct letter *lette
 /* "topic/partition/offset"; false: it is none. topic (LETTER_SOURCE_MAX). */
 bool place_parse(const char *text, char *topic, int32_t *partition, int64_t *offset);
 
-/* Which letters of one topic were replayed, from its notes. */
+/* What a pass over one topic tells of its letters: which were replayed, and which stand in two places, because who moved them has not
+ * deleted yet where they stood before. */
 struct letter_notes;
 struct letter_notes *letter_notes_new(void);
 void letter_notes_free(struct letter_notes *notes);
-/* Errors: ERR_FATAL more notes than 16 million. */
-MUST_USE bool letter_notes_add(struct letter_notes *notes, const struct letter *note,
+/* A record, of whatever kind, in the order of its partition. Errors: ERR_FATAL more notes or moved letters than 16 million. */
+MUST_USE bool letter_notes_add(struct letter_notes *notes, const struct letter *letter,
                                struct err *err);
 /* Where the letter was replayed to last; NULL: nowhere. Lives until the next add. */
-const char *letter_notes_find(const struct letter_notes *notes, int32_t partition, int64_t offset);
+const char *letter_notes_find(const struct letter_notes *notes, const struct letter *letter);
+/* It stands nowhere further back. */
+bool letter_notes_is_last(const struct letter_notes *notes, const struct letter *letter);
 
 #endif

@@ -1,74 +1,21 @@
 /* Opening, turning and closing the pipeline; rebalances between the group and the shards. */
-#include "app/pipeline.h"
+#include "app/pipeline_internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "app/catalogue.h"
-#include "app/checkpoints.h"
-#include "app/committer.h"
-#include "app/group.h"
 #include "app/models.h"
 #include "app/owner.h"
-#include "app/purger.h"
-#include "app/requests.h"
-#include "app/restore.h"
-#include "app/rules_watch.h"
-#include "app/shard.h"
-#include "app/snapshots.h"
 #include "app/topics.h"
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/recent.h"
-#include "base/sync.h"
-#include "emit/emit.h"
-#include "ingest/ingest.h"
-#include "state/state.h"
 
 /* An fsync of the log holds writes back for 20 ms: every 3 s the p99 of event to list was 14 ms, every 10 s 10 (bench/run latency). */
 enum { CONNECT_TIMEOUT_MS = 15000, SYNC_EVERY_MS = 10000 };
-enum { PARTITIONS_MAX = 4096, MODEL_VERSION_MAX = 260 };
 enum { RECENT_COPIES = 10, RECENT_MS = 1000 }; /* window of METRIC_EVENT_TO_LIST_RECENT */
-
-struct pipeline {
-    const struct settings *settings;
-    struct models *models;                 /* NULL: no model */
-    char model_version[MODEL_VERSION_MAX]; /* of the first; "none" */
-    int state_floats;                      /* of the first */
-    struct schemas *schemas;
-    struct catalogue *catalogue;   /* NULL: none */
-    struct rules_watch *rules;     /* NULL: none */
-    struct companions *companions; /* NULL: neither arm of published lists */
-    struct state *state;
-    struct restore *restore; /* NULL: no changelog */
-    struct checkpoints checkpoints;
-    struct purger *purger;            /* NULL: no erasures */
-    struct requests_keeper *requests; /* likewise */
-    struct snapshots *snapshots;      /* NULL: none are taken */
-    struct emit *emit;
-    struct committer *committer; /* NULL: at_least_once */
-    struct ingest *ingest;
-    struct counters *counters; /* a slot for each shard, the last for the main thread */
-    struct recent *recent;     /* of them */
-    int64_t recent_lists;      /* observed when it was last taken */
-    struct shard **shards;     /* (settings->shards) */
-    char cluster_id[64];
-    int n_partitions;                         /* of each events topic */
-    struct sync_int assigned[PARTITIONS_MAX]; /* 1: ours now; the group's thread writes */
-    struct sync_int *start; /* (n_topics, PARTITIONS_MAX) A_p at assignment + 1; 0 none; likewise */
-    struct group *group;
-    int wake[2]; /* the group's thread writes a byte when it has failed */
-    int64_t synced_ms;
-};
-
-static int64_t now_ms(void)
-{
-    return (int64_t)(clock_mono_ns() / 1000000);
-}
 
 /* ---- what the folders call back ---- */
 
@@ -327,6 +274,22 @@ static bool store_is_settled(void *context)
            !pipeline_is_behind(pipeline);
 }
 
+static bool first_is_ours(void *context)
+{
+    struct pipeline *pipeline = context;
+    return sync_int_get_acquire(&pipeline->assigned[0]) != 0;
+}
+
+static bool erasers_open(struct pipeline *pipeline, struct err *err)
+{
+    const struct redactor_env env = {.settings = pipeline->settings,
+                                     .schemas = pipeline->schemas,
+                                     .n_partitions = pipeline->n_partitions,
+                                     .leads = first_is_ours,
+                                     .context = pipeline};
+    return erasers_start(&pipeline->erasers, pipeline->state, &env, err);
+}
+
 static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *err)
 {
     const struct settings *settings = pipeline->settings;
@@ -353,8 +316,7 @@ static bool parts_open(struct pipeline *pipeline, struct tap *tap, struct err *e
         return false;
     if (!restore_make(pipeline, err)) return false;
     pipeline->requests = requests_keeper_new(settings, pipeline->state);
-    if (settings->erasures_at >= 0 && !purger_start(&pipeline->purger, pipeline->state, err))
-        return false;
+    if (!erasers_open(pipeline, err)) return false;
     if (!emit_open(&pipeline->emit, &settings->kafka, &emit, err)) return false;
     fault_point("opened");
     if (!consumer_open(pipeline, err)) return false;
@@ -374,7 +336,7 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
     p->settings = settings;
     p->wake[0] = p->wake[1] = -1;
     p->counters = metrics_start(settings->shards);
-    p->recent = recent_new(p->counters, RECENT_COPIES, RECENT_MS, now_ms());
+    p->recent = recent_new(p->counters, RECENT_COPIES, RECENT_MS, pipeline__now_ms());
     p->start = mem_zalloc((size_t)settings->n_sources * PARTITIONS_MAX * sizeof *p->start);
     if (!parts_open(p, tap, err)) {
         pipeline_close(p);
@@ -393,7 +355,7 @@ bool pipeline_open(struct pipeline **pipeline, const struct settings *settings, 
 bool pipeline_serve(struct pipeline *pipeline, struct err *err)
 {
     char bytes[64];
-    int64_t now = now_ms();
+    int64_t now = pipeline__now_ms();
     while (read(pipeline->wake[0], bytes, sizeof bytes) > 0)
         continue;
     if (!group_check(pipeline->group, err)) return false;
@@ -414,103 +376,6 @@ bool pipeline_serve(struct pipeline *pipeline, struct err *err)
 int pipeline_event_fd(const struct pipeline *pipeline)
 {
     return pipeline->wake[0];
-}
-
-/* Next offset to apply; -1: nothing was applied before or since the assignment. */
-static int64_t next_of(const struct pipeline *pipeline, int topic, int32_t partition)
-{
-    struct shard *shard = pipeline->shards[partition % pipeline->settings->shards];
-    int64_t next = shard_next(shard, topic, partition);
-    return next >= 0 ? next
-                     : sync_int_get(&pipeline->start[topic * PARTITIONS_MAX + partition]) - 1;
-}
-
-bool pipeline_is_behind(const struct pipeline *pipeline)
-{
-    if (group_is_recovering(pipeline->group)) return true;
-    for (int32_t partition = 0; partition < pipeline->n_partitions; partition++)
-        for (int topic = 0; topic < pipeline->settings->n_sources; topic++)
-            if (sync_int_get_acquire(&pipeline->assigned[partition]) &&
-                next_of(pipeline, topic, partition) <
-                    ingest_committed(pipeline->ingest, topic, partition))
-                return true;
-    return false;
-}
-
-/* Records that wait behind our positions; -1 while that of any partition is unknown, or none is ours. */
-static int64_t lag_of(struct pipeline *pipeline)
-{
-    int64_t lag = pipeline_partitions(pipeline) > 0 ? 0 : -1;
-    if (pipeline_restoring(pipeline) > 0) return -1;
-    for (int32_t partition = 0; partition < pipeline->n_partitions; partition++) {
-        if (!sync_int_get_acquire(&pipeline->assigned[partition])) continue;
-        for (int topic = 0; topic < pipeline->settings->n_sources; topic++) {
-            int64_t next = next_of(pipeline, topic, partition);
-            int64_t behind = ingest_lag(pipeline->ingest, topic, partition, next);
-            if (behind < 0) return -1;
-            lag += behind;
-        }
-    }
-    return lag;
-}
-
-static void policy_count(struct pipeline *pipeline, struct counters_slot *slot)
-{
-    if (pipeline->catalogue) {
-        struct catalogue_counts catalogue = catalogue_counts(pipeline->catalogue);
-        counters_set(slot, METRIC_CATALOGUE_ITEMS, 0, catalogue.items);
-        counters_set(slot, METRIC_CATALOGUE_RECORDS, 0, catalogue.records);
-        counters_set(slot, METRIC_CATALOGUE_REFUSED, 0, catalogue.refused);
-    }
-    if (!pipeline->rules) return;
-    struct rules_watch_counts rules = rules_watch_counts(pipeline->rules);
-    counters_set(slot, METRIC_RULES_LOADED, 0, rules.loaded);
-    counters_set(slot, METRIC_RULES_REFUSED, 0, rules.refused);
-}
-
-/* Without new lists the window stands still, so that its quantiles are of some. */
-static void recent_count(struct pipeline *pipeline, struct counters_slot *slot)
-{
-    static const double quantiles[RECENT_COUNT] = {[RECENT_P50] = 0.5, [RECENT_P99] = 0.99};
-    int64_t lists = counters_get(pipeline->counters, METRIC_EVENT_TO_LIST, 0);
-    if (lists == pipeline->recent_lists) return;
-    pipeline->recent_lists = lists;
-    const struct counters *since = recent_take(pipeline->recent, now_ms());
-    for (int i = 0; i < RECENT_COUNT; i++)
-        counters_set(slot, METRIC_EVENT_TO_LIST_RECENT, i,
-                     counters_quantile(since, METRIC_EVENT_TO_LIST, 0, quantiles[i]));
-}
-
-const struct counters *pipeline_counters(struct pipeline *pipeline)
-{
-    struct counters_slot *slot = counters_slot(pipeline->counters, pipeline->settings->shards);
-    counters_set(slot, METRIC_LAG, 0, lag_of(pipeline));
-    counters_set(slot, METRIC_PARTITIONS, 0, pipeline_partitions(pipeline));
-    if (pipeline->models) {
-        struct models_counts models = models_counts(pipeline->models);
-        counters_set(slot, METRIC_MODELS_LOADED, 0, models.loaded);
-        counters_set(slot, METRIC_MODELS_REFUSED, 0, models.refused);
-    }
-    if (pipeline->purger) counters_set(slot, METRIC_PURGED, 0, purger_count(pipeline->purger));
-    snapshots_count(pipeline->snapshots, slot);
-    policy_count(pipeline, slot);
-    if (pipeline->restore) restore_count(pipeline->restore, slot);
-    recent_count(pipeline, slot);
-    metrics_process_set(slot);
-    return pipeline->counters;
-}
-
-int pipeline_partitions(const struct pipeline *pipeline)
-{
-    int n = 0;
-    for (int i = 0; i < pipeline->n_partitions; i++)
-        n += (int)sync_int_get(&pipeline->assigned[i]);
-    return n;
-}
-
-int pipeline_restoring(const struct pipeline *pipeline)
-{
-    return pipeline->restore ? restore_waiting(pipeline->restore) : 0;
 }
 
 const char *pipeline_model_version(const struct pipeline *pipeline)
@@ -584,7 +449,7 @@ void pipeline_close(struct pipeline *pipeline)
     companions_close(pipeline->companions);
     rules_watch_close(pipeline->rules);
     checkpoints_close(&pipeline->checkpoints);
-    purger_stop(pipeline->purger);
+    erasers_stop(&pipeline->erasers);
     requests_keeper_free(pipeline->requests);
     if (pipeline->state) state_close(pipeline->state);
     if (pipeline->schemas) schemas_close(pipeline->schemas);

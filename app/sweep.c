@@ -13,7 +13,7 @@ bool sweep(const struct kafka_config *kafka, const struct ingest_follow_options 
     while (ok && goes_on && !ingest_follow_is_caught_up(follow)) {
         struct ingest_follow_batch batch;
         ok = ingest_follow_poll(follow, POLL_MS, &batch, err);
-        if (ok && batch.n > 0) goes_on = visit(context, &batch, err);
+        if (ok) goes_on = visit(context, &batch, err);
         ingest_follow_release(follow, &batch);
     }
     ingest_follow_close(follow);

@@ -8,13 +8,14 @@
 
 enum {
     CONNECT_MS = 15000,
-    PAIRS_BYTES = 900 * 1024 /* app/pairs.c: a record of one event's pairs */
+    PAIRS_BYTES = 900 * 1024, /* app/pairs.c: a record of one event's pairs */
+    DLQ_SEGMENT_MS = 3600000  /* app/redactor.h: when the bytes of erased letters can go */
 };
 
 /* A topic without a name is not wanted. */
 static void add(struct topic_plan *plan, const char *name, enum topic_role role, bool compact)
 {
-    if (name[0]) plan->topics[plan->n++] = (struct topic_wanted){name, role, compact, 0};
+    if (name[0]) plan->topics[plan->n++] = (struct topic_wanted){name, role, compact, 0, 0};
 }
 
 bool topic_plan_make(struct topic_plan *plan, const struct settings *settings,
@@ -32,6 +33,7 @@ bool topic_plan_make(struct topic_plan *plan, const struct settings *settings,
     add(plan, items_topic, TOPIC_ITEMS, true);
     if (settings->changelog_topic) add(plan, settings->changelog_topic, TOPIC_CHANGELOG, true);
     add(plan, settings->dlq_topic, TOPIC_DLQ, false);
+    plan->topics[plan->n - 1].segment_ms = DLQ_SEGMENT_MS;
     add(plan, settings->erasures_topic, TOPIC_ERASURES, true);
     if (settings->erasures_topic[0]) {
         plan->topics[plan->n - 1].retention_ms = settings->guard_ms;

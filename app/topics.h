@@ -28,6 +28,7 @@ struct topic_wanted {
     enum topic_role role;
     bool compact;
     int64_t retention_ms; /* 0: as the broker says; with compact: deleted as well */
+    int64_t segment_ms;   /* likewise */
 };
 
 enum { TOPIC_PLAN_MAX = USER_TOPICS_MAX + 9, TOPIC_PROBLEM_MAX = 256 };

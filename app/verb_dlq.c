@@ -80,10 +80,13 @@ static void on_signal(int number)
 
 /* ---- which letters ---- */
 
-static bool is_named(struct dlq *dlq, const struct ingest_follow_record *record)
+/* By where it stands, or by where it stood first. */
+static bool is_named(struct dlq *dlq, const struct letter *letter)
 {
     for (int i = 0; i < dlq->n_named; i++) {
-        if (dlq->named[i].partition != record->partition || dlq->named[i].offset != record->offset)
+        const struct named *named = &dlq->named[i];
+        if (named->partition != letter->record->partition ||
+            (named->offset != letter->record->offset && named->offset != letter->first))
             continue;
         dlq->named[i].is_found = true;
         return true;
@@ -94,7 +97,7 @@ static bool is_named(struct dlq *dlq, const struct ingest_follow_record *record)
 static bool is_wanted(struct dlq *dlq, const struct letter *letter)
 {
     bool has_reason = dlq->n_reasons == 0;
-    if (letter->kind != LETTER || !is_named(dlq, letter->record)) return false;
+    if (letter->kind != LETTER || !is_named(dlq, letter)) return false;
     if (dlq->from[0] && strcmp(letter->topic, dlq->from) != 0) return false;
     for (int i = 0; i < dlq->n_reasons; i++)
         has_reason = has_reason || strcmp(dlq->reasons[i], letter->reason) == 0;
@@ -124,7 +127,7 @@ static bool learn(void *context, const struct ingest_follow_batch *batch, struct
         if (batch->records[i].kind != FOLLOW_RECORD) continue;
         letter_read(&batch->records[i], &letter);
         dlq->n_other += letter.kind == LETTER_OTHER;
-        if (letter.kind == LETTER_NOTE && !letter_notes_add(dlq->notes, &letter, err)) return false;
+        if (!letter_notes_add(dlq->notes, &letter, err)) return false;
         if (is_wanted(dlq, &letter) && !source_note(dlq, letter.topic, err)) return false;
     }
     return true;
@@ -188,7 +191,7 @@ static void line_json(struct dlq *dlq, const struct letter *letter, const char *
 static void letter_print(struct dlq *dlq, const struct letter *letter)
 {
     const struct ingest_follow_record *record = letter->record;
-    const char *replayed = letter_notes_find(dlq->notes, record->partition, record->offset);
+    const char *replayed = letter_notes_find(dlq->notes, letter);
     char time[WHEN_TEXT_MAX];
     buf_reset(&dlq->line);
     if (dlq->json)
@@ -259,10 +262,10 @@ static int partition_of(const struct dlq *dlq, const struct letter *letter)
 static bool letter_replay(struct dlq *dlq, const struct letter *letter, struct err *err)
 {
     const struct ingest_follow_record *record = letter->record;
-    const char *before = letter_notes_find(dlq->notes, record->partition, record->offset);
+    const char *before = letter_notes_find(dlq->notes, letter);
     char *origin = dlq->origins[dlq->n_copies];
     (void)snprintf(origin, LETTER_SOURCE_MAX, "%s/%d/%" PRId64, dlq->topic, (int)record->partition,
-                   record->offset);
+                   letter->first);
     if (letter->left_out >= 0) {
         dlq->n_left_out++;
         printf("left alone %s: its %" PRId64
@@ -308,7 +311,7 @@ static bool handle(void *context, const struct ingest_follow_batch *batch, struc
     for (int i = 0; i < batch->n && goes_on; i++) {
         if (batch->records[i].kind != FOLLOW_RECORD) continue;
         letter_read(&batch->records[i], &letter);
-        if (!is_wanted(dlq, &letter)) continue;
+        if (!is_wanted(dlq, &letter) || !letter_notes_is_last(dlq->notes, &letter)) continue;
         if (dlq->max > 0 && handled(dlq) >= dlq->max) {
             goes_on = false;
         } else if (dlq->is_replay) {

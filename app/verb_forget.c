@@ -8,7 +8,10 @@
 
 #include "app/app.h"
 #include "app/forget.h"
+#include "app/letters.h"
+#include "app/redact_names.h"
 #include "app/settings.h"
+#include "app/sweep.h"
 #include "base/clock.h"
 #include "base/progress.h"
 #include "emit/emit.h"
@@ -16,6 +19,7 @@
 #include "state/state.h"
 
 enum { CONNECT_MS = 15000, POLL_MS = 100, ACK_MS = 30000, VALUE_MAX = 4096, BATCH_MAX = 100 };
+enum { ARENA_BLOCK = 1 << 16 };
 
 /* One call of the verb. */
 struct forget {
@@ -75,6 +79,58 @@ static bool store_show(const struct forget *forget, struct err *err)
     return ok;
 }
 
+struct counting {
+    const struct forget *forget;
+    struct redact_names *names;
+    struct arena *scratch;
+    int64_t n;
+};
+
+static bool letter_count(void *context, const struct ingest_follow_batch *batch, struct err *err)
+{
+    struct counting *counting = context;
+    (void)err;
+    const struct forget *forget = counting->forget;
+    struct letter letter;
+    for (int i = 0; i < batch->n; i++) {
+        const struct ingest_follow_record *record = &batch->records[i];
+        if (record->kind != FOLLOW_RECORD) continue;
+        letter_read(record, &letter);
+        arena_reset(counting->scratch);
+        counting->n +=
+            letter.kind != LETTER_NOTE &&
+            redact_names_hold(counting->names, forget->settings->pseudonyms, forget->schemas,
+                              counting->scratch, record->key, record->value);
+    }
+    return !stopped;
+}
+
+/* How many dead letters are the user's. */
+static bool letters_show(const struct forget *forget, struct err *err)
+{
+    const struct settings *settings = forget->settings;
+    const char *topic = settings->dlq_topic;
+    const struct ingest_follow_options options = {
+        .topics = &topic, .n_topics = 1, .batch_max = SWEEP_BATCH, .timeout_ms = SWEEP_TIMEOUT_MS};
+    char name[PSEUDONYM_MAX];
+    struct kafka_topic_info info;
+    if (!kafka_topic_describe(&settings->kafka, &topic, 1, &info, CONNECT_MS, err)) return false;
+    if (info.partitions == 0) return true;
+    struct counting counting = {
+        .forget = forget, .names = redact_names_new(), .scratch = arena_new(ARENA_BLOCK, SIZE_MAX)};
+    for (int k = 0; k < forget->n; k++) {
+        const struct erasure request = {
+            .tenant = forget->tenant,
+            .user_id = pseudonym_of(settings->pseudonyms, k, forget->tenant, forget->user, name)};
+        redact_names_add(counting.names, &request);
+    }
+    bool ok = sweep(&settings->kafka, &options, letter_count, &counting, err);
+    if (ok) printf("  dead letters: %" PRId64 " in %s\n", counting.n, topic);
+    redact_names_free(counting.names);
+    arena_free(counting.scratch);
+    return ok;
+}
+
 static bool dry_run(const struct forget *forget, struct err *err)
 {
     for (int k = 0; k < forget->n; k++)
@@ -83,7 +139,7 @@ static bool dry_run(const struct forget *forget, struct err *err)
             "the receipt would come in %s\n",
             forget->settings->erasures_topic, forget->partitions > 1 ? ", all partitions" : "",
             STR_ARG(forget->requests[k].key), forget->settings->receipts_topic);
-    return store_show(forget, err);
+    return store_show(forget, err) && letters_show(forget, err);
 }
 
 /* ---- asking and waiting ---- */
@@ -257,10 +313,10 @@ const struct verb verb_forget = {
     .help = "Writes a request into erasures.topic; the process that owns the user's partition "
             "deletes the "
             "user's state and sessions,\n"
-            "publishes a tombstone for the lists and answers with a receipt, which is printed. "
-            "Events from "
-            "before do not bring the\n"
-            "user back. docs/PRIVACY.md says what is reached and what is not.\n\n"
+            "publishes a tombstone for the lists and answers with a receipt, which is printed; the "
+            "user's dead letters go some\n"
+            "seconds later. Events from before do not bring the user back. docs/PRIVACY.md says "
+            "what is reached and what is not.\n\n"
             "  freshet forget u42 --config shop.properties\n"
             "  freshet forget u42 --dry-run --config shop.properties",
     .flags = flags,

@@ -85,8 +85,8 @@ static bool create(const struct settings *settings, const struct topic_plan *pla
                partitions, topic->compact ? ", compacted" : "");
         enum kafka_compact compact = topic->compact ? KAFKA_COMPACTED : KAFKA_DELETED;
         if (topic->role == TOPIC_CHANGELOG) compact = KAFKA_CHANGELOG;
-        missing[n++] = (struct kafka_topic_spec){topic->name, partitions, replication, compact,
-                                                 topic->retention_ms};
+        missing[n++] = (struct kafka_topic_spec){
+            topic->name, partitions, replication, compact, topic->retention_ms, topic->segment_ms};
     }
     if (dry || n == 0) return true;
     return kafka_topics_create(&settings->kafka, missing, n, TIMEOUT_MS, err);

@@ -6,21 +6,23 @@
 #include "base/mem.h"
 #include "kafka/client.h"
 
-enum { CLOSE_MS = 5000, WAIT_MS = 200 };
+enum { CLOSE_MS = 5000, WAIT_MS = 200, CALL_MS = 10000 };
 
 struct emit_copier {
     struct kafka_notes notes;
     rd_kafka_t *client;
     rd_kafka_queue_t *reports;
+    bool is_alone; /* it has a transactional.id */
     bool failed;
     struct err failure; /* the first one */
 };
 
-bool emit_copier_open(struct emit_copier **out, const struct kafka_config *config, struct err *err)
+static bool copier_open(struct emit_copier **out, const struct kafka_config *config,
+                        const struct kafka_setting *own, size_t n_own, struct err *err)
 {
     struct emit_copier *copier = mem_zalloc(sizeof *copier);
-    kafka_notes_init(&copier->notes, false, copier);
-    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_PRODUCER, NULL, 0, err);
+    kafka_notes_init(&copier->notes, n_own > 0, copier);
+    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_PRODUCER, own, n_own, err);
     if (conf) {
         rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
         copier->client = kafka_client_new(conf, KAFKA_PRODUCER, &copier->notes, err);
@@ -32,6 +34,37 @@ bool emit_copier_open(struct emit_copier **out, const struct kafka_config *confi
     copier->reports = rd_kafka_queue_get_main(copier->client);
     *out = copier;
     return true;
+}
+
+bool emit_copier_open(struct emit_copier **copier, const struct kafka_config *config,
+                      struct err *err)
+{
+    return copier_open(copier, config, NULL, 0, err);
+}
+
+/* What a transaction's call came to. */
+static bool is_done(rd_kafka_error_t *error, const char *what, struct err *err)
+{
+    if (!error) return true;
+    (void)kafka_err_set(err, rd_kafka_error_code(error), rd_kafka_error_string(error), "%s", what);
+    rd_kafka_error_destroy(error);
+    return false;
+}
+
+bool emit_copier_open_alone(struct emit_copier **copier, const struct kafka_config *config,
+                            const char *transactional_id, struct err *err)
+{
+    const struct kafka_setting own[] = {{"transactional.id", transactional_id},
+                                        {"transaction.timeout.ms", "20000"},
+                                        {"message.timeout.ms", "10000"}};
+    if (!copier_open(copier, config, own, sizeof own / sizeof own[0], err)) return false;
+    (*copier)->is_alone = true;
+    if (is_done(rd_kafka_init_transactions((*copier)->client, CALL_MS), "cannot begin to copy",
+                err))
+        return true;
+    emit_copier_close(*copier);
+    *copier = NULL;
+    return false;
 }
 
 void emit_copier_close(struct emit_copier *copier)
@@ -131,7 +164,8 @@ static void reports_await(struct emit_copier *copier, int n)
     }
 }
 
-bool emit_copy_send(struct emit_copier *copier, struct emit_copy *copies, int n, struct err *err)
+static bool copies_send(struct emit_copier *copier, struct emit_copy *copies, int n,
+                        struct err *err)
 {
     int sent = 0;
     bool ok = true;
@@ -144,4 +178,12 @@ bool emit_copy_send(struct emit_copier *copier, struct emit_copy *copies, int n,
     reports_await(copier, sent);
     if (ok && copier->failed) *err = copier->failure;
     return ok && !copier->failed;
+}
+
+bool emit_copy_send(struct emit_copier *copier, struct emit_copy *copies, int n, struct err *err)
+{
+    if (!copier->is_alone) return copies_send(copier, copies, n, err);
+    return is_done(rd_kafka_begin_transaction(copier->client), "cannot begin to copy", err) &&
+           copies_send(copier, copies, n, err) &&
+           is_done(rd_kafka_commit_transaction(copier->client, CALL_MS), "cannot copy", err);
 }

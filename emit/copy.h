@@ -10,7 +10,7 @@
 #include "kafka/kafka.h"
 
 /* A producer for records that were read elsewhere and go on as they are: key, value, timestamp and the first headers byte for
- * byte, in the partition of the caller's choice. For dead letters on their way back. Thread: one. */
+ * byte, in the partition of the caller's choice. For dead letters on their way back, and those that stay when others go. Thread: one. */
 struct emit_copier;
 
 struct emit_header {
@@ -39,8 +39,13 @@ struct emit_copy {
 /* Does not wait for the broker. Errors: ERR_FATAL exit 2 settings. */
 MUST_USE bool emit_copier_open(struct emit_copier **copier, const struct kafka_config *config,
                                struct err *err);
+/* The same, but what one call of emit_copy_send sends stands there as a whole or not at all, and whoever opens another one with this
+ * id, anywhere, ends this one: its sends fail from then on. Waits for the broker, some 10 s at most. Errors: ERR_FATAL exit 2, 4. */
+MUST_USE bool emit_copier_open_alone(struct emit_copier **copier, const struct kafka_config *config,
+                                     const char *transactional_id, struct err *err);
 /* Sends all n and waits until all are acknowledged. The topics exist (a missing one might be made by the broker). Errors:
- * ERR_FATAL, then those that are not acknowledged may stand in the topic or not. */
+ * ERR_FATAL, then those that are not acknowledged may stand in the topic or not (of a copier that is alone: any, and it can send no
+ * more; exit 8: another one was opened). */
 MUST_USE bool emit_copy_send(struct emit_copier *copier, struct emit_copy *copies, int n,
                              struct err *err);
 void emit_copier_close(struct emit_copier *copier); /* NULL is fine */

@@ -11,7 +11,7 @@
 
 /* The half of kafka/ that only ingest/ and emit/ include, because it names librdkafka's types: one place that makes
  * clients, one place that turns their errors into ours. Reading order: config.c, refuse.c, client.c, error.c, topics.c,
- * groups.c, takeover.c. */
+ * groups.c, places.c, takeover.c. */
 
 enum kafka_role { KAFKA_ADMIN, KAFKA_CONSUMER, KAFKA_PRODUCER };
 

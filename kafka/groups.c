@@ -145,57 +145,6 @@ bool kafka_group_members(const struct kafka_config *config, const char *name,
     return kafka__group_ask(config, name, each_read, &each, timeout_ms, err);
 }
 
-struct group_move {
-    const char *group;
-    const rd_kafka_topic_partition_list_t *list;
-};
-
-static void move_send(rd_kafka_t *client, const rd_kafka_AdminOptions_t *options,
-                      rd_kafka_queue_t *queue, void *context)
-{
-    const struct group_move *move = context;
-    rd_kafka_AlterConsumerGroupOffsets_t *alter =
-        rd_kafka_AlterConsumerGroupOffsets_new(move->group, move->list);
-    rd_kafka_AlterConsumerGroupOffsets(client, &alter, 1, options, queue);
-    rd_kafka_AlterConsumerGroupOffsets_destroy(alter);
-}
-
-static bool move_read(rd_kafka_event_t *event, const char *name, struct err *err)
-{
-    size_t n;
-    rd_kafka_resp_err_t code = 0;
-    const rd_kafka_group_result_t **groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
-        rd_kafka_event_AlterConsumerGroupOffsets_result(event), &n);
-    const rd_kafka_error_t *error = n == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
-    const rd_kafka_topic_partition_list_t *list =
-        n == 1 ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-    if (error) code = rd_kafka_error_code(error);
-    for (int i = 0; list && i < list->cnt && !code; i++)
-        code = list->elems[i].err;
-    return !code || kafka_err_set(err, code, error ? rd_kafka_error_string(error) : NULL,
-                                  "cannot set the offsets of group '%s'", name);
-}
-
-bool kafka_group_move(const struct kafka_config *config, const char *name,
-                      const struct kafka_place *places, int n, int timeout_ms, struct err *err)
-{
-    struct kafka__admin *admin;
-    if (!kafka__admin_open(&admin, config, err)) return false;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
-    for (int i = 0; i < n; i++)
-        rd_kafka_topic_partition_list_add(list, places[i].topic, places[i].partition)->offset =
-            places[i].offset;
-    struct group_move move = {name, list};
-    struct kafka__request request = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, move_send, &move,
-                                     "set the offsets of the group"};
-    rd_kafka_event_t *event = kafka__request(admin, &request, timeout_ms, err);
-    bool ok = event && move_read(event, name, err);
-    if (event) rd_kafka_event_destroy(event);
-    rd_kafka_topic_partition_list_destroy(list);
-    kafka__admin_close(admin);
-    return ok;
-}
-
 /* ---- topics that begin anew ---- */
 
 /* A setting that the topic has of its own. */

@@ -13,7 +13,8 @@
  *
  * Files, in reading order: kafka.h (for everyone), client.h (for ingest/ and emit/, names librdkafka's types), config.c
  * (settings: ours and the user's), refuse.c (those that are refused), error.c (librdkafka's codes as class, exit code and advice), client.c
- * (a client's life and its log), version.c (what brokers understand), topics.c, groups.c (places by time, groups, topics emptied), takeover.c
+ * (a client's life and its log), version.c (what brokers understand), topics.c, groups.c (places by time, groups, topics emptied), places.c
+ * (what a group has committed or shall have, records deleted up to a place), takeover.c
  * (the transactions of a process that is gone), copies.c (who keeps copies of a group's partitions), embedded.c.
  *
  * Invariants
@@ -62,6 +63,7 @@ struct kafka_topic_spec {
     int replication;            /* -1: broker default */
     enum kafka_compact compact; /* true and false are the first two */
     int64_t retention_ms;       /* 0: as the broker says; with compact: deleted as well */
+    int64_t segment_ms;         /* 0: as the broker says */
 };
 
 struct kafka_topic_info {
@@ -71,6 +73,7 @@ struct kafka_topic_info {
     int64_t delete_retention_ms; /* -1: the broker does not say */
     int min_insync;      /* min.insync.replicas; 0: the broker did not tell, as for the next */
     int64_t message_max; /* max.message.bytes */
+    int64_t segment_ms;  /* segment.ms; 0: the broker did not tell */
 };
 
 /* cluster_id: caller's buffer of 64 bytes. Errors: ERR_FATAL exit 4 unreachable, with what was tried. */
@@ -137,10 +140,19 @@ struct kafka_place {
     int32_t partition;
     int64_t offset;
 };
+/* offsets (n_partitions): what the group has committed of the topic, -1 nothing. Errors: ERR_FATAL exit 4, 2 no rights. */
+MUST_USE bool kafka_group_offsets(const struct kafka_config *config, const char *name,
+                                  const char *topic, int n_partitions, int64_t *offsets,
+                                  int timeout_ms, struct err *err);
 /* Sets the committed offsets of a group that has no members. */
 MUST_USE bool kafka_group_move(const struct kafka_config *config, const char *name,
                                const struct kafka_place *places, int n, int timeout_ms,
                                struct err *err);
+/* Deletes the records before each place (n): nobody reads them any more from then on, and the broker's files go, by whole segments that
+ * have ended. Errors: ERR_FATAL exit 4, 2 no rights, a topic that is compacted and not deleted. */
+MUST_USE bool kafka_records_delete(const struct kafka_config *config,
+                                   const struct kafka_place *places, int n, int timeout_ms,
+                                   struct err *err);
 
 /* ---- the embedded broker: librdkafka's in-process mock cluster; nothing is durable ---- */
 

@@ -137,6 +137,7 @@ static void setting_take(struct kafka_topic_info *info, const char *name, const 
         info->delete_retention_ms = strtoll(value, NULL, 10);
     if (strcmp(name, "min.insync.replicas") == 0) info->min_insync = (int)strtol(value, NULL, 10);
     if (strcmp(name, "max.message.bytes") == 0) info->message_max = strtoll(value, NULL, 10);
+    if (strcmp(name, "segment.ms") == 0) info->segment_ms = strtoll(value, NULL, 10);
 }
 
 static void settings_read(const rd_kafka_event_t *event, const char *const *names, int n,
@@ -227,15 +228,20 @@ static bool created_read(rd_kafka_event_t *event, struct err *err)
     return true;
 }
 
+static void ms_set(rd_kafka_NewTopic_t *topic, const char *name, int64_t ms)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%lld", (long long)ms);
+    if (ms > 0) (void)rd_kafka_NewTopic_set_config(topic, name, text);
+}
+
 static void cleanup_set(rd_kafka_NewTopic_t *topic, const struct kafka_topic_spec *spec)
 {
-    char retention[32];
     if (spec->compact)
         (void)rd_kafka_NewTopic_set_config(topic, "cleanup.policy",
                                            spec->retention_ms > 0 ? "compact,delete" : "compact");
-    if (spec->retention_ms <= 0) return;
-    (void)snprintf(retention, sizeof retention, "%lld", (long long)spec->retention_ms);
-    (void)rd_kafka_NewTopic_set_config(topic, "retention.ms", retention);
+    ms_set(topic, "retention.ms", spec->retention_ms);
+    ms_set(topic, "segment.ms", spec->segment_ms);
 }
 
 static bool topics_make(struct kafka__admin *admin, const struct kafka_topic_spec *specs,

@@ -491,11 +491,11 @@ static void settings_make(void)
 
 int main(void)
 {
-    const struct kafka_topic_spec specs[] = {{"events", 2, 1, false, 0},
-                                             {"lists", 2, 1, true, 0},
-                                             {"related", 2, 1, true, 0},
-                                             {"trending", 2, 1, true, 0},
-                                             {"items", 2, 1, true, 0}};
+    const struct kafka_topic_spec specs[] = {{"events", 2, 1, false, 0, 0},
+                                             {"lists", 2, 1, true, 0, 0},
+                                             {"related", 2, 1, true, 0, 0},
+                                             {"trending", 2, 1, true, 0, 0},
+                                             {"items", 2, 1, true, 0, 0}};
     struct err err = ERR_INIT;
     char command[64];
     CHECK(mkdtemp(folder));

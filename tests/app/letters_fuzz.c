@@ -45,13 +45,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ingest_follow_record record = {.partition = 1, .offset = 2, .message = &headers};
     if (data[0] & 1) record.value = (struct str){value, 1};
     letter_read(&record, &letter);
+    if (letter.first < 0 || letter.first > record.offset ||
+        letter.is_moved != (letter.first < record.offset))
+        abort();
     if (letter.kind == LETTER && (letter.partition < 0 || letter.offset < 0 || !letter.topic[0]))
         abort();
     place(letter.note_of);
     place(letter.note_to);
-    if (letter.kind == LETTER_NOTE) {
+    if (letter.kind == LETTER_NOTE || letter.is_moved) {
         struct letter_notes *notes = letter_notes_new();
-        if (letter_notes_add(notes, &letter, &err)) (void)letter_notes_find(notes, 1, 2);
+        if (letter_notes_add(notes, &letter, &err)) (void)letter_notes_find(notes, &letter);
+        if (!letter_notes_is_last(notes, &letter)) abort();
         letter_notes_free(notes);
     }
     return 0;

@@ -237,6 +237,82 @@ def refused(case):
     market.end_process()
 
 
+# ---- dead letters ----
+
+def sources(rows):
+    """Of each letter where its original stands."""
+    return sorted(word.split("=", 1)[1] for row in rows for word in row[4].split(",") if word.startswith("freshet-src="))
+
+
+def without(row, *names):
+    """Its headers but these."""
+    return [word for word in row[4].split(",") if word.split("=", 1)[0] not in names]
+
+
+def as_sent(rows):
+    """What does not change when a letter is moved; marks left out."""
+    return sorted((row[0], row[2], row[3], without(row, "freshet-dlq-was"), row[5]) for row in rows if "freshet-dlq-mark=" not in row[4])
+
+
+def first_place(topic, row):
+    was = [word.split("=", 1)[1] for word in row[4].split(",") if word.startswith("freshet-dlq-was=")]
+    return was[0] if was else f"{topic}/{row[0]}/{row[1]}"
+
+
+def letters(case):
+    """Those of who is forgotten go, the others stay as they are and keep their names."""
+    market = Market(case.world, case.name)
+    topic, gone, other, late = f"{market.app}-dlq", "gone-81d2c4", "stays-40be71", "late-5a77e0"
+    market.alter(topic, "segment.ms=1000")  # else an hour
+    market.run()
+    for user in (gone, other):
+        market.click(user, "kettle")
+    theirs = ((gone, f"no event of {gone}"), ("", f'{{"user_id": "{gone}", "event'), (gone, "{}"),
+              ("session-7", json.dumps({"event_id": "x1", "event_type": "view", "user_id": gone})))
+    kept = ((other, f"no event of {other}"), ("session-8", json.dumps({"event_id": "x2", "event_type": "view", "user_id": other})),
+            ("", '{"user_id": "somebody'))
+    for key, value in theirs[:2] + kept + theirs[2:]:
+        market.send(0, key, value, "trace=00-1")
+    market.until(lambda: len(market.records(topic)) == 7, "seven letters")
+    first = next(row for row in market.records(topic) if row[3] == other)
+    name = f"{topic}/{first[0]}/{first[1]}"
+    market.good("dlq", "replay", name)  # a note behind it, and a letter of the replayed record
+    market.until(lambda: len(market.records(topic)) == 9, "a note and a letter more")
+    before = [row for row in market.records(topic) if (row[3], row[5].decode()) not in theirs]
+    must(len(before) == 5, f"not the letters that stay: {before}")
+    must(market.log_files_with(topic, gone) != [], "the topic does not hold the user, so there is nothing to test")
+
+    text = market.good("forget", gone, "--dry-run")
+    must("dead letters: 4" in text and len(market.records(topic)) == 9, f"a dry run: {text}")
+    market.good("forget", gone, "--quiet")
+    market.until(lambda: market.metric("freshet_erased_dead_letters_total") == 4, "end of four letters")
+    after = market.records(topic)
+    must(as_sent(after) == as_sent(before), f"{after} is not {before}")
+    listed = market.lines("dlq", "list")
+    must(len(listed) == 4 and [bool(line["replayed_to"]) for line in listed].count(True) == 1, str(listed))
+    must("left alone" in market.good("dlq", "replay", name), "a letter that was moved lost its name")
+    must("dead letters: 0" in market.good("forget", gone, "--dry-run"), "letters are left")
+    market.until(lambda: market.log_files_with(topic, gone) == [], f"end of the user in {market.log_files_with(topic, gone)}")
+    market.until(lambda: as_sent(market.records(topic)) == as_sent(before), "the letters that stay")
+    must(market.log_files_with(topic, other) != [], "the grep finds nothing anywhere, which cannot be")
+
+    # A process that ended between copying and deleting: a letter stands twice, and once afterwards.
+    market.send(0, late, f"no event of {late}")
+    market.until(lambda: any(row[3] == late for row in market.records(topic)), "letter of another one")
+    market.end_process()
+    rows = market.records(topic)
+    place = next(row for row in rows if row[3] == late)
+    twice = next(row for row in rows if row[0] == place[0] and row[1] < place[1] and "freshet-src=" in row[4])
+    market.send(twice[0], twice[3], twice[5].decode(), *without(twice, "freshet-dlq-was"), f"freshet-dlq-was={first_place(topic, twice)}", topic=topic)
+    must(len(market.lines("dlq", "list")) == len(set(sources(rows))), "a letter that stands twice is listed twice")
+    market.run()
+    market.good("forget", late, "--quiet")
+    market.until(lambda: market.metric("freshet_erased_dead_letters_total") == 1, "end of the other's letter")
+    after = market.records(topic)
+    must(sources(after) == [source for source in sources(rows) if source not in sources([place])], f"{sources(after)} of {sources(rows)}")
+    market.end_process()
+
+
 # ---- names that are no ids ----
 
 def pseudonyms(case):
@@ -299,7 +375,7 @@ def pseudonyms(case):
     market.bad(USAGE, "chmod 600")
 
 
-CASES = [forget, refused, pseudonyms]
+CASES = [forget, refused, letters, pseudonyms]
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ static void each_arrives_once_and_in_order(const char *down, const char *up)
     char lists[64];
     int n = 0, next = 0;
     (void)snprintf(lists, sizeof lists, "lists-%" PRIu64, clock_mono_ns());
-    const struct kafka_topic_spec specs[] = {{lists, 1, 1, false, 0}, {"letters", 1, 1, false, 0}};
+    const struct kafka_topic_spec specs[] = {{lists, 1, 1, false, 0, 0},
+                                             {"letters", 1, 1, false, 0, 0}};
     options.recommendations_topic = lists;
     CHECK_OK(kafka_topics_create(&cluster.config, specs, 2, 30000, &err), err);
     CHECK_OK(emit_open(&emit, &cluster.config, &options, &err), err);

@@ -15,7 +15,7 @@ static void app_on(struct app *app, int partitions)
     struct err err = ERR_INIT;
     app_name(app, 1, 1);
     topic = app->names[0];
-    const struct kafka_topic_spec spec = {topic, partitions, 1, false, 0};
+    const struct kafka_topic_spec spec = {topic, partitions, 1, false, 0, 0};
     CHECK_OK(kafka_topics_create(&cluster.config, &spec, 1, 20000, &err), err);
     app->options.session_timeout_ms = 10000;
 }
@@ -36,7 +36,7 @@ static void topics_are_created_checked_and_described(void)
     char one[64], two[64], cluster_id[64] = "";
     (void)snprintf(one, sizeof one, "test-one-%d-%" PRIu64, (int)getpid(), clock_mono_ns());
     (void)snprintf(two, sizeof two, "test-two-%d-%" PRIu64, (int)getpid(), clock_mono_ns());
-    struct kafka_topic_spec specs[] = {{one, 3, -1, false, 0}, {two, 2, 1, true, 0}};
+    struct kafka_topic_spec specs[] = {{one, 3, -1, false, 0, 0}, {two, 2, 1, true, 0, 0}};
     const char *names[] = {one, two};
     struct kafka_topic_info info[2];
     CHECK_OK(kafka_cluster_id(&cluster.config, cluster_id, 10000, &err), err);
@@ -55,7 +55,7 @@ static void topics_are_created_checked_and_described(void)
     CHECK_FAIL(kafka_topics_create(&cluster.config, specs, 2, 20000, &err), err, ERR_FATAL);
     CHECK_INT(err.exit_code, ERR_EXIT_TOPIC);
     CHECK_CONTAINS(err.text, "has 3 partitions and 5 are wanted");
-    specs[0] = (struct kafka_topic_spec){"not a name", 1, 1, false, 0};
+    specs[0] = (struct kafka_topic_spec){"not a name", 1, 1, false, 0, 0};
     CHECK_FAIL(kafka_topics_create(&cluster.config, specs, 1, 20000, &err), err, ERR_FATAL);
     CHECK_INT(err.exit_code, ERR_EXIT_TOPIC);
 }

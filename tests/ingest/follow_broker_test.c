@@ -14,7 +14,7 @@ static void topic_make(struct app *app)
 {
     struct err err = ERR_INIT;
     app_name(app, 1, 1);
-    const struct kafka_topic_spec spec = {app->names[0], 2, 1, false, 0};
+    const struct kafka_topic_spec spec = {app->names[0], 2, 1, false, 0, 0};
     CHECK_OK(kafka_topics_create(&cluster.config, &spec, 1, 20000, &err), err);
 }
 

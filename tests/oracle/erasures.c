@@ -279,6 +279,24 @@ void erasures_check(struct erasures *e, const struct topic *lists)
             WRONG(e, "a tombstone from %s, which is no request", lists->records[i].source.ptr);
 }
 
+static bool holds(struct str bytes, struct str id)
+{
+    for (size_t at = 0; at + id.len <= bytes.len; at++)
+        if (memcmp(bytes.ptr + at, id.ptr, id.len) == 0) return true;
+    return false;
+}
+
+bool erasures_may_name(const struct erasures *e, const struct topic_record *record)
+{
+    for (int i = 0; i < e->n; i++)
+        for (int k = 0; k < NAMES; k++) {
+            const struct name *name = &e->requests[i].names[k];
+            if (name->id.len == 0) continue;
+            if (str_equal(record->key, name->key) || holds(record->value, name->id)) return true;
+        }
+    return false;
+}
+
 int64_t erasures_end(const struct erasures *e, int32_t partition)
 {
     return e->end[partition];

@@ -25,6 +25,14 @@ static struct str header(const rd_kafka_headers_t *headers, const char *name)
     return copy(value, size);
 }
 
+static bool has_header(rd_kafka_headers_t *headers, const char *name)
+{
+    const void *value;
+    size_t size;
+    return headers &&
+           rd_kafka_header_get_last(headers, name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 static void record_add(struct topic *topic, int *cap, rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers = NULL;
@@ -41,6 +49,8 @@ static void record_add(struct topic *topic, int *cap, rd_kafka_message_t *messag
         .value = copy(message->payload, message->len),
         .source = header(headers, "freshet-src"),
         .reason = header(headers, "__connect.errors.exception.class.name"),
+        .is_moved = has_header(headers, "freshet-dlq-was"),
+        .is_mark = has_header(headers, "freshet-dlq-mark"),
     };
 }
 

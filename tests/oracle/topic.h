@@ -13,6 +13,8 @@ struct topic_record {
     struct str key, value; /* ptr NULL: null; NUL behind the bytes */
     struct str source;     /* header freshet-src, "" when there is none */
     struct str reason;     /* header __connect.errors.exception.class.name, likewise */
+    bool is_moved;         /* header freshet-dlq-was: it stood, or stands, before as well */
+    bool is_mark;          /* header freshet-dlq-mark */
 };
 
 struct topic {
