@@ -232,6 +232,24 @@ class Bench(Workbench):
                 trouble = f"not {n} snapshots were passed over"
         return trouble
 
+    def snapshot_erased(self, settings, mutant=""):
+        """Users are forgotten after the newest snapshot that is left; the store that is made of it forgets them again."""
+        self.with_snapshots(settings, changelog=False)
+        trouble = self.few_more(settings, mutant)
+        folder, aside = settings["statestore.snapshot.dir"], settings["statestore.snapshot.dir"] + "-aside"
+        shutil.copytree(folder, aside)
+        if not self.forget(settings["erasures.topic"], self.rng, self.some_users(), 60, "gone"):
+            raise Trouble("requests to forget somebody were not taken")
+        trouble = trouble or self.finish(settings, mutant)
+        shutil.rmtree(folder)
+        os.rename(aside, folder)
+        self.lose(settings)
+        before = self.log_text(settings).count("was restored from a snapshot")
+        trouble = trouble or self.finish(settings, mutant)
+        if not trouble and self.log_text(settings).count("was restored from a snapshot") == before:
+            trouble = "the snapshot from before was not taken"
+        return trouble
+
     @staticmethod
     def damage(folder):
         """Once each; tables are shared, and would damage the older ones as well."""
@@ -259,6 +277,8 @@ SCENARIOS = [
     Scenario("hand_snapshot", "holds", lambda b, s: b.snapshot(s)),
     Scenario("snapshot_changelog", "holds", lambda b, s: b.snapshot(s, changelog=True)),
     Scenario("snapshot_damaged", "holds", lambda b, s: b.snapshot_damaged(s)),
+    Scenario("snapshot_erased", "holds", lambda b, s: b.snapshot_erased(s)),
+    Scenario("exact_snapshot_erased", "holds", lambda b, s: b.exactly(s, b.snapshot_erased)),
     Scenario("hand_exact_snapshot", "holds", lambda b, s: b.exactly(s, b.snapshot)),
     Scenario("snapshot_unchecked", "caught", lambda b, s: b.snapshot_damaged(s, "snapshot_unchecked")),
     Scenario("hand_snapshot_in_place", "caught", lambda b, s: b.snapshot(s, mutant="snapshot_in_place")),
