@@ -1,4 +1,7 @@
 /* What a group has committed, where it is to go on, and records that are deleted up to a place. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/sync.h"
 #include "kafka/internal.h"
 
 static rd_kafka_topic_partition_list_t *list_of(const struct kafka_place *places, int n)
@@ -18,103 +21,82 @@ static rd_kafka_resp_err_t list_code(const rd_kafka_topic_partition_list_t *list
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-struct group_places {
-    const char *group;
-    const rd_kafka_topic_partition_list_t *list;
-};
+/* ---- a group's offsets ----
+ *
+ * By a consumer that knows the group and never joins it: librdkafka's requests of the same kind for administrators (ListConsumerGroupOffsets,
+ * AlterConsumerGroupOffsets) follow a null pointer when the broker that they ask is not the group's coordinator any more (its issue
+ * 5040; seen with 2.0.2 when brokers ended). */
 
-/* The one group of an answer. Returns its list, NULL on an error. */
-static const rd_kafka_topic_partition_list_t *group_read(const rd_kafka_group_result_t **groups,
-                                                         size_t n, const char *what,
-                                                         const char *name, struct err *err)
+enum { AGAIN_MS = 100 };
+
+static bool member_open(struct kafka__admin **out, const struct kafka_config *config,
+                        const char *group, struct err *err)
 {
-    const rd_kafka_error_t *error = n == 1 ? rd_kafka_group_result_error(groups[0]) : NULL;
-    const rd_kafka_topic_partition_list_t *list =
-        n == 1 ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : list_code(list);
-    if (!code && !list) code = RD_KAFKA_RESP_ERR__BAD_MSG;
-    if (!code) return list;
-    (void)kafka_err_set(err, code, error ? rd_kafka_error_string(error) : NULL,
-                        "cannot %s the offsets of group '%s'", what, name);
-    return NULL;
+    const struct kafka_setting own[] = {{"group.id", group}, {"session.timeout.ms", "10000"}};
+    struct kafka__admin *member = mem_zalloc(sizeof *member);
+    kafka_notes_init(&member->notes, true, NULL);
+    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_CONSUMER, own, 2, err);
+    if (conf) member->client = kafka_client_new(conf, KAFKA_CONSUMER, &member->notes, err);
+    if (member->client) {
+        *out = member;
+        return true;
+    }
+    kafka_notes_fini(&member->notes);
+    mem_free(member);
+    return false;
 }
 
-/* ---- read ---- */
-
-static void offsets_send(rd_kafka_t *client, const rd_kafka_AdminOptions_t *options,
-                         rd_kafka_queue_t *queue, void *context)
+/* A coordinator that is on its way is asked for again, until the time is over. */
+static rd_kafka_resp_err_t committed_ask(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                         int timeout_ms)
 {
-    const struct group_places *asked = context;
-    rd_kafka_ListConsumerGroupOffsets_t *list =
-        rd_kafka_ListConsumerGroupOffsets_new(asked->group, asked->list);
-    rd_kafka_ListConsumerGroupOffsets(client, &list, 1, options, queue);
-    rd_kafka_ListConsumerGroupOffsets_destroy(list);
+    uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_committed(client, list, timeout_ms);
+        if (!code) code = list_code(list);
+        bool passes = code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+                      code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+                      code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+                      code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+        if (!passes || clock_mono_ns() > until) return code;
+        sync_sleep_ms(AGAIN_MS);
+    }
 }
 
 bool kafka_group_offsets(const struct kafka_config *config, const char *name, const char *topic,
                          int n_partitions, int64_t *offsets, int timeout_ms, struct err *err)
 {
-    struct kafka__admin *admin;
-    if (!kafka__admin_open(&admin, config, err)) return false;
+    struct kafka__admin *member;
+    if (!member_open(&member, config, name, err)) return false;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n_partitions);
-    for (int32_t p = 0; p < n_partitions; p++) {
+    for (int32_t p = 0; p < n_partitions; p++)
         rd_kafka_topic_partition_list_add(list, topic, p);
-        offsets[p] = -1;
-    }
-    struct group_places asked = {name, list};
-    struct kafka__request request = {RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, offsets_send,
-                                     &asked, "read the offsets of the group"};
-    rd_kafka_event_t *event = kafka__request(admin, &request, timeout_ms, err);
-    const rd_kafka_topic_partition_list_t *found = NULL;
-    if (event) {
-        size_t n = 0;
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event), &n);
-        found = group_read(groups, n, "read", name, err);
-    }
-    for (int i = 0; found && i < found->cnt; i++)
-        if (found->elems[i].partition < n_partitions)
-            offsets[found->elems[i].partition] =
-                found->elems[i].offset < 0 ? -1 : found->elems[i].offset;
-    bool ok = found != NULL;
-    if (event) rd_kafka_event_destroy(event);
+    rd_kafka_resp_err_t code = committed_ask(member->client, list, timeout_ms);
+    for (int i = 0; i < list->cnt && !code; i++)
+        offsets[list->elems[i].partition] = list->elems[i].offset < 0 ? -1 : list->elems[i].offset;
+    bool ok =
+        !code || kafka_err_set(err, code, NULL, "cannot read the offsets of group '%s'", name);
     rd_kafka_topic_partition_list_destroy(list);
-    kafka__admin_close(admin);
+    kafka__admin_close(member);
     return ok;
-}
-
-/* ---- set ---- */
-
-static void move_send(rd_kafka_t *client, const rd_kafka_AdminOptions_t *options,
-                      rd_kafka_queue_t *queue, void *context)
-{
-    const struct group_places *move = context;
-    rd_kafka_AlterConsumerGroupOffsets_t *alter =
-        rd_kafka_AlterConsumerGroupOffsets_new(move->group, move->list);
-    rd_kafka_AlterConsumerGroupOffsets(client, &alter, 1, options, queue);
-    rd_kafka_AlterConsumerGroupOffsets_destroy(alter);
 }
 
 bool kafka_group_move(const struct kafka_config *config, const char *name,
                       const struct kafka_place *places, int n, int timeout_ms, struct err *err)
 {
-    struct kafka__admin *admin;
-    if (!kafka__admin_open(&admin, config, err)) return false;
+    struct kafka__admin *member;
+    if (!member_open(&member, config, name, err)) return false;
     rd_kafka_topic_partition_list_t *list = list_of(places, n);
-    struct group_places move = {name, list};
-    struct kafka__request request = {RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, move_send, &move,
-                                     "set the offsets of the group"};
-    rd_kafka_event_t *event = kafka__request(admin, &request, timeout_ms, err);
-    bool ok = false;
-    if (event) {
-        size_t n_groups = 0;
-        const rd_kafka_group_result_t **groups = rd_kafka_AlterConsumerGroupOffsets_result_groups(
-            rd_kafka_event_AlterConsumerGroupOffsets_result(event), &n_groups);
-        ok = group_read(groups, n_groups, "set", name, err) != NULL;
-        rd_kafka_event_destroy(event);
-    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(member->client);
+    rd_kafka_resp_err_t code = rd_kafka_commit_queue(member->client, list, queue, NULL, NULL);
+    rd_kafka_event_t *event = code ? NULL : rd_kafka_queue_poll(queue, timeout_ms);
+    if (!code) code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (!code) code = list_code(rd_kafka_event_topic_partition_list(event));
+    bool ok = !code || kafka_err_set(err, code, NULL, "cannot set the offsets of group '%s'", name);
+    if (event) rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
     rd_kafka_topic_partition_list_destroy(list);
-    kafka__admin_close(admin);
+    kafka__admin_close(member);
     return ok;
 }
 
