@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Encryption and authentication on the wire: TLS, client certificates and SASL against a real broker, and what is said when they do not
-fit. By SCRAM Debian's librdkafka 2.0.2 cannot log in to a Kafka 4 (docs/PRIVACY.md): there it is the words that are tested.
+fit. By SCRAM Debian's librdkafka 2.0.2 cannot log in to a Kafka 4 (docs/PRIVACY.md): there it is the words that are tested, and the login
+against a Kafka 3.9.
 
   tests/e2e/wire_security.py --bin FOLDER [--keep] [case...]
 
@@ -24,7 +25,8 @@ from answers import free_port  # noqa: E402
 from bad_input import ROOT, UNREACHABLE, USAGE, Case, World, Wrong, must, run_cases  # noqa: E402
 
 PASSWORD = "a-password-of-the-test"
-VERSION = "4.1.1"
+VERSION, OLDER = "4.1.1", "3.9.1"
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 def openssl(*words, folder):
@@ -57,51 +59,54 @@ def certificates(folder):
                     out.write(file.read())
 
 
-class Place(World):
-    """A broker that wants to know who it is."""
+class Broker:
+    """One node that wants to know who it is; certificates are in the folder `keys`."""
 
-    def prepare(self):
-        self.folder, self.events, self.process = os.path.join(self.work, "broker"), "", None
-        os.makedirs(self.folder)
-        certificates(self.folder)
-        self.plain, self.secure, self.tls, self.expired, self.elsewhere, controller = (free_port() for _ in range(6))
-        self.bootstrap = f"127.0.0.1:{self.secure}"
+    def __init__(self, folder, keys, version):
+        self.folder, self.keys, self.version, self.process = folder, keys, version, None
+        self.plain, self.secure, self.tls, self.expired, self.elsewhere, self.controller = (free_port() for _ in range(6))
+        os.makedirs(folder, exist_ok=True)
+
+    def start(self):
+        java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(ROOT, ".cache/kafka", self.version, "*")]
+        identity = base64.urlsafe_b64encode(b"f" + os.urandom(15)).decode().rstrip("=")
+        path, log_path = os.path.join(self.folder, "server.properties"), os.path.join(self.folder, "server.log")
+        with open(path, "w") as file:
+            file.writelines(f"{key}={value}\n" for key, value in self.properties().items())
+        users = [word for mechanism in SCRAM for word in ("--add-scram", f"{mechanism}=[name=freshet,password={PASSWORD}]")]
+        subprocess.run([os.path.join(ROOT, "scripts/kafka"), "fetch", "--version", self.version], check=True, capture_output=True, timeout=300)
+        subprocess.run([*java, "kafka.tools.StorageTool", "format", "-t", identity, "-c", path, *users], check=True, capture_output=True,
+                       timeout=120)
+        with open(log_path, "wb") as log:
+            self.process = subprocess.Popen([*java, "kafka.Kafka", path], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + 120
+        while not self.is_up():
+            must(self.process.poll() is None and time.monotonic() < until, "Kafka does not start: " + open(log_path).read()[-600:])
+            time.sleep(0.2)
+
+    def properties(self):
+        scram = SCRAM if self.version == OLDER else SCRAM[1:]
         names = {"PLAIN": self.plain, "SECURE": self.secure, "TLS": self.tls, "EXPIRED": self.expired, "ELSEWHERE": self.elsewhere}
         listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in names.items())
-        properties = {
-            "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "controller.listener.names": "CONTROLLER", "listeners": f"{listeners},CONTROLLER://127.0.0.1:{controller}",
+        return {
+            "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": f"1@127.0.0.1:{self.controller}",
+            "controller.listener.names": "CONTROLLER", "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self.controller}",
             "advertised.listeners": listeners, "inter.broker.listener.name": "PLAIN",
             "listener.security.protocol.map": "PLAIN:PLAINTEXT,SECURE:SASL_SSL,TLS:SSL,EXPIRED:SSL,ELSEWHERE:SSL,CONTROLLER:PLAINTEXT",
-            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "listener.name.secure.sasl.enabled.mechanisms": ",".join(("PLAIN", *scram)),
             "listener.name.secure.plain.sasl.jaas.config":
                 f'org.apache.kafka.common.security.plain.PlainLoginModule required user_freshet="{PASSWORD}";',
-            "listener.name.secure.scram-sha-512.sasl.jaas.config":
-                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
-            "ssl.truststore.type": "PEM", "ssl.truststore.location": f"{self.folder}/ca.pem",
-            "listener.name.tls.ssl.client.auth": "required", "ssl.keystore.type": "PEM", "ssl.keystore.location": f"{self.folder}/broker.pem",
-            "listener.name.expired.ssl.keystore.location": f"{self.folder}/expired.pem",
-            "listener.name.elsewhere.ssl.keystore.location": f"{self.folder}/elsewhere.pem",
+            **{f"listener.name.secure.{mechanism.lower()}.sasl.jaas.config":
+               "org.apache.kafka.common.security.scram.ScramLoginModule required;" for mechanism in scram},
+            "ssl.truststore.type": "PEM", "ssl.truststore.location": f"{self.keys}/ca.pem",
+            "listener.name.tls.ssl.client.auth": "required", "ssl.keystore.type": "PEM", "ssl.keystore.location": f"{self.keys}/broker.pem",
+            "listener.name.expired.ssl.keystore.location": f"{self.keys}/expired.pem",
+            "listener.name.elsewhere.ssl.keystore.location": f"{self.keys}/elsewhere.pem",
             "log.dirs": f"{self.folder}/data", "auto.create.topics.enable": "false", "log.retention.ms": -1,
             "offsets.topic.replication.factor": 1, "offsets.topic.num.partitions": 4, "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1, "transaction.state.log.num.partitions": 4, "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000, "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1}
-        path = os.path.join(self.folder, "server.properties")
-        with open(path, "w") as file:
-            file.writelines(f"{key}={value}\n" for key, value in properties.items())
-        java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(ROOT, ".cache/kafka", VERSION, "*")]
-        identity = base64.urlsafe_b64encode(b"f" + os.urandom(15)).decode().rstrip("=")
-        subprocess.run([os.path.join(ROOT, "scripts/kafka"), "fetch"], check=True, capture_output=True, timeout=300)
-        subprocess.run([*java, "kafka.tools.StorageTool", "format", "-t", identity, "-c", path, "--add-scram",
-                        f"SCRAM-SHA-512=[name=freshet,password={PASSWORD}]"], check=True, capture_output=True, timeout=120)
-        self.log = os.path.join(self.folder, "server.log")
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([*java, "kafka.Kafka", path], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        until = time.monotonic() + 120
-        while not self.is_up():
-            must(self.process.poll() is None and time.monotonic() < until, "Kafka does not start: " + open(self.log).read()[-600:])
-            time.sleep(0.2)
 
     def is_up(self):
         done = subprocess.run(["kcat", "-L", "-b", f"127.0.0.1:{self.plain}", "-m", "2"], capture_output=True, timeout=30)
@@ -111,6 +116,22 @@ class Place(World):
         if self.process:
             self.process.kill()
             self.process.wait(20)
+
+
+class Place(World):
+    """Certificates and a broker."""
+
+    def prepare(self):
+        self.folder, self.events, self.broker = os.path.join(self.work, "broker"), "", None
+        os.makedirs(self.folder)
+        certificates(self.folder)
+        self.broker = Broker(self.folder, self.folder, VERSION)
+        self.broker.start()
+        self.bootstrap = f"127.0.0.1:{self.broker.secure}"
+
+    def stop(self):
+        if self.broker:
+            self.broker.stop()
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -134,9 +155,8 @@ class Client(Case):
             file.write(text)
 
 
-def sasl(case):
-    """Every verb that speaks to Kafka, with a name and a password over TLS."""
-    client = Client(case.world, case.name)
+def verbs(client):
+    """Every verb that speaks to Kafka."""
     client.good("topics", "create", "--partitions", "2", "--items-topic", "", seconds=120)
     client.good("simulate", "--events", "300", "--items", "50", "--users", "20", "--items-topic", "", "--quiet", seconds=120)
     log = os.path.join(client.folder, "pairs")
@@ -170,10 +190,30 @@ def sasl(case):
     client.good("topics", "check", "--items-topic", "", seconds=120)
 
 
+def sasl(case):
+    """With a name and a password over TLS."""
+    verbs(Client(case.world, case.name))
+
+
+def scram(case):
+    """The password is not sent: a broker that takes this client's form of it."""
+    broker = Broker(os.path.join(case.folder, "older"), case.world.folder, OLDER)
+    try:
+        broker.start()
+        client = Client(case.world, case.name)
+        client.settings.update({"bootstrap.servers": f"127.0.0.1:{broker.secure}", "sasl.mechanism": "SCRAM-SHA-512"})
+        verbs(client)
+        client.good("topics", "check", "--items-topic", "", settings={"sasl.mechanism": "SCRAM-SHA-256"}, seconds=120)
+        client.password_set("not-the-password")
+        client.bad(USAGE, "sasl", str(broker.secure), verb=("topics", "check"))
+    finally:
+        broker.stop()
+
+
 def tls(case):
     """A client's certificate in place of a name."""
     client = Client(case.world, case.name)
-    client.settings.update({"bootstrap.servers": f"127.0.0.1:{case.world.tls}", "security.protocol": "SSL",
+    client.settings.update({"bootstrap.servers": f"127.0.0.1:{case.world.broker.tls}", "security.protocol": "SSL",
                             "ssl.certificate.location": case.world.path("client.crt"), "ssl.key.location": case.world.path("client.key")})
     for key in ("sasl.mechanism", "sasl.username", "sasl.password"):
         del client.settings[key]
@@ -186,7 +226,7 @@ def tls(case):
 def refused(case):
     """What does not fit ends with one line that says what it is, where, and what to do. Each takes as long as a broker is waited for, so
     they go side by side."""
-    client, world = Client(case.world, case.name), case.world
+    client, world, broker = Client(case.world, case.name), case.world, case.world.broker
     check = ("topics", "check")
     other_ca = {"ssl.ca.location": world.path("other-ca.pem")}
     naked = {key: None for key in ("security.protocol", "sasl.mechanism", "sasl.username", "sasl.password", "ssl.ca.location")}
@@ -199,16 +239,16 @@ def refused(case):
     with open(os.open(wrong, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         file.write("not-the-password")
     badly = {"sasl.password": "${file:" + wrong + "}"}
-    secure = f"127.0.0.1:{world.secure}"
+    secure = f"127.0.0.1:{broker.secure}"
     table = [
         (USAGE, ("authority", "ssl.ca.location", secure), check, other_ca),
         (USAGE, ("authority", "ssl.ca.location", secure), ("run",), other_ca),
         (USAGE, ("ssl.ca.location",), check, {"ssl.ca.location": "/no-such.pem"}),
-        (USAGE, ("has expired", "renew", str(world.expired)), check, tls(world.expired)),
-        (USAGE, ("another host", "advertised.listeners", str(world.elsewhere)), check, tls(world.elsewhere)),
-        (USAGE, ("certificate", "ssl.certificate.location", str(world.tls)), check, tls(world.tls)),
-        (USAGE, ("certificate", "ssl.certificate.location", str(world.tls)), check, tls(world.tls, "stranger")),
-        (UNREACHABLE, ("security.protocol", str(world.plain)), check, {"bootstrap.servers": f"127.0.0.1:{world.plain}"}),
+        (USAGE, ("has expired", "renew", str(broker.expired)), check, tls(broker.expired)),
+        (USAGE, ("another host", "advertised.listeners", str(broker.elsewhere)), check, tls(broker.elsewhere)),
+        (USAGE, ("certificate", "ssl.certificate.location", str(broker.tls)), check, tls(broker.tls)),
+        (USAGE, ("certificate", "ssl.certificate.location", str(broker.tls)), check, tls(broker.tls, "stranger")),
+        (UNREACHABLE, ("security.protocol", str(broker.plain)), check, {"bootstrap.servers": f"127.0.0.1:{broker.plain}"}),
         (UNREACHABLE, ("security.protocol", secure), check, naked),
         (USAGE, ("sasl", secure), check, {"sasl.username": "nobody"}),
         (USAGE, ("sasl.password", "2.6.1", "client certificate"), check, {"sasl.mechanism": "SCRAM-SHA-512"}),
@@ -226,7 +266,7 @@ def refused(case):
     must(not problems, "\n".join(problems))
 
 
-CASES = [sasl, tls, refused]
+CASES = [sasl, scram, tls, refused]
 
 
 if __name__ == "__main__":
