@@ -8,6 +8,7 @@
 
 #include "app/models.h"
 #include "app/owner.h"
+#include "app/relations.h"
 #include "app/topics.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -46,6 +47,16 @@ static void tail_log(const struct pipeline *pipeline, int32_t partition, const i
                      (int)partition, (long long)next[topic], (long long)told[topic]);
 }
 
+/* The pairs begin where others may have begun. */
+static bool pairs_again(struct pipeline *pipeline, int32_t partition, int64_t *next,
+                        struct err *err)
+{
+    int pairs = pipeline->settings->pairs_at;
+    if (pairs < 0 || pipeline->committer || fault_mutant("pairs_not_again")) return true;
+    int64_t begin = ingest_log_begin(pipeline->ingest, pairs, partition);
+    return relations_again(pipeline->state, partition, begin, &next[pairs], err);
+}
+
 /* The store is at its newest point: the shard takes the partition, next says where it begins. */
 static bool partition_open(struct pipeline *pipeline, int32_t partition, int64_t *next,
                            struct err *err)
@@ -66,6 +77,7 @@ static bool partition_open(struct pipeline *pipeline, int32_t partition, int64_t
                               err))
         return false;
     tail_log(pipeline, partition, next, told);
+    if (!pairs_again(pipeline, partition, next, err)) return false;
     sync_int_set_release(&pipeline->assigned[partition], 1);
     log_info("app", "partition assigned", "partition=%d next=%lld", (int)partition,
              (long long)next[0]);

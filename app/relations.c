@@ -13,8 +13,10 @@ enum {
     ARENA_MAX =
         16
         << 20, /* an empty id is 2 bytes of a record and 16 of the arena: no more than half of it is needed */
-    HEAD_VERSION = 2,
-    HEAD_VERSION_ONE = 1, /* one half-life, of all kinds */
+    HEAD_VERSION = 3,
+    HEAD_VERSION_TWO = 2, /* without the group's position */
+    HEAD_VERSION_ONE = 1, /* one half-life, of all kinds; likewise */
+    HEAD_TOLD = 9,        /* bytes of the version and the group's position */
     MARGINAL_BYTES = 8,
 };
 
@@ -74,6 +76,15 @@ static size_t sources(const struct relations *relations)
     return (size_t)relations->env.settings->n_topics * (size_t)relations->env.n_partitions;
 }
 
+/* What the group is known to have; -1: with transactions it has what the store has. */
+static int64_t told_of(const struct relations *relations, const struct relations_part *part)
+{
+    const struct settings *settings = relations->env.settings;
+    if (!relations->env.ingest || settings->transactional_id) return -1;
+    return ingest_acked(relations->env.ingest, settings->pairs_at,
+                        (int32_t)(part - relations->parts));
+}
+
 static void head_encode(const struct relations *relations, const struct relations_part *part,
                         struct buf *out)
 {
@@ -81,6 +92,7 @@ static void head_encode(const struct relations *relations, const struct relation
     for (size_t i = 0; i < sources(relations); i++)
         n += part->last[i] >= 0;
     buf_push_byte(out, HEAD_VERSION);
+    buf_push_u64(out, (uint64_t)told_of(relations, part));
     buf_push_byte(out, RELATED_KIND_COUNT);
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
         double total = model_marginals_total(part->marginals[kind]);
@@ -101,12 +113,13 @@ static const char *head_decode(const struct relations *relations, struct str val
 {
     struct cursor c = {.ptr = (const uint8_t *)value.ptr, .left = value.len};
     uint8_t version = cursor_u8(&c);
-    if (version != HEAD_VERSION && version != HEAD_VERSION_ONE)
+    if (version < HEAD_VERSION_ONE || version > HEAD_VERSION)
         return "version of the head is unknown";
+    if (version == HEAD_VERSION) (void)cursor_u64(&c);
     double of_all = version == HEAD_VERSION_ONE ? cursor_double(&c) : 0;
     if (cursor_u8(&c) != RELATED_KIND_COUNT) return "the head has other kinds";
     for (int kind = 0; kind < RELATED_KIND_COUNT; kind++) {
-        half_life_ms[kind] = version == HEAD_VERSION ? cursor_double(&c) : of_all;
+        half_life_ms[kind] = version == HEAD_VERSION_ONE ? of_all : cursor_double(&c);
         double total = cursor_double(&c);
         if (isnan(total) || isnan(half_life_ms[kind])) return "a total is no number";
         model_marginals_resume(part->marginals[kind], total);
@@ -119,6 +132,22 @@ static const char *head_decode(const struct relations *relations, struct str val
         part->last[source] = offset;
     }
     return c.failed || c.left > 0 ? "the head has another length" : NULL;
+}
+
+bool relations_again(struct state *state, int32_t partition, int64_t begin, int64_t *from,
+                     struct err *err)
+{
+    struct buf head;
+    bool found;
+    buf_init(&head, STATE_RELATED_MAX);
+    bool ok = state_related_get(state, partition, RELATED_HEAD, 0, &head, &found, err);
+    struct cursor c = {.ptr = head.data, .left = head.len};
+    if (ok && found && head.len >= HEAD_TOLD && cursor_u8(&c) == HEAD_VERSION) {
+        int64_t told = (int64_t)cursor_u64(&c);
+        if (told >= begin && told < *from) *from = told;
+    }
+    buf_fini(&head);
+    return ok;
 }
 
 /* ---- opening ---- */
@@ -263,6 +292,24 @@ static bool row_count(struct relations *relations, int32_t partition, uint8_t ki
     return true;
 }
 
+/* A group that comes again: another process may have published its rows. */
+static bool group_doubt(struct relations *relations, int32_t partition,
+                        const struct pair_group *group, struct err *err)
+{
+    struct row *row;
+    for (int i = 0; i < group->n_pairs; i++) {
+        const struct model_pair *pair = &group->pairs[i];
+        uint8_t kind = pair->kind == PAIRS_COUNTED ? (uint8_t)ROW_NOW : pair->kind;
+        struct str id = group->items[pair->subject];
+        if (!rows_get(relations->rows, partition, kind, schemas_item_key(group->tenant, id),
+                      group->tenant, id, &row, err))
+            return false;
+        row_told_note(row, true);
+        rows_touch(relations->rows, row);
+    }
+    return true;
+}
+
 static bool pair_apply(struct relations *relations, int32_t partition,
                        const struct pair_group *group, const uint64_t *keys,
                        const struct model_pair *pair, struct err *err)
@@ -286,6 +333,8 @@ static bool group_apply(struct relations *relations, int32_t partition,
         (size_t)group->topic * (size_t)relations->env.n_partitions + (size_t)group->partition;
     bool is_new = group->offset > part->last[source] || fault_mutant("no_dedupe_of_pairs");
     counters_add(relations->env.counters, METRIC_PAIR_GROUPS, is_new ? 0 : 1, 1);
+    if (!is_new && part->offset < part->standing.applied)
+        return group_doubt(relations, partition, group, err);
     if (!is_new) return true;
     part->last[source] = group->offset;
     for (int i = 0; i < group->n_items; i++)

@@ -26,6 +26,7 @@ struct relations_env {
     struct state *state;
     struct state_shard *shard;
     struct emit *emit;
+    struct ingest *ingest; /* where the group stands; NULL: nobody else ever has a partition */
     struct counters_slot *counters;
     int n_partitions;
 };
@@ -36,7 +37,15 @@ void relations_free(struct relations *relations);
 struct relations_standing {
     int64_t tail; /* where the records end that were told; 0: there are none */
     int64_t end; /* where those end that others may have published from, told or not; 0: the same */
+    int64_t
+        applied; /* where those end that the store has; those from relations_again on come again */
 };
+/* Without transactions the group's position follows the store's. Whoever had the partition meanwhile began at the group's, and may have
+ * published lists of rows that our store takes for published by us. So the head notes what the group was known to have, and the records
+ * from there on are read again: their groups were applied, and what was published of their rows is unknown from then on. from: where the
+ * store stands, set back; begin: of the log. Errors: ERR_FATAL exit 7 read. */
+MUST_USE bool relations_again(struct state *state, int32_t partition, int64_t begin, int64_t *from,
+                              struct err *err);
 /* Reads head and marginals. Open already: nothing to do. Errors: ERR_FATAL exit 3 damaged, exit 7 read. */
 MUST_USE bool relations_open(struct relations *relations, int32_t partition,
                              const struct relations_standing *standing, struct err *err);

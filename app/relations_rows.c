@@ -234,6 +234,11 @@ static void dirty(struct rows *rows, struct row *row)
     rows->changed[rows->n_changed++] = row;
 }
 
+void rows_touch(struct rows *rows, struct row *row)
+{
+    dirty(rows, row);
+}
+
 struct row *const *rows_changed(const struct rows *rows, size_t *n)
 {
     *n = rows->n_changed;

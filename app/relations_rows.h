@@ -63,6 +63,8 @@ MUST_USE bool rows_get(struct rows *rows, int32_t partition, uint8_t kind, uint6
  * stored meanwhile or not. No heap call once the row's texts and the table of changed rows have their size. */
 void rows_add(struct rows *rows, struct row *row, uint64_t key, struct str id, double weight,
               int64_t time_ms);
+/* What is known of its list changed: the row goes into the next seal. */
+void rows_touch(struct rows *rows, struct row *row);
 /* The changed rows (n), in the order of their first change. */
 struct row *const *rows_changed(const struct rows *rows, size_t *n);
 /* Puts the changed rows into the epoch; they are clean then. */

@@ -80,6 +80,7 @@ static void relations_start(struct shard *shard)
                                       .state = env->state,
                                       .shard = shard->state,
                                       .emit = env->emit,
+                                      .ingest = env->ingest,
                                       .counters = shard->counters,
                                       .n_partitions = env->n_partitions};
     shard->relations = relations_new(&relations);
@@ -195,6 +196,7 @@ static bool pairs_standing(const struct shard *shard, const struct command *comm
     *standing = (struct relations_standing){0};
     if (topic < 0) return true;
     if (!state_position(shard->env.state, topic, command->partition, &next, err)) return false;
+    if (!shard->env.committer) standing->applied = next;
     if (command->opening->told[topic] > next) standing->tail = command->opening->told[topic];
     if (command->opening->told[topic] > next || next < 0)
         standing->end = ingest_log_end(shard->env.ingest, topic, command->partition);

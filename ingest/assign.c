@@ -116,6 +116,16 @@ int64_t ingest_committed(struct ingest *ingest, int topic, int32_t partition)
     return sync_int_get(&ingest__slot(ingest, topic, partition)->told);
 }
 
+int64_t ingest_acked(struct ingest *ingest, int topic, int32_t partition)
+{
+    return sync_int_get(&ingest__slot(ingest, topic, partition)->acked);
+}
+
+int64_t ingest_log_begin(struct ingest *ingest, int topic, int32_t partition)
+{
+    return ingest__slot(ingest, topic, partition)->low;
+}
+
 int64_t ingest_log_end(struct ingest *ingest, int topic, int32_t partition)
 {
     return ingest__slot(ingest, topic, partition)->high;
@@ -151,8 +161,9 @@ static bool committed_read(struct ingest *ingest, const rd_kafka_topic_partition
     for (int i = 0; ok && i < asked->cnt; i++) {
         const rd_kafka_topic_partition_t *part = &asked->elems[i];
         int topic = ingest__topic_index(ingest, part->topic);
-        sync_int_set(&ingest__slot(ingest, topic, part->partition)->told,
-                     part->offset >= 0 ? part->offset : -1);
+        int64_t told = part->offset >= 0 ? part->offset : -1;
+        sync_int_set(&ingest__slot(ingest, topic, part->partition)->told, told);
+        sync_int_set(&ingest__slot(ingest, topic, part->partition)->acked, told);
     }
     rd_kafka_topic_partition_list_destroy(asked);
     return ok;

@@ -63,11 +63,16 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 static void on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
                       rd_kafka_topic_partition_list_t *list, void *opaque)
 {
+    struct ingest *ingest = ((struct kafka_notes *)opaque)->owner;
     (void)client;
-    (void)list;
-    (void)opaque;
     if (code && code != RD_KAFKA_RESP_ERR__NO_OFFSET)
         log_debug("ingest", "positions were not committed", "error=%s", rd_kafka_err2name(code));
+    for (int i = 0; list && !code && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *part = &list->elems[i];
+        int topic = ingest__topic_index(ingest, part->topic);
+        if (topic >= 0 && !part->err)
+            sync_int_set(&ingest__slot(ingest, topic, part->partition)->acked, part->offset);
+    }
 }
 
 /* ---- opening ---- */

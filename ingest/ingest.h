@@ -181,7 +181,10 @@ void ingest_wake(struct ingest *ingest, int shard);
 
 /* C_p as of the assignment: the next offset that the group has committed, -1 none. Valid within callbacks.assigned. */
 int64_t ingest_committed(struct ingest *ingest, int topic, int32_t partition);
-/* Where the log ended then. The same. */
+/* The newest C_p that the group is known to have: whoever takes the partition over begins there or later. -1 none. Any thread. */
+int64_t ingest_acked(struct ingest *ingest, int topic, int32_t partition);
+/* Where the log began and ended then. As ingest_committed. */
+int64_t ingest_log_begin(struct ingest *ingest, int topic, int32_t partition);
 int64_t ingest_log_end(struct ingest *ingest, int topic, int32_t partition);
 /* Who we are in the group at this moment, as bytes for emit_transaction_commit. out is reset first. Any thread. Errors: ERR_ABORT:
  * the session was lost, so nobody; ERR_FATAL. */

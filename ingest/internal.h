@@ -28,6 +28,7 @@ struct ingest__slot {
     struct sync_int commit; /* C_p wished for; -1 none. Any thread writes, the main thread sends */
     int64_t committed;      /* last one sent; main thread */
     struct sync_int told;   /* C_p as of the assignment, -1 none; main thread writes */
+    struct sync_int acked;  /* the newest C_p that the group is known to have had; likewise */
     int64_t low, high;      /* of the log as of the assignment; main thread */
     int64_t seen;           /* generation that `expected` belongs to; shard thread */
     int64_t expected;       /* next offset (I3); shard thread */

@@ -521,10 +521,11 @@ SCENARIOS = [
     Scenario("exact_take_over", "holds", take_over, exact=True, more=COPIES),
     Scenario("serve_copies", "holds", serve_copies),
     Scenario("exact_group_unnamed", "caught", zombie, exact=True, mutant="group_unnamed", transaction_ms="60000"),
+    Scenario("pairs_not_again", "caught", zombie, mutant="pairs_not_again"),
     Scenario("lost_is_kept", "caught", zombie, mutant="lost_is_kept"),
 ]
 
-BY_HAND = ("zombie", "replaced", "exact_take_over")
+BY_HAND = ("pairs_not_again", "replaced", "exact_take_over")
 
 
 def judge(group):
