@@ -221,10 +221,11 @@ class Bench(Workbench):
     def snapshot_damaged(self, settings, mutant=""):
         """The newest one has a byte changed: it is passed over, and the one before is taken. Then both have: the events are read again."""
         self.with_snapshots(settings, changelog=False)
-        trouble = self.few_more(settings, mutant)
+        trouble, damaged = self.few_more(settings, mutant), set()
         for n in () if trouble else (1, 2):
-            for folder in self.snapshots(settings)[:n]:
+            for folder in set(self.snapshots(settings)[:n]) - damaged:  # twice would mend it
                 self.damage(folder)
+                damaged.add(folder)
             self.lose(settings)
             before = self.log_text(settings).count("a snapshot is passed over")
             trouble = trouble or self.finish(settings, mutant)
