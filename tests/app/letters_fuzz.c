@@ -1,10 +1,12 @@
-/* A record of the dead-letter topic from outside: any headers in any order. The client's headers are ours here: a name, a NUL, two
- * bytes of length, the value, and so on; the first byte says whether there is a value. */
+/* A record of the dead-letter topic from outside: any headers in any order, and whose it is. The client's headers are ours here: a name, a
+ * NUL, two bytes of length, the value, and so on; the first byte says whether there is a value. The same bytes as key and value are looked
+ * through for users. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/letters.h"
+#include "app/redact_names.h"
 #include "base/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,12 +37,41 @@ static void place(const char *text)
     if (!place_parse(again, topic, &partition, &offset)) abort();
 }
 
+/* The second byte says how long the key is, a bit of the first what events are. */
+static void whose(const uint8_t *data, size_t size)
+{
+    static struct schemas *schemas[2];
+    static struct redact_names *names;
+    static struct arena *scratch;
+    struct err err = ERR_INIT;
+    if (!names) {
+        const struct erasure asked[] = {{.user_id = STR("u42"), .anonymous_id = STR("7")},
+                                        {.tenant = STR("shop"), .user_id = STR("customer-1")}};
+        names = redact_names_new();
+        scratch = arena_new(1 << 16, SIZE_MAX);
+        for (size_t i = 0; i < 2; i++) {
+            const struct schemas_options options = {.events_format = (enum value_format)i};
+            redact_names_add(names, &asked[i]);
+            if (!schemas_open(&schemas[i], &options, &err)) abort();
+        }
+    }
+    if (size < 2) return;
+    size_t key = data[1] < size - 2 ? data[1] : size - 2;
+    const char *bytes = (const char *)data + 2;
+    arena_reset(scratch);
+    bool is_users =
+        redact_names_hold(names, NULL, schemas[data[0] >> 1 & 1], scratch, (struct str){bytes, key},
+                          (struct str){bytes + key, size - 2 - key});
+    if (!is_users && key == 3 && memcmp(bytes, "u42", 3) == 0) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct letter letter;
     static const char value[] = "v";
     struct err err = ERR_INIT;
     if (size == 0) return 0;
+    whose(data, size);
     struct str headers = {(const char *)data + 1, size - 1};
     struct ingest_follow_record record = {.partition = 1, .offset = 2, .message = &headers};
     if (data[0] & 1) record.value = (struct str){value, 1};
