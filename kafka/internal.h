@@ -30,7 +30,7 @@ MUST_USE bool kafka__conf_check(const rd_kafka_conf_t *conf, struct err *err);
 #define KAFKA__CERTIFICATE_OTHER   "is of another host or address than was asked for"
 #define KAFKA__CERTIFICATE_UNKNOWN "is not signed by an authority that is trusted here"
 
-/* Shared by topics.c and groups.c: a short-lived client that asks and changes. */
+/* Shared by topics.c, groups.c and places.c: a short-lived client that asks and changes. */
 
 struct kafka__admin {
     struct kafka_notes notes;
@@ -38,6 +38,10 @@ struct kafka__admin {
 };
 
 MUST_USE bool kafka__admin_open(struct kafka__admin **admin, const struct kafka_config *config,
+                                struct err *err);
+/* The same with a client of that role and settings of its own (n_own). */
+MUST_USE bool kafka__asker_open(struct kafka__admin **admin, const struct kafka_config *config,
+                                enum kafka_role role, const struct kafka_setting *own, size_t n_own,
                                 struct err *err);
 void kafka__admin_close(struct kafka__admin *admin);
 /* The error of a request, with the client's newest complaint. Returns false. */

@@ -1,6 +1,5 @@
 /* What a group has committed, where it is to go on, and records that are deleted up to a place. */
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/sync.h"
 #include "kafka/internal.h"
 
@@ -29,21 +28,11 @@ static rd_kafka_resp_err_t list_code(const rd_kafka_topic_partition_list_t *list
 
 enum { AGAIN_MS = 100 };
 
-static bool member_open(struct kafka__admin **out, const struct kafka_config *config,
+static bool member_open(struct kafka__admin **member, const struct kafka_config *config,
                         const char *group, struct err *err)
 {
     const struct kafka_setting own[] = {{"group.id", group}, {"session.timeout.ms", "10000"}};
-    struct kafka__admin *member = mem_zalloc(sizeof *member);
-    kafka_notes_init(&member->notes, true, NULL);
-    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_CONSUMER, own, 2, err);
-    if (conf) member->client = kafka_client_new(conf, KAFKA_CONSUMER, &member->notes, err);
-    if (member->client) {
-        *out = member;
-        return true;
-    }
-    kafka_notes_fini(&member->notes);
-    mem_free(member);
-    return false;
+    return kafka__asker_open(member, config, KAFKA_CONSUMER, own, sizeof own / sizeof own[0], err);
 }
 
 /* A coordinator that is on its way is asked for again, until the time is over. */

@@ -11,13 +11,14 @@
 
 enum { CLOSE_MS = 5000 };
 
-bool kafka__admin_open(struct kafka__admin **out, const struct kafka_config *config,
+bool kafka__asker_open(struct kafka__admin **out, const struct kafka_config *config,
+                       enum kafka_role role, const struct kafka_setting *own, size_t n_own,
                        struct err *err)
 {
     struct kafka__admin *admin = mem_zalloc(sizeof *admin);
     kafka_notes_init(&admin->notes, true, NULL);
-    rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_ADMIN, NULL, 0, err);
-    if (conf) admin->client = kafka_client_new(conf, KAFKA_ADMIN, &admin->notes, err);
+    rd_kafka_conf_t *conf = kafka_client_conf(config, role, own, n_own, err);
+    if (conf) admin->client = kafka_client_new(conf, role, &admin->notes, err);
     if (admin->client) {
         *out = admin;
         return true;
@@ -25,6 +26,12 @@ bool kafka__admin_open(struct kafka__admin **out, const struct kafka_config *con
     kafka_notes_fini(&admin->notes);
     mem_free(admin);
     return false;
+}
+
+bool kafka__admin_open(struct kafka__admin **admin, const struct kafka_config *config,
+                       struct err *err)
+{
+    return kafka__asker_open(admin, config, KAFKA_ADMIN, NULL, 0, err);
 }
 
 void kafka__admin_close(struct kafka__admin *admin)
