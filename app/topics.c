@@ -87,9 +87,11 @@ static bool partitions_judge(const struct topic_plan *plan, int i, char text[TOP
 static bool cleanup_judge(const struct topic_wanted *topic, const struct kafka_topic_info *info,
                           char text[TOPIC_PROBLEM_MAX])
 {
-    if ((topic->role == TOPIC_EVENTS || topic->role == TOPIC_PAIRS) && info->compact)
-        return PROBLEM("is compacted, which deletes events: set cleanup.policy=delete "
-                       "(kafka-configs --alter)");
+    bool is_log =
+        topic->role == TOPIC_EVENTS || topic->role == TOPIC_PAIRS || topic->role == TOPIC_DLQ;
+    if (is_log && info->compact)
+        return PROBLEM("is compacted, which deletes all but a key's newest record: set "
+                       "cleanup.policy=delete (kafka-configs --alter)");
     if (topic->compact && !info->compact)
         return PROBLEM("is not compacted, so its newest records expire: set cleanup.policy=compact "
                        "(kafka-configs --alter)");

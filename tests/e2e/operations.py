@@ -347,9 +347,12 @@ def topics(case):
     found = problems()
     must(any(pairs in line and "has 2 partitions, the events topics have 3" in line for line in found), str(found))
 
-    # What lists are in must be compacted, what events are in must not; copies.
-    found = "".join(problems({**other, "events.topics": lists, "recommendations.topic": shop.events}))
-    must("is compacted, which deletes events" in found and "is not compacted, so its newest records expire" in found, found)
+    # What lists are in must be compacted, what events and letters are in must not; copies.
+    found = problems({**other, "events.topics": lists, "recommendations.topic": shop.events})
+    must(sum("is compacted, which deletes all but" in line for line in found) == 1, str(found))
+    must(any("is not compacted, so its newest records expire" in line for line in found), str(found))
+    letters = problems({**other, "related.topic": "", "errors.deadletterqueue.topic.name": shop.settings["related.topic"]})
+    must(len(letters) == 1 and "is compacted, which deletes all but" in letters[0], str(letters))
     found = problems({**other, "replication.factor": "3"})
     must(len(found) == 6 and all("has 1 replicas, replication.factor is 3" in line for line in found), str(found))
 
