@@ -13,9 +13,8 @@ enum {
     ARENA_MAX =
         16
         << 20, /* an empty id is 2 bytes of a record and 16 of the arena: no more than half of it is needed */
-    HEAD_VERSION = 3,
-    HEAD_VERSION_TWO = 2, /* without the group's position */
-    HEAD_VERSION_ONE = 1, /* one half-life, of all kinds; likewise */
+    HEAD_VERSION = 3,     /* 2: without the group's position */
+    HEAD_VERSION_ONE = 1, /* the same, and one half-life, of all kinds */
     HEAD_TOLD = 9,        /* bytes of the version and the group's position */
     MARGINAL_BYTES = 8,
 };
