@@ -527,8 +527,9 @@ class Bench(Workbench):
         if not self.mount_small(folder):
             return Outcome("SKIP", "cannot mount a tmpfs here")
         ballast = os.path.join(folder, "ballast")
-        # A small store writes into new files all the time; a large one has room set aside in its log. What waits for room must fit later.
-        process = self.start(dict(settings, **{"rocksdb.memory.max.bytes": "8MiB", "statestore.uncommitted.max.bytes": "4MiB"}), idle=6000)
+        # A small store writes into new files all the time; a large one has room set aside in its log, and wants more of it to go on.
+        settings.update({"rocksdb.memory.max.bytes": "8MiB", "statestore.uncommitted.max.bytes": "4MiB"})
+        process = self.start(settings, idle=6000)
         time.sleep(3.0)
         full, noticed = threading.Event(), False
         filler = threading.Thread(target=self.fill, args=(ballast, full))
