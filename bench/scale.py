@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """The same events through 1, 2 and 4 processes of one application: the same lists, and what a process takes of the CPU for an event.
 
-  bench/scale.py --bin FOLDER [--events N] [--partitions 8] [--processes 1,2,4] [--seed N] [--set key=value]... [--oracle PROGRAM]
+  bench/scale.py --bin FOLDER [--events N] [--rate R] [--partitions 8] [--processes 1,2,4] [--seed N] [--set key=value]...
+                 [--oracle PROGRAM]
 
 Each number of processes has a broker of its own, with the same events (a list names the topic of its event). The processes share the
-partitions out first, then the events come, as fast as they are taken. CPU time is the processes' own, by their report, from when
-they were open; what the broker takes is not in it. The lists of all runs must be equal, byte for byte, by user and in order of their
+partitions out first, then the events come, --rate of them in a second, or as fast as they are taken: the first tells what one more
+process costs, the second also what processes that want more cores than there are take from each other. CPU time is the processes' own,
+by their report, from when they were open; what the broker takes is not in it. The lists of all runs must be equal, byte for byte, by user and in order of their
 events; with --oracle (tests/oracle, of the same build) topics and stores are compared with the reference as well, which takes a
 second for some 1,000 events. Take numbers on a quiet machine.
 """
@@ -103,7 +105,8 @@ class Scale:
         self.verb("topics", "create", "--partitions", str(self.args.partitions), *sets(self.settings(n)))
         processes = self.start(n)
         started = time.time()
-        self.verb("simulate", "--events", str(self.args.events), "--items-topic", "", *self.shop, *sets(self.settings(n)))
+        self.verb("simulate", "--events", str(self.args.events), "--rate", str(self.args.rate), "--items-topic", "", *self.shop,
+                  *sets(self.settings(n)))
         fed = time.time() - started
         lists, since = -1, time.time()
         while time.time() - since < IDLE_MS / 1000:
@@ -161,6 +164,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--events", type=int, default=200000)
+    parser.add_argument("--rate", type=float, default=0, help="events a second; 0: as fast as they are taken")
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--processes", default="1,2,4")
     parser.add_argument("--users", type=int, default=20000)
