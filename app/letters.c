@@ -74,9 +74,11 @@ static bool header_see(void *context, const char *name, struct str value)
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(name, known[i].name) == 0) keep(known[i].out, known[i].cap, value);
-    if (strcmp(name, known[0].name) == 0) {
+    if (strcmp(name, known[0].name) ==
+        0) { /* what came before is the original's, or an earlier letter's */
         letter->n_original = reading->n;
-        reading->left_out[0] = '\0'; /* an earlier letter's */
+        reading->left_out[0] = reading->was[0] = '\0';
+        letter->note_of[0] = letter->note_to[0] = letter->mark[0] = '\0';
     }
     reading->n++;
     return true;

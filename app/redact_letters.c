@@ -31,6 +31,11 @@ struct work {
     struct emit_copier *copier;
 };
 
+static bool is_cut(const struct part *part)
+{
+    return part->has_users || part->has_ripe_mark;
+}
+
 static bool is_users(struct work *work, const struct letter *letter)
 {
     const struct redact_letters *redact = work->redact;
@@ -90,7 +95,7 @@ static bool marks_put(struct work *work, struct err *err)
     int n = 0;
     for (int32_t p = 0; p < work->n_parts; p++) {
         const struct part *part = &work->parts[p];
-        if (!part->has_users && !part->has_ripe_mark) continue;
+        if (!is_cut(part)) continue;
         marks[n++] =
             (struct emit_copy){.topic = work->topic,
                                .partition = p,
@@ -172,10 +177,9 @@ static bool letters_delete(struct work *work, struct err *err)
     struct kafka_place *places = mem_alloc((size_t)work->n_parts * sizeof *places);
     int n = 0;
     for (int32_t p = 0; p < work->n_parts; p++)
-        if (work->parts[p].cut > 0)
+        if (is_cut(&work->parts[p]))
             places[n++] = (struct kafka_place){work->topic, p, work->parts[p].cut};
-    bool ok =
-        n == 0 || kafka_records_delete(&work->redact->settings->kafka, places, n, CALL_MS, err);
+    bool ok = kafka_records_delete(&work->redact->settings->kafka, places, n, CALL_MS, err);
     mem_free(places);
     return ok;
 }
@@ -194,7 +198,7 @@ static bool letters_move(struct work *work, struct err *err)
 static bool is_needed(const struct work *work)
 {
     for (int32_t p = 0; p < work->n_parts; p++)
-        if (work->parts[p].has_users || work->parts[p].has_ripe_mark) return true;
+        if (is_cut(&work->parts[p])) return true;
     return false;
 }
 
