@@ -229,8 +229,8 @@ def orders_relate_items(case):
     orders = [{"event_type": "purchase", "user_id": f"u{i}", "items": ["bread", "butter" if i % 2 else "jam"]} for i in range(8)]
     run.post("/v1/events", orders, 202)
     until(lambda: set(ids(serve.get("/v1/related/bread?kind=bought_together"))) == {"butter", "jam"})
-    must(ids(serve.get("/v1/related/jam")) == ["bread"], "any kind")
-    must(ids(serve.post("/v1/related", {"items": ["butter", "jam"]})) == ["bread"], "a cart")
+    until(lambda: ids(serve.get("/v1/related/jam")) == ["bread"])  # any kind; another partition's list
+    until(lambda: ids(serve.post("/v1/related", {"items": ["butter", "jam"]})) == ["bread"])  # a cart
     must(ids(serve.get("/v1/related/nothing")) == [], "an item that nobody bought")
     serve.end()
     run.end()

@@ -543,19 +543,26 @@ def judge(group):
     return f"{wrong} differences\n{shown}" if wrong else seen, numbers
 
 
-def run_one(bench, scenario):
+def attempt(bench, scenario):
+    """(trouble, the oracle's numbers, what was done)"""
     group = Group(bench, scenario)
-    started = time.time()
-    text = numbers = trouble = ""
     try:
         group.prepare()
         text = scenario.run(group)
-        trouble, numbers = judge(group)
+        return *judge(group), text
     except Trouble as error:
-        trouble = str(error)
-        text = str(error)
+        return str(error), "", str(error)
     finally:
         group.stop()
+
+
+def run_one(bench, scenario):
+    started = time.time()
+    trouble, numbers, text = attempt(bench, scenario)
+    for n in range(2, workbench.TRIES + 1):
+        if trouble and scenario.kind == "caught":
+            print(f"       {scenario.name}: {trouble}, try {n} of {workbench.TRIES}", flush=True)
+            trouble, numbers, text = attempt(bench, scenario._replace(name=f"{scenario.name}-{n}"))
     print(f"{'FAILED' if trouble else 'ok    '} {scenario.name}: {text},{numbers} ({time.time() - started:.1f} s)" +
           (f": {trouble}" if trouble else ""), flush=True)
     return not trouble
