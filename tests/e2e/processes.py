@@ -9,8 +9,8 @@ waiting for sessions to end. --events is how many each reads.
 
 A scenario of kind "holds" passes when the oracle finds nothing wrong in the topics and in the stores, of each partition in the one
 that is furthest; one of kind "caught" runs with a planted bug and passes when the oracle finds something. Ends with a line
-`N passed, N failed, N skipped`. --session is the sessions' time-out; restart_and_kill, whose restart must come within it on a busy
-machine too, has four times that.
+`N passed, N failed, N skipped`. --session is the sessions' time-out; where a process must come back or be replaced within it, on a
+busy machine too, it is four times that.
 
 Without names all run but BY_HAND. A list is stale when the last record of its key is of an older event than one before it: who was
 replaced within its session, in the default mode, may leave such lists (docs/SCALING.md); elsewhere there must be none.
@@ -514,7 +514,7 @@ SCENARIOS = [
     Scenario("restart_and_kill", "holds", restart_and_kill, sessions=4),
     Scenario("exact_restart_and_kill", "holds", restart_and_kill, exact=True, transaction_ms="20000", sessions=4),
     Scenario("exact_zombie", "holds", zombie, exact=True, transaction_ms="60000"),
-    Scenario("exact_replaced", "holds", replaced, exact=True),
+    Scenario("exact_replaced", "holds", replaced, exact=True, transaction_ms="20000", sessions=4),
     Scenario("zombie", "holds", zombie),
     Scenario("replaced", "holds", replaced, stale=True),
     Scenario("take_over", "holds", take_over, more=COPIES),
