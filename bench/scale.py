@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The same events through 1, 2 and 4 processes of one application: the same lists, and what a process takes of the CPU for an event.
 
-  bench/scale.py --bin FOLDER [--events N] [--rate R] [--partitions 8] [--processes 1,2,4] [--seed N] [--set key=value]...
-                 [--oracle PROGRAM]
+  bench/scale.py --bin FOLDER [--events N] [--rate R | --in-turn] [--partitions 8] [--processes 1,2,4] [--seed N]
+                 [--set key=value]... [--oracle PROGRAM]
 
 Each number of processes has a broker of its own, with the same events (a list names the topic of its event). The processes share the
-partitions out first, then the events come, --rate of them in a second, or as fast as they are taken: the first tells what one more
-process costs, the second also what processes that want more cores than there are take from each other. CPU time is the processes' own,
+partitions out first, then the events come: --rate of them in a second; or as fast as they are taken, where processes that want more
+cores than there are also take them from each other; or --in-turn: all stand still until the events lie there, then one after the
+other takes its share as fast as it can while the others stand still, as if each had a machine. CPU time is the processes' own,
 by their report, from when they were open; what the broker takes is not in it. The lists of all runs must be equal, byte for byte, by user and in order of their
 events; with --oracle (tests/oracle, of the same build) topics and stores are compared with the reference as well, which takes a
 second for some 1,000 events. Take numbers on a quiet machine.
@@ -17,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,7 +57,7 @@ class Scale:
         settings = {"application.id": "scale", "bootstrap.servers": self.bootstrap, "events.topics": "scale.events",
                     "recommendations.topic": "scale.lists", "related.topic": "scale.related",
                     "trending.topic": "scale.trending", "items.topic": "", "model.dir": self.model, "log.level": "info",
-                    "state.dir": os.path.join(self.work, f"scale-{n}-{own}"), "session.timeout.ms": "10000",
+                    "state.dir": os.path.join(self.work, f"scale-{n}-{own}"), "session.timeout.ms": "280000" if self.args.in_turn else "10000",
                     # Lists would depend on when published ones were read.
                     "blend.related.weight": "0", "blend.trending.weight": "0"}
         settings.update(pair.split("=", 1) for pair in self.args.set)
@@ -100,20 +102,36 @@ class Scale:
         started = subprocess.run([KAFKA, "start", "--dir", self.kafka], check=True, capture_output=True, text=True)
         self.bootstrap = started.stdout.strip()
 
-    def run(self, n):
-        self.broker(n)
-        self.verb("topics", "create", "--partitions", str(self.args.partitions), *sets(self.settings(n)))
-        processes = self.start(n)
-        started = time.time()
-        self.verb("simulate", "--events", str(self.args.events), "--rate", str(self.args.rate), "--items-topic", "", *self.shop,
-                  *sets(self.settings(n)))
-        fed = time.time() - started
+    def signal(self, processes, number):
+        for process in processes:
+            process.send_signal(number)
+
+    def rest(self):
+        """Waits until no list comes any more; how many there are, and since when."""
         lists, since = -1, time.time()
         while time.time() - since < IDLE_MS / 1000:
             now = self.count("scale.lists")
             if now != lists:
                 lists, since = now, time.time()
             time.sleep(0.2)
+        return lists, since
+
+    def run(self, n):
+        self.broker(n)
+        self.verb("topics", "create", "--partitions", str(self.args.partitions), *sets(self.settings(n)))
+        processes = self.start(n)
+        if self.args.in_turn:
+            self.signal(processes, signal.SIGSTOP)
+        started = time.time()
+        self.verb("simulate", "--events", str(self.args.events), "--rate", str(self.args.rate), "--items-topic", "", *self.shop,
+                  *sets(self.settings(n)))
+        fed = time.time() - started
+        for process in processes if self.args.in_turn else []:
+            self.signal([process], signal.SIGCONT)
+            self.rest()
+            self.signal([process], signal.SIGSTOP)
+        self.signal(processes, signal.SIGCONT)
+        lists, since = self.rest()
         for process in processes:
             process.terminate()
         reports = [json.loads(process.communicate(timeout=WAIT_S)[0].splitlines()[-1]) for process in processes]
@@ -165,6 +183,7 @@ def main():
     parser.add_argument("--bin", required=True)
     parser.add_argument("--events", type=int, default=200000)
     parser.add_argument("--rate", type=float, default=0, help="events a second; 0: as fast as they are taken")
+    parser.add_argument("--in-turn", action="store_true", help="no process runs while another does")
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--processes", default="1,2,4")
     parser.add_argument("--users", type=int, default=20000)
