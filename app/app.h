@@ -23,7 +23,7 @@
  *   the store       owner.c (what it belongs to), changelog.c, restore.c, restore_job.c, restore_log.c, restore_copies.c,
  *                   checkpoints.c, snapshots.c, reach.c (a copy against the topics)
  *   forgetting      forget.c (requests), requests.c (read whole), asked.c (their place in the log), erase.c; erasers.c (threads): purger.c,
- *                   redactor.c, redact_letters.c, redact_names.c
+ *                   redactor.c, redact_letters.c, redact_names.c, redact_strings.c
  *   HTTP            http.c, handlers_<what>.c, http_rules.c, http_schemas.c, mirror.c (topics to the view), page.c, page_files.h,
  *                   metrics.c
  *   people's tools  topics.c, trace.c, letters.c (dead letters), view.c and demo_feed.c (the demo), feeding.c -> import.c, sink.c,

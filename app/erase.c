@@ -130,13 +130,6 @@ static bool names_erase(struct batch *batch, struct work *work, struct err *err)
     return ok;
 }
 
-/* The moment up to which is forgotten: when it was asked for, or else when the request came; never after that. */
-static int64_t moment_of(const struct erasure *request, int64_t timestamp_ms)
-{
-    int64_t asked = request->requested_at_ms;
-    return asked > 0 && (timestamp_ms < 0 || asked < timestamp_ms) ? asked : timestamp_ms;
-}
-
 static bool request_read(struct batch *batch, const struct ingest_record *record,
                          struct erasure *request, struct err *err)
 {
@@ -165,7 +158,7 @@ static bool request_apply(struct batch *batch, struct work *work, const struct e
     struct work_erasure *erasure = arena_alloc(batch->arena, sizeof *erasure);
     *erasure = (struct work_erasure){.request = *request, .what.is_repeated = true};
     work->erasure = erasure;
-    erasure->erased_ms = moment_of(request, work->record->timestamp_ms);
+    erasure->erased_ms = schemas_erasure_moment(request, work->record->timestamp_ms);
     memcpy(erasure->next, next, (size_t)batch->env.settings->n_topics * sizeof *next);
     if (!names_erase(batch, work, err)) return false;
     erasure->outcome = erasure->what.is_repeated ? ERASURE_REPEATED

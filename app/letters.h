@@ -24,6 +24,10 @@
 #define LETTERS_REPLAYED "freshet-dlq-replayed"
 #define LETTERS_TO       "freshet-dlq-to"
 #define LETTERS_WAS      "freshet-dlq-was"
+/* Of a letter whose value is not there: how many bytes it has where the original stands. */
+#define LETTERS_LEFT_OUT "freshet-value-left-out-bytes"
+/* Why it is one, in words. */
+#define LETTERS_TEXT "__connect.errors.exception.message"
 /* The header of a replayed record: which letter it was. */
 #define LETTERS_ORIGIN "freshet-replayed"
 
@@ -46,7 +50,8 @@ struct letter {
     int32_t partition;
     int64_t offset;
     char stage[LETTER_TEXT_MAX], reason[LETTER_TEXT_MAX], text[LETTER_TEXT_MAX];
-    int64_t left_out; /* bytes of the value, which was too long for the topic; -1: it is there */
+    int64_t
+        left_out; /* bytes of the value, which was too long for the topic, or may be of somebody who was forgotten; -1: it is there */
     /* LETTER_NOTE */
     char note_of[LETTER_SOURCE_MAX], note_to[LETTER_SOURCE_MAX];
     char mark[4]; /* LETTER_MARK: "0" or "1" */

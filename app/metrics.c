@@ -139,7 +139,7 @@ const struct counter_spec metrics_table[METRIC_COUNT] = {
     [METRIC_PURGED] = {"freshet_erasures_purged_total",
         "Names of erased users (user id and anonymous id count apart) whose bytes have left the store's files.", COUNTER_TOTAL, NONE, 0},
     [METRIC_REDACTED] = {"freshet_erased_dead_letters_total",
-        "Dead letters of forgotten users that this process took out of their topic.", COUNTER_TOTAL, NONE, 0},
+        "Dead letters of forgotten users that this process took out of their topic, or emptied because they may be of such a user.", COUNTER_TOTAL, NONE, 0},
     [METRIC_SNAPSHOTS] = {"freshet_snapshots_total",
         "Snapshots of the store that were taken (statestore.snapshot.dir).", COUNTER_TOTAL, NONE, 0},
     [METRIC_SNAPSHOTS_FAILED] = {"freshet_snapshot_failures_total",

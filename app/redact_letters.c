@@ -4,13 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/letters.h"
 #include "app/sweep.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "emit/emit.h"
 
-enum { CALL_MS = 10000, BATCH_MAX = 200, ARENA_BLOCK = 1 << 16, WEEK_MS = 604800000 };
+enum { CALL_MS = 10000, BATCH_MAX = 200, NUMBER_MAX = 24, WEEK_MS = 604800000 };
 /* By how much a clock may be behind the broker's. */
 enum { SLACK_MS = 1000 };
 
@@ -26,7 +25,7 @@ struct work {
     int64_t now_ms, segment_ms;
     struct part *parts; /* (n_parts) */
     int n_parts;
-    struct arena *scratch;
+    bool is_any; /* among those that are new is one that somebody claims, or a mark */
     struct letter_notes *notes;
     struct emit_copier *copier;
 };
@@ -36,14 +35,32 @@ static bool is_cut(const struct part *part)
     return part->has_users || part->has_ripe_mark;
 }
 
-static bool is_users(struct work *work, const struct letter *letter)
+/* ---- whose ---- */
+
+struct headers_seen {
+    const struct redact_names *names;
+    size_t left; /* of the original's */
+    bool is_called;
+};
+
+static bool header_see(void *context, const char *name, struct str value)
 {
-    const struct redact_letters *redact = work->redact;
+    struct headers_seen *seen = context;
+    (void)name;
+    if (seen->left-- == 0) return false;
+    seen->is_called = redact_names_is_called(seen->names, value);
+    return !seen->is_called;
+}
+
+enum redact_claim redact_letter_claim(struct redact_names *names, const struct letter *letter)
+{
     const struct ingest_follow_record *record = letter->record;
-    if (letter->kind == LETTER_NOTE || letter->kind == LETTER_MARK) return false;
-    arena_reset(work->scratch);
-    return redact_names_hold(redact->names, redact->settings->pseudonyms, redact->schemas,
-                             work->scratch, record->key, record->value);
+    struct headers_seen seen = {.names = names, .left = letter->n_original};
+    if (letter->kind == LETTER_NOTE || letter->kind == LETTER_MARK) return REDACT_NONE;
+    ingest_follow_headers(record, header_see, &seen);
+    const struct redact_record bytes = {record->key, record->value, record->timestamp_ms,
+                                        seen.is_called};
+    return redact_names_claim(names, &bytes);
 }
 
 static int64_t ripe_at(const struct work *work, int64_t mark_ms)
@@ -79,9 +96,11 @@ static bool look(void *context, const struct ingest_follow_batch *batch, struct 
         letter_read(record, &letter);
         if (!letter_notes_add(work->notes, &letter, err)) return false;
         if (letter.kind == LETTER_MARK) mark_look(work, &letter);
-        if (!is_users(work, &letter)) continue;
+        enum redact_claim claim = redact_letter_claim(work->redact->names, &letter);
+        if (claim == REDACT_NONE) continue;
         work->parts[record->partition].has_users = true;
-        work->redact->found++;
+        work->redact->found += claim == REDACT_THEIRS;
+        work->redact->emptied += claim == REDACT_MAYBE;
     }
     return !flag_is_raised(work->redact->stop);
 }
@@ -115,19 +134,51 @@ static bool marks_put(struct work *work, struct err *err)
 /* ---- pass 2 ---- */
 
 /* Marks that are of no use any more, users' letters, and what was moved already go. */
-static bool stays(struct work *work, const struct letter *letter)
+static bool stays(const struct work *work, const struct letter *letter, enum redact_claim claim)
 {
     if (!letter_notes_is_last(work->notes, letter)) return false;
     if (letter->kind == LETTER_MARK)
         return letter->mark[0] == '1' && ripe_at(work, letter->record->timestamp_ms) > work->now_ms;
-    return !is_users(work, letter);
+    return claim != REDACT_THEIRS;
+}
+
+/* Texts of copies that are out. */
+struct texts {
+    char was[LETTER_SOURCE_MAX], bytes[NUMBER_MAX];
+};
+
+static void copy_make(const struct work *work, const struct letter *letter, struct texts *texts,
+                      struct emit_copy *copy)
+{
+    const struct ingest_follow_record *record = letter->record;
+    (void)snprintf(texts->was, sizeof texts->was, "%.*s/%d/%lld", LETTER_SOURCE_MAX - 40,
+                   work->topic, (int)record->partition, (long long)letter->first);
+    *copy = (struct emit_copy){.topic = work->topic,
+                               .partition = record->partition,
+                               .key = record->key,
+                               .value = record->value,
+                               .timestamp_ms = record->timestamp_ms,
+                               .message = record->message,
+                               .n_headers = SIZE_MAX,
+                               .extra = {{LETTERS_WAS, str_of(texts->was)}}};
+}
+
+static void copy_empty(const struct letter *letter, struct texts *texts, struct emit_copy *copy)
+{
+    int64_t bytes = letter->left_out >= 0 ? letter->left_out : (int64_t)letter->record->value.len;
+    (void)snprintf(texts->bytes, sizeof texts->bytes, "%lld", (long long)bytes);
+    copy->key = copy->value = (struct str){0};
+    copy->first_header = letter->n_original;
+    copy->n_headers = letter->kind == LETTER ? SIZE_MAX : 0;
+    copy->extra[1] = (struct emit_header){LETTERS_LEFT_OUT, str_of(texts->bytes)};
+    copy->extra[2] = (struct emit_header){LETTERS_TEXT, STR("")};
 }
 
 static bool move(void *context, const struct ingest_follow_batch *batch, struct err *err)
 {
     struct work *work = context;
     struct emit_copy copies[BATCH_MAX];
-    char places[BATCH_MAX][LETTER_SOURCE_MAX];
+    struct texts texts[BATCH_MAX];
     struct letter letter;
     int n = 0;
     for (int i = 0; i < batch->n; i++) {
@@ -136,17 +187,10 @@ static bool move(void *context, const struct ingest_follow_batch *batch, struct 
             record->offset >= work->parts[record->partition].cut)
             continue;
         letter_read(record, &letter);
-        if (!stays(work, &letter)) continue;
-        (void)snprintf(places[n], sizeof places[n], "%.*s/%d/%lld", LETTER_SOURCE_MAX - 40,
-                       work->topic, (int)record->partition, (long long)letter.first);
-        copies[n] = (struct emit_copy){.topic = work->topic,
-                                       .partition = record->partition,
-                                       .key = record->key,
-                                       .value = record->value,
-                                       .timestamp_ms = record->timestamp_ms,
-                                       .message = record->message,
-                                       .n_headers = SIZE_MAX,
-                                       .extra = {{LETTERS_WAS, str_of(places[n])}}};
+        enum redact_claim claim = redact_letter_claim(work->redact->names, &letter);
+        if (!stays(work, &letter, claim)) continue;
+        copy_make(work, &letter, &texts[n], &copies[n]);
+        if (claim == REDACT_MAYBE) copy_empty(&letter, &texts[n], &copies[n]);
         n++;
     }
     work->redact->moved += n;
@@ -154,12 +198,13 @@ static bool move(void *context, const struct ingest_follow_batch *batch, struct 
     return !flag_is_raised(work->redact->stop);
 }
 
-/* ---- all ---- */
+/* ---- reading ---- */
 
 /* false without an error: stopped. */
 static bool letters_sweep(struct work *work,
                           bool (*visit)(void *context, const struct ingest_follow_batch *batch,
                                         struct err *err),
+                          int64_t (*start)(void *context, int topic, int32_t partition),
                           struct err *err)
 {
     /* What another process has open may stand before letters that are committed. */
@@ -167,7 +212,9 @@ static bool letters_sweep(struct work *work,
                                                   .n_topics = 1,
                                                   .batch_max = BATCH_MAX,
                                                   .timeout_ms = CALL_MS,
-                                                  .waits_for_open = true};
+                                                  .waits_for_open = true,
+                                                  .start = start,
+                                                  .context = work};
     return sweep(&work->redact->settings->kafka, &options, visit, work, err) &&
            !flag_is_raised(work->redact->stop);
 }
@@ -184,13 +231,38 @@ static bool letters_delete(struct work *work, struct err *err)
     return ok;
 }
 
+/* ---- new ones ---- */
+
+static int64_t new_start(void *context, int topic, int32_t partition)
+{
+    const struct work *work = context;
+    (void)topic;
+    return partition < work->redact->n_partitions ? work->redact->from[partition] : 0;
+}
+
+/* Until the first that somebody claims, or a mark whose bytes wait to go. */
+static bool new_look(void *context, const struct ingest_follow_batch *batch, struct err *err)
+{
+    struct work *work = context;
+    struct letter letter;
+    (void)err;
+    for (int i = 0; i < batch->n && !work->is_any; i++) {
+        if (batch->records[i].kind != FOLLOW_RECORD) continue;
+        letter_read(&batch->records[i], &letter);
+        work->is_any = letter.mark[0] == '1' || redact_letter_claim(work->redact->names, &letter);
+    }
+    return !work->is_any && !flag_is_raised(work->redact->stop);
+}
+
+/* ---- all ---- */
+
 static bool letters_move(struct work *work, struct err *err)
 {
     const struct redact_letters *redact = work->redact;
     if (!emit_copier_open_alone(&work->copier, &redact->settings->kafka, redact->transactional_id,
                                 err))
         return false;
-    bool ok = marks_put(work, err) && letters_sweep(work, move, err);
+    bool ok = marks_put(work, err) && letters_sweep(work, move, NULL, err);
     emit_copier_close(work->copier);
     return ok && letters_delete(work, err);
 }
@@ -202,25 +274,32 @@ static bool is_needed(const struct work *work)
     return false;
 }
 
+static bool letters_redact(struct work *work, struct err *err)
+{
+    if (work->redact->from && work->n_parts > 0) {
+        if (!letters_sweep(work, new_look, new_start, err)) return false;
+        if (!work->is_any) return true;
+    }
+    work->redact->due_ms = INT64_MAX;
+    return work->n_parts == 0 ||
+           (letters_sweep(work, look, NULL, err) && (!is_needed(work) || letters_move(work, err)));
+}
+
 bool redact_letters(struct redact_letters *redact, struct err *err)
 {
     struct clock clock = {0};
     struct kafka_topic_info info;
     struct work work = {.redact = redact, .topic = redact->settings->dlq_topic};
-    redact->found = redact->moved = 0;
-    redact->due_ms = INT64_MAX;
+    redact->found = redact->emptied = redact->moved = 0;
     if (!kafka_topic_describe(&redact->settings->kafka, &work.topic, 1, &info, CALL_MS, err))
         return false;
     work.now_ms = clock_wall_ms(&clock);
     work.segment_ms = info.segment_ms > 0 ? info.segment_ms : WEEK_MS;
     work.n_parts = info.partitions;
     work.parts = mem_zalloc((size_t)info.partitions * sizeof *work.parts);
-    work.scratch = arena_new(ARENA_BLOCK, SIZE_MAX);
     work.notes = letter_notes_new();
-    bool ok = info.partitions == 0 || letters_sweep(&work, look, err);
-    if (ok && is_needed(&work)) ok = letters_move(&work, err);
+    bool ok = letters_redact(&work, err);
     letter_notes_free(work.notes);
-    arena_free(work.scratch);
     mem_free(work.parts);
     return ok;
 }

@@ -269,7 +269,7 @@ static bool letter_replay(struct dlq *dlq, const struct letter *letter, struct e
     if (letter->left_out >= 0) {
         dlq->n_left_out++;
         printf("left alone %s: its %" PRId64
-               " bytes did not fit into a dead letter; the original is %s/%d/%" PRId64 "\n",
+               " bytes are not in the dead letter; the original is %s/%d/%" PRId64 "\n",
                origin, letter->left_out, letter->topic, (int)letter->partition, letter->offset);
         return true;
     }

@@ -9,7 +9,7 @@
 #include "app/app.h"
 #include "app/forget.h"
 #include "app/letters.h"
-#include "app/redact_names.h"
+#include "app/redact_letters.h"
 #include "app/settings.h"
 #include "app/sweep.h"
 #include "base/clock.h"
@@ -19,7 +19,6 @@
 #include "state/state.h"
 
 enum { CONNECT_MS = 15000, POLL_MS = 100, ACK_MS = 30000, VALUE_MAX = 4096, BATCH_MAX = 100 };
-enum { ARENA_BLOCK = 1 << 16 };
 
 /* One call of the verb. */
 struct forget {
@@ -80,27 +79,22 @@ static bool store_show(const struct forget *forget, struct err *err)
 }
 
 struct counting {
-    const struct forget *forget;
     struct redact_names *names;
-    struct arena *scratch;
-    int64_t n;
+    int64_t n, n_maybe;
 };
 
 static bool letter_count(void *context, const struct ingest_follow_batch *batch, struct err *err)
 {
     struct counting *counting = context;
     (void)err;
-    const struct forget *forget = counting->forget;
     struct letter letter;
     for (int i = 0; i < batch->n; i++) {
         const struct ingest_follow_record *record = &batch->records[i];
         if (record->kind != FOLLOW_RECORD) continue;
         letter_read(record, &letter);
-        arena_reset(counting->scratch);
-        counting->n +=
-            letter.kind != LETTER_NOTE &&
-            redact_names_hold(counting->names, forget->settings->pseudonyms, forget->schemas,
-                              counting->scratch, record->key, record->value);
+        enum redact_claim claim = redact_letter_claim(counting->names, &letter);
+        counting->n += claim == REDACT_THEIRS;
+        counting->n_maybe += claim == REDACT_MAYBE;
     }
     return !stopped;
 }
@@ -116,18 +110,23 @@ static bool letters_show(const struct forget *forget, struct err *err)
     struct kafka_topic_info info;
     if (!kafka_topic_describe(&settings->kafka, &topic, 1, &info, CONNECT_MS, err)) return false;
     if (info.partitions == 0) return true;
-    struct counting counting = {
-        .forget = forget, .names = redact_names_new(), .scratch = arena_new(ARENA_BLOCK, SIZE_MAX)};
+    const struct redact_reading reading = {settings->pseudonyms, forget->schemas,
+                                           options_int(settings->options, "events.max.future.ms")};
+    struct counting counting = {.names = redact_names_new(&reading)};
+    struct clock clock = {0};
+    int64_t now_ms = clock_wall_ms(&clock);
     for (int k = 0; k < forget->n; k++) {
         const struct erasure request = {
             .tenant = forget->tenant,
             .user_id = pseudonym_of(settings->pseudonyms, k, forget->tenant, forget->user, name)};
-        redact_names_add(counting.names, &request);
+        redact_names_add(counting.names, &request, now_ms);
     }
     bool ok = sweep(&settings->kafka, &options, letter_count, &counting, err);
-    if (ok) printf("  dead letters: %" PRId64 " in %s\n", counting.n, topic);
+    if (ok)
+        printf("  dead letters: %" PRId64 " in %s go, %" PRId64
+               " that may be the user's lose their bytes\n",
+               counting.n, topic, counting.n_maybe);
     redact_names_free(counting.names);
-    arena_free(counting.scratch);
     return ok;
 }
 

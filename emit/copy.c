@@ -89,7 +89,9 @@ static rd_kafka_headers_t *headers_make(const struct emit_copy *copy)
     size_t len;
     if (copy->message && !rd_kafka_message_headers(copy->message, &original))
         for (size_t i = 0;
-             i < copy->n_headers && !rd_kafka_header_get_all(original, i, &name, &value, &len); i++)
+             i < copy->n_headers &&
+             !rd_kafka_header_get_all(original, copy->first_header + i, &name, &value, &len);
+             i++)
             (void)rd_kafka_header_add(headers, name, -1, value, value ? (ssize_t)len : 0);
     for (int i = 0; i < EMIT_COPY_HEADERS_MAX && copy->extra[i].name; i++) {
         const struct emit_header *extra = &copy->extra[i];

@@ -18,16 +18,16 @@ struct emit_header {
     struct str value;
 };
 
-enum { EMIT_COPY_HEADERS_MAX = 2 };
+enum { EMIT_COPY_HEADERS_MAX = 3 };
 
 struct emit_copy {
     const char *topic;
     int32_t partition; /* -1: by the key's murmur2 */
     struct str key, value;
     int64_t timestamp_ms; /* 0: now */
-    const void
-        *message; /* of ingest_follow_record: its first n_headers headers go along; may be NULL */
-    size_t n_headers;
+    const void *
+        message; /* of ingest_follow_record: its headers from first_header on, n_headers at most, go along; may be NULL */
+    size_t first_header, n_headers;
     /* Behind them; one of the same name that goes along is left out. */
     struct emit_header extra[EMIT_COPY_HEADERS_MAX];
     /* Filled by emit_copy_send, also when it fails: whether it is acknowledged, and where it stands. */

@@ -275,6 +275,14 @@ struct erasure {
     struct str source;       /* who asked */
 };
 
+/* The moment up to which is forgotten: when it was asked for, or else when the request came (its record's timestamp, -1 unknown); never
+ * after that. */
+static inline int64_t schemas_erasure_moment(const struct erasure *erasure, int64_t timestamp_ms)
+{
+    int64_t asked = erasure->requested_at_ms;
+    return asked > 0 && (timestamp_ms < 0 || asked < timestamp_ms) ? asked : timestamp_ms;
+}
+
 /* What is remembered of an event, for each of its items. */
 struct interaction {
     uint64_t item; /* item key */

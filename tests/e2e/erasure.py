@@ -317,6 +317,59 @@ def letters(case):
     market.end_process()
 
 
+def late_letters(case):
+    """Those that come after the request go too; those of which nobody can say whose they are lose their bytes and stay."""
+    market = Market(case.world, case.name)
+    topic, gone, short, back = f"{market.app}-dlq", "gone-81d2c4", "u7", "back-33e01f"
+    left_out = "freshet-value-left-out-bytes="
+    market.alter(topic, "segment.ms=1000")  # else an hour
+    market.run()
+    for user in (gone, short, back):
+        market.click(user, "kettle")
+
+    def is_empty(row):
+        return row[3] == "" and row[5] == b"" and "freshet-src=" in row[4]
+
+    maybe = ('{"user_id": "u7", "event', '{"user_id": "gone-81d', f"user={gone}&item=kettle")
+    for value in maybe + ('{"user_id": "u77", "event',):
+        market.send(0, "session-9", value, "trace=00-1")
+    market.send(0, "session-9", "an event", f"who={gone}")
+    market.until(lambda: len(market.records(topic)) == 5, "five letters")
+    before = market.records(topic)
+    text = market.good("forget", gone, "--dry-run")
+    must("dead letters: 0 in" in text and ", 3 that may be" in text, f"a dry run: {text}")
+    for user in (gone, short, back):
+        market.good("forget", user, "--quiet")
+    market.until(lambda: market.metric("freshet_erased_dead_letters_total") == 4, "four letters emptied")
+    after = market.records(topic)
+    must(sources(after) == sources(before), f"{after} is not of {before}")
+    empty, kept = [row for row in after if is_empty(row)], [row for row in after if "u77" in row[5].decode()]
+    must(len(empty) == 4 and len(kept) == 1 and "trace=00-1" in kept[0][4] and kept[0][3] == "session-9", f"after: {after}")
+    must(not any(word in row[4] for row in empty for word in ("trace=", "who=")), f"headers of the original in {empty}")
+    must(sorted(row[4].split(left_out)[1].split(",")[0] for row in empty) == sorted(str(len(value)) for value in maybe + ("an event",)), str(empty))
+
+    now_ms = int(time.time() * 1000)
+    event = {"event_type": "view"}
+    market.send(0, gone, f"late, no event of {gone}")
+    market.send(0, "session-9", json.dumps({**event, "event_id": "x1", "user_id": gone, "event_time": now_ms - 3600000}))
+    market.send(0, "session-9", json.dumps({**event, "event_id": "x2", "user_id": back, "event_time": now_ms}))
+    market.until(lambda: market.metric("freshet_erased_dead_letters_total") == 6, "late letters gone")
+    after = market.records(topic)
+    must(len([row for row in after if is_empty(row)]) == 5 and len([row for row in after if back in row[5].decode()]) == 1, f"late: {after}")
+    text = market.good("dlq", "replay", "--all", "--dry-run")
+    must(text.count("are not in the dead letter") == 5, f"replay of emptied letters: {text}")
+    market.until(lambda: market.log_files_with(topic, gone) == [], f"end of the user in {market.log_files_with(topic, gone)}")
+    must(market.log_files_with(topic, back) != [], "the letter of who came back is gone")
+
+    # Another process, which has not seen the requests.
+    market.end_process()
+    market.run()
+    market.send(0, gone, f"later, no event of {gone}")
+    market.until(lambda: market.metric("freshet_erased_dead_letters_total") == 1, "later letter emptied")
+    must(len([row for row in market.records(topic) if is_empty(row)]) == 6, "the later letter is not empty")
+    market.end_process()
+
+
 # ---- names that are no ids ----
 
 def pseudonyms(case):
@@ -379,7 +432,7 @@ def pseudonyms(case):
     market.bad(USAGE, "chmod 600")
 
 
-CASES = [forget, refused, letters, pseudonyms]
+CASES = [forget, refused, letters, late_letters, pseudonyms]
 
 
 if __name__ == "__main__":

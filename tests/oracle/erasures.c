@@ -288,13 +288,29 @@ static bool holds(struct str bytes, struct str id)
 
 bool erasures_may_name(const struct erasures *e, const struct topic_record *record)
 {
-    for (int i = 0; i < e->n; i++)
+    for (int i = 0; e && i < e->n; i++)
         for (int k = 0; k < NAMES; k++) {
             const struct name *name = &e->requests[i].names[k];
             if (name->id.len == 0) continue;
             if (str_equal(record->key, name->key) || holds(record->value, name->id)) return true;
         }
     return false;
+}
+
+static bool is_cut_in(struct str bytes, struct str id)
+{
+    for (size_t n = 1; n < id.len && n <= bytes.len; n++)
+        if (memcmp(bytes.ptr + bytes.len - n, id.ptr, n) == 0) return true;
+    return false;
+}
+
+bool erasures_may_begin(const struct erasures *e, const struct topic_record *record)
+{
+    bool may = erasures_may_name(e, record);
+    for (int i = 0; e && i < e->n && !may; i++)
+        for (int k = 0; k < NAMES && !may; k++)
+            may = is_cut_in(record->value, e->requests[i].names[k].id);
+    return may;
 }
 
 int64_t erasures_end(const struct erasures *e, int32_t partition)

@@ -22,8 +22,10 @@ void erasures_apply(struct erasures *erasures, struct reference *reference, int3
                     void *context);
 /* After all were applied. */
 void erasures_check(struct erasures *erasures, const struct topic *lists);
-/* Somebody asked to forget whom this record may be of: its key is the user's, or its value has the id somewhere. */
+/* erasures NULL: nobody asked. Somebody asked to forget whom this record may be of: its key is the user's, or its value has the id somewhere. */
 bool erasures_may_name(const struct erasures *erasures, const struct topic_record *record);
+/* The same, or its value ends in the midst of such an id. */
+bool erasures_may_begin(const struct erasures *erasures, const struct topic_record *record);
 /* Next offset of the topic behind the last record. */
 int64_t erasures_end(const struct erasures *erasures, int32_t partition);
 
