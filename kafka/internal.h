@@ -44,6 +44,8 @@ MUST_USE bool kafka__asker_open(struct kafka__admin **admin, const struct kafka_
                                 enum kafka_role role, const struct kafka_setting *own, size_t n_own,
                                 struct err *err);
 void kafka__admin_close(struct kafka__admin *admin);
+/* The id that the cluster has, waited for; NULL: not within the time. The caller's: rd_kafka_mem_free. */
+char *kafka__cluster_id(rd_kafka_t *client, int timeout_ms);
 /* The error of a request, with the client's newest complaint. Returns false. */
 bool kafka__unreachable(struct kafka_notes *notes, rd_kafka_resp_err_t code, const char *what,
                         int timeout_ms, struct err *err);

@@ -8,8 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sync.h"
 
-enum { CLOSE_MS = 5000 };
+enum { CLOSE_MS = 5000, ASK_MS = 5000, ASK_PAUSE_MS = 100 };
 
 bool kafka__asker_open(struct kafka__admin **out, const struct kafka_config *config,
                        enum kafka_role role, const struct kafka_setting *own, size_t n_own,
@@ -53,12 +54,34 @@ bool kafka__unreachable(struct kafka_notes *notes, rd_kafka_resp_err_t code, con
 
 /* ---- asking ---- */
 
+static int left_ms(uint64_t until_ns)
+{
+    int64_t left = (int64_t)(until_ns - clock_mono_ns()) / 1000000;
+    return left > 0 ? (int)left : 0;
+}
+
+/* rd_kafka_clusterid takes a first answer without an id for that of an old broker, and waits no more. Such an answer also comes over a
+ * connection whose question for versions was not answered in time. */
+char *kafka__cluster_id(rd_kafka_t *client, int timeout_ms)
+{
+    uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+    for (;;) {
+        const struct rd_kafka_metadata *metadata;
+        char *id = rd_kafka_clusterid(client, left_ms(until));
+        int left = left_ms(until);
+        if (id || left == 0) return id;
+        if (!rd_kafka_metadata(client, 0, NULL, &metadata, left < ASK_MS ? left : ASK_MS))
+            rd_kafka_metadata_destroy(metadata);
+        sync_sleep_ms(ASK_PAUSE_MS);
+    }
+}
+
 bool kafka_cluster_id(const struct kafka_config *config, char cluster_id[64], int timeout_ms,
                       struct err *err)
 {
     struct kafka__admin *admin;
     if (!kafka__admin_open(&admin, config, err)) return false;
-    char *id = rd_kafka_clusterid(admin->client, timeout_ms);
+    char *id = kafka__cluster_id(admin->client, timeout_ms);
     bool ok = id != NULL;
     if (ok)
         (void)snprintf(cluster_id, 64, "%s", id);
@@ -80,10 +103,9 @@ static rd_kafka_resp_err_t topic_ask(rd_kafka_t *client, rd_kafka_topic_t *handl
 {
     for (;;) {
         const struct rd_kafka_metadata *metadata = NULL;
-        uint64_t now = clock_mono_ns();
-        int left_ms = now < until_ns ? (int)((until_ns - now) / 1000000) : 0;
+        int left = left_ms(until_ns);
         rd_kafka_resp_err_t code =
-            rd_kafka_metadata(client, 0, handle, &metadata, left_ms > 1 ? left_ms : 1);
+            rd_kafka_metadata(client, 0, handle, &metadata, left > 1 ? left : 1);
         if (code) return code;
         const struct rd_kafka_metadata_topic *topic = metadata->topics;
         bool known = metadata->topic_cnt == 1 && topic->err == RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -91,7 +113,7 @@ static rd_kafka_resp_err_t topic_ask(rd_kafka_t *client, rd_kafka_topic_t *handl
         info->partitions = known ? topic->partition_cnt : 0;
         info->replication = known && topic->partition_cnt ? topic->partitions[0].replica_cnt : 0;
         rd_kafka_metadata_destroy(metadata);
-        if (code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || left_ms <= 50) return code;
+        if (code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || left <= 50) return code;
         sync_sleep_ms(50);
     }
 }

@@ -29,7 +29,7 @@ bool kafka_request_version(const struct kafka_config *config, const char *reques
     rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_ADMIN, own, 1, err);
     rd_kafka_t *client = conf ? kafka_client_new(conf, KAFKA_ADMIN, &notes, err) : NULL;
     bool ok = client != NULL;
-    char *id = client ? rd_kafka_clusterid(client, timeout_ms) : NULL;
+    char *id = client ? kafka__cluster_id(client, timeout_ms) : NULL;
     if (client && !id)
         ok = kafka__unreachable(&notes, RD_KAFKA_RESP_ERR__TRANSPORT, "ask Kafka for its version",
                                 timeout_ms, err);
