@@ -169,6 +169,39 @@ static bool committed_read(struct ingest *ingest, const rd_kafka_topic_partition
     return ok;
 }
 
+/* Nobody of this generation can commit any more: another assignment comes. */
+static bool is_behind_us(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+           code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
+           code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+}
+
+/* Without transactions what comes of a partition's events may be out before any position is told. Who takes it next, with a store that
+ * knows nothing of it, must not take it for one that nobody has begun: so the group knows where it begins before it is read. */
+static bool begin_tell(struct ingest *ingest, int32_t partition, int64_t start, struct err *err)
+{
+    struct sync_int *told = &ingest__slot(ingest, 0, partition)->told;
+    uint64_t until = clock_mono_ns() + (uint64_t)ingest->options.patience_ms * 1000000;
+    if (ingest->options.transactional || sync_int_get(told) >= 0 || fault_mutant("begin_untold"))
+        return true;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, ingest->topics[0], partition)->offset = start;
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_commit(ingest->client, list, 0);
+        if (!code) sync_int_set(told, start);
+        if (!code || is_behind_us(code)) break;
+        (void)kafka_err_set(err, code, NULL, "cannot tell group '%s' where %s/%d begins",
+                            ingest->options.group_id, ingest->topics[0], (int)partition);
+        if (is_over(ingest, until)) break;
+        err->class = ERR_NONE;
+        sync_sleep_ms(ASK_PAUSE_MS);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return err->class == ERR_NONE;
+}
+
 /* ---- assigning ---- */
 
 static rd_kafka_topic_partition_t *find(rd_kafka_topic_partition_list_t *list, const char *topic,
@@ -182,7 +215,9 @@ static bool slots_start(struct ingest *ingest, int32_t partition, struct err *er
 {
     for (int t = 0; t < ingest->options.n_topics; t++) {
         struct ingest__slot *slot = ingest__slot(ingest, t, partition);
+        bool is_unread = t == 0 && ingest->next[t] < 0;
         if (!start_find(ingest, t, partition, &ingest->next[t], err)) return false;
+        if (is_unread && !begin_tell(ingest, partition, ingest->next[t], err)) return false;
         slot->committed = -1;
         sync_int_set(&slot->commit, -1);
         sync_int_set(&slot->passed, -1);

@@ -302,6 +302,16 @@ class Bench(Workbench):
         return Outcome(f"a store made again, a new application{mutant and ', planted ' + mutant}",
                        trouble or (f"{verdict['wrong']} differences of the new application\n{shown}" if verdict["wrong"] else ""))
 
+    def begun(self, settings, mutant=""):
+        """A life ends before it has written anything, some of its lists are out, and its store is lost: the next one takes nothing for
+        new, so what those lists knew is not forgotten before they were made."""
+        process = self.start(settings, kill_at="in_write", least=1, mutant=mutant)
+        if not self.wait(process):
+            return Outcome("a store lost at its beginning", "the first life was not killed")
+        self.forget(settings["erasures.topic"], self.rng, self.some_users(), 120, "gone", is_now=True)
+        shutil.rmtree(settings["state.dir"])
+        return Outcome(f"a store lost at its beginning{mutant and ', planted ' + mutant}", self.finish(settings, mutant=mutant))
+
     def exact_rebuilt(self, settings):
         with self.exact(settings) as judged:
             outcome = self.rebuilt(settings)
@@ -601,6 +611,8 @@ SCENARIOS += [
     Scenario("erasures", "holds", lambda b, s: b.erasures(s, ERASED_AT, 6)),
     Scenario("hand_erasures", "holds", lambda b, s: b.erasures(s, ERASED_AT, b.args.kills), counts_kills=True),
     Scenario("rebuilt", "holds", lambda b, s: b.rebuilt(s)),
+    Scenario("begun", "holds", lambda b, s: b.begun(s)),
+    Scenario("begin_untold", "caught", lambda b, s: b.begun(s, "begin_untold")),
     Scenario("requests_unknown", "holds", lambda b, s: b.rebuilt(s, "requests_unknown")),
     Scenario("erased_restored", "holds", lambda b, s: b.erased_restored(s)),
     Scenario("tombstones_forgotten", "caught", lambda b, s: b.erased_restored(s, "tombstones_forgotten")),
