@@ -197,6 +197,7 @@ class Subject(threading.Thread):
             guest.wait(60)
         except subprocess.TimeoutExpired:
             guest.kill()
+            guest.wait()
             self.trouble = self.trouble or f"{self.guarantee}: guest {number} does not end"
         if -guest.returncode in FATAL_SIGNALS:
             self.trouble = self.trouble or f"{self.guarantee}: guest {number} crashed with signal {-guest.returncode}"
@@ -303,10 +304,10 @@ class Chaos:
             thread.join(240)
             if thread.is_alive():
                 raise RuntimeError("a thread of the run does not end")
+        self.bench.broker.heal()
         for subject in self.subjects:
             for number in list(subject.guests):
                 subject.guest_leave(number, "TERM")
-        self.bench.broker.heal()
         self.actions.note("healed", tricks=dict(self.bench.broker.proxy.played()))
 
     def follow(self, steps, do):
