@@ -294,10 +294,12 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
         return false;
     fault_point("state.write.before");
     fault_point_within("in_write");
-    rocksdb_write(state->db, state->write, epoch->batch, &error);
+    if (epoch->erased.len > 0)
+        state__purge_write(state, epoch, &error);
+    else
+        rocksdb_write(state->db, state->write, epoch->batch, &error);
     fault_point("state.write.after");
     if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
-    if (epoch->erased.len > 0) state__purge_add(state, epoch);
     epoch_end(shard, epoch);
     return true;
 }

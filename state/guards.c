@@ -139,6 +139,11 @@ bool state_begin(struct state *state, int32_t partition, int64_t offset, struct 
 {
     char key[BEGUN_KEY], *error = NULL;
     struct buf value;
+    if (!state__check_room(state, 0, err)) {
+        err->class = ERR_FATAL;
+        err->exit_code = ERR_EXIT_DISK;
+        return false;
+    }
     begun_key(partition, key);
     buf_init(&value, 64);
     state__position_encode(offset, &value);
@@ -180,7 +185,6 @@ bool state_user_erase(struct state_shard *shard, int32_t partition, struct str k
     what->bought = user->n_bought;
     what->disliked = user->n_disliked;
     what->events = user->events;
-    if (!state__purge_note(shard->state, err)) return false;
     state__encoder_drop(shard, (struct slot *)(void *)user);
     user_forget(user, erasure);
     shard->guarded[partition] = true;

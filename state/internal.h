@@ -424,16 +424,14 @@ void state__guard_seal(struct state_epoch *epoch, struct slot *slot);
 
 /* ---- purge.c ---- */
 
-/* A purge will be due, also when the process ends before it. */
-MUST_USE bool state__purge_note(struct state *state, struct err *err);
+/* Writes an epoch that erases users, and that their purge is due, also when the process ends before it. error as RocksDB's. */
+void state__purge_write(struct state *state, struct state_epoch *epoch, char **error);
 /* Whether one is due from before. */
 MUST_USE bool state__purge_open(struct state *state, struct err *err);
 /* Of any database: a memtable is written out; the range of keys, all when the texts have no ptr, is compacted down to the last level. */
 void state__files_flush(rocksdb_t *db, rocksdb_column_family_handle_t *family, char **error);
 void state__files_compact(rocksdb_t *db, rocksdb_column_family_handle_t *family, struct str from,
                           struct str to);
-/* The epoch is written. */
-void state__purge_add(struct state *state, struct state_epoch *epoch);
 
 /* ---- image.c, image_write.c ---- */
 

@@ -2,8 +2,8 @@
  * last key of a file in the manifest. So: every memtable is flushed, which ends the log; the range of each key is compacted down to
  * the last level; one more flush makes a manifest without the files that are gone.
  *
- * Between an epoch's write and its purge the process may end. The row `purge` of the identity's family says so: then all of users
- * and sessions are compacted, since who was erased is no longer known, on purpose. */
+ * Between an epoch's write and its purge the process may end. The row `purge` of the identity's family, which is written with the epoch,
+ * says so: then all of users and sessions are compacted, since who was erased is no longer known, on purpose. */
 #include "state/internal.h"
 
 #include <string.h>
@@ -12,12 +12,14 @@ enum { BOTTOMMOST_FORCE = 2 }; /* rocksdb::BottommostLevelCompaction::kForce */
 
 static const char purge_key[] = "purge";
 
-bool state__purge_note(struct state *state, struct err *err)
+void state__purge_write(struct state *state, struct state_epoch *epoch, char **error)
 {
-    char *error = NULL;
-    rocksdb_put_cf(state->db, state->write, state->family[FAMILY_META], purge_key,
-                   sizeof purge_key - 1, "", 0, &error);
-    return !error || state__rocksdb_error(state, error, "noting an erasure", err);
+    rocksdb_writebatch_put_cf(epoch->batch, state->family[FAMILY_META], purge_key,
+                              sizeof purge_key - 1, "", 0);
+    mutex_lock(&state->lock);
+    rocksdb_write(state->db, state->write, epoch->batch, error);
+    if (!*error) buf_push(&state->purgable, epoch->erased.data, epoch->erased.len);
+    mutex_unlock(&state->lock);
 }
 
 bool state__purge_open(struct state *state, struct err *err)
@@ -30,13 +32,6 @@ bool state__purge_open(struct state *state, struct err *err)
     state->purge_all = value != NULL;
     if (value) rocksdb_free(value);
     return true;
-}
-
-void state__purge_add(struct state *state, struct state_epoch *epoch)
-{
-    mutex_lock(&state->lock);
-    buf_push(&state->purgable, epoch->erased.data, epoch->erased.len);
-    mutex_unlock(&state->lock);
 }
 
 /* ---- the work ---- */
@@ -62,6 +57,7 @@ void state__files_compact(rocksdb_t *db, rocksdb_column_family_handle_t *family,
 static bool flush(struct state *state, enum state__family family, struct err *err)
 {
     char *error = NULL;
+    if (!state__check_room(state, 0, err)) return false;
     state__files_flush(state->db, state->family[family], &error);
     return !error || state__rocksdb_error(state, error, "flushing", err);
 }
@@ -105,12 +101,12 @@ static int users_compact(struct state *state, const struct buf *keys)
 static bool note_end(struct state *state, struct err *err)
 {
     char *error = NULL;
-    mutex_lock(&state->lock);
-    bool is_last = state->purgable.len == 0;
-    mutex_unlock(&state->lock);
-    if (is_last)
+    if (!state__check_room(state, 0, err)) return false;
+    mutex_lock(&state->lock); /* no epoch notes another one meanwhile */
+    if (state->purgable.len == 0)
         rocksdb_delete_cf(state->db, state->write, state->family[FAMILY_META], purge_key,
                           sizeof purge_key - 1, &error);
+    mutex_unlock(&state->lock);
     if (error) return state__rocksdb_error(state, error, "ending a purge", err);
     return flush(state, FAMILY_META, err);
 }

@@ -217,7 +217,7 @@ MUST_USE bool state_user_move(struct state_shard *shard, int32_t partition, stru
 MUST_USE bool state_guards_expire(struct state_shard *shard, int32_t partition, int64_t before_ms,
                                   int *n, struct err *err);
 /* That events of the partition may have been read, before any position says so: `offset` is where the erasures topic ended then; -1 never
- * noted. Not with an epoch, but at once. Errors: as state_user_get, of state_begin also ERR_RETRY disk full. Thread: any. */
+ * noted. Not with an epoch, but at once. Errors: as state_user_get, of state_begin also ERR_FATAL exit 7 disk full. Thread: any. */
 MUST_USE bool state_begun(struct state *state, int32_t partition, int64_t *offset, struct err *err);
 MUST_USE bool state_begin(struct state *state, int32_t partition, int64_t offset, struct err *err);
 /* Brings what was erased and written out of RocksDB's files: flush, compaction of the keys' ranges, a new manifest. Some 100 ms.

@@ -124,6 +124,68 @@ static void test_disk_full(void)
     state_close(state);
 }
 
+/* To the last byte, as often as others make room. */
+static void fill_to_the_brim(FILE *file)
+{
+    static char page[4096];
+    while (fwrite(page, sizeof page, 1, file) == 1 && fflush(file) == 0)
+        continue;
+    clearerr(file);
+}
+
+static bool erase(struct state_shard *shard, int number, struct err *err)
+{
+    char key[64];
+    struct state_erased what;
+    const int64_t next = 0;
+    const struct state_erasure how = {.erased_ms = 1, .next = &next, .n_next = 1};
+    int len = snprintf(key, sizeof key, "%cuuser-%d", 0, number);
+    return state_user_erase(shard, 0, (struct str){key, (size_t)len}, &how, &what, err);
+}
+
+/* Erasures and their purges wait for room; nothing is tried that a full disk would break (a log that failed once must not be appended to). */
+static void test_purge_full(void)
+{
+    struct state_options options = fixture_options();
+    options.state_floats = 500;
+    (void)snprintf(folder, sizeof folder, "%s/purged", disk);
+    struct state *state = fixture_open(folder, &options);
+    struct state_shard *shard = state_shard_new(state, 0);
+    struct err err = ERR_INIT;
+    int purged = 0;
+    CHECK_OK(state_partition_open(shard, 0, &err), err);
+    CHECK_OK(state_epoch_write(shard, seal(shard, 0), &err), err);
+    CHECK_OK(erase(shard, 7, &err), err);
+    struct state_move move = {0, 0, 2};
+    CHECK_OK(state_epoch_write(shard, state_epoch_seal(shard, &move, 1), &err), err);
+    CHECK_OK(erase(shard, 8, &err), err);
+    move.next++;
+    struct state_epoch *refused = state_epoch_seal(shard, &move, 1);
+    FILE *file = fopen(ballast, "w");
+    CHECK(file != NULL);
+    for (int i = 0; i < 5; i++) {
+        fill_to_the_brim(file);
+        CHECK_FAIL(state_epoch_write(shard, refused, &err), err, ERR_RETRY);
+        CHECK_FAIL(state_purge(state, &purged, &err), err, ERR_RETRY);
+        CHECK_CONTAINS(err.text, "disk is full");
+        CHECK_FAIL(state_begin(state, 0, 1, &err), err, ERR_FATAL);
+        CHECK_INT(err.exit_code, ERR_EXIT_DISK);
+    }
+    (void)fclose(file);
+    CHECK(unlink(ballast) == 0);
+    wait_for_space(shard, refused);
+    bool is_done = false;
+    for (int ms = 0; ms < WAIT_MS && !is_done; ms += 100) {
+        is_done = state_purge(state, &purged, &err);
+        sync_sleep_ms(100);
+    }
+    CHECK(is_done);
+    state_shard_free(shard);
+    state_close(state);
+    state = fixture_open(folder, &options);
+    state_close(state);
+}
+
 static void folder_unmount(const char *mounted)
 {
     (void)umount2(mounted, MNT_DETACH);
@@ -197,5 +259,6 @@ int main(void)
     CHECK(atexit(unmount) == 0);
     CASE(test_stale_mount);
     CASE(test_disk_full);
+    CASE(test_purge_full);
     return 0;
 }
