@@ -299,7 +299,8 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     else
         rocksdb_write(state->db, state->write, epoch->batch, &error);
     fault_point("state.write.after");
-    if (error) return state__rocksdb_error(state, error, "writing an epoch", err);
+    if (error) return state__write_error(state, error, "writing an epoch", err);
+    state__log_works(state);
     epoch_end(shard, epoch);
     return true;
 }

@@ -150,7 +150,7 @@ bool state_begin(struct state *state, int32_t partition, int64_t offset, struct 
     rocksdb_put_cf(state->db, state->write, state->family[FAMILY_META], key, sizeof key,
                    (const char *)value.data, value.len, &error);
     buf_fini(&value);
-    return !error || state__rocksdb_error(state, error, "noting a beginning", err);
+    return !error || state__write_error(state, error, "noting a beginning", err);
 }
 
 /* ---- erasing ---- */

@@ -56,12 +56,15 @@ bool state__batch_write(struct state *state, rocksdb_writebatch_t *batch, enum s
     rocksdb_writeoptions_disable_WAL(options, how == WRITE_UNLOGGED);
     rocksdb_write(state->db, options, batch, &error);
     rocksdb_writeoptions_destroy(options);
-    return !error || state__rocksdb_error(state, error, "writing what the log says", err);
+    if (error) return state__write_error(state, error, "writing what the log says", err);
+    state__log_works(state);
+    return true;
 }
 
 static bool families_flush(struct state *state, struct err *err)
 {
     char *error = NULL;
+    if (!state__check_log(state, err)) return false;
     rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(options, 1);
     for (int i = 0; !error && i < FAMILY_COUNT; i++)

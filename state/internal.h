@@ -95,6 +95,8 @@ struct state {
     int n_partitions;
     bool readonly;
     struct flag damaged; /* something in it did not read: nothing is written any more */
+    struct flag
+        is_log_broken; /* a write found no room; until the next one goes well nothing else may touch the log */
     bool
         ready; /* opened for writing, identity checked: closing may sync and write the high-water file */
     uint64_t belongs;      /* hash of what it belongs to, in markers of the changelog */
@@ -120,6 +122,15 @@ MUST_USE bool state__open_readonly_as(struct state **state, const char *folder,
                                       struct state__formats formats, struct err *err);
 /* Makes the error of a RocksDB call: class by its text, `doing` says what failed. Frees error. Returns false. */
 bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err);
+/* The same of a write. */
+bool state__write_error(struct state *state, char *error, const char *doing, struct err *err);
+/* RocksDB's HEADER_LEVEL: what it is opened with, and nothing later. A line that finds no room in its LOG ends the process with the next one
+ * (the same assertion). */
+enum { STATE__LOG_LEVEL = 5 };
+/* A write went well. Thread: any. */
+void state__log_works(struct state *state);
+/* No write has failed since the last one that went well. Errors: ERR_RETRY. Thread: any. */
+MUST_USE bool state__check_log(struct state *state, struct err *err);
 /* The disk has room for a batch of so many bytes, a memtable of each kind, and some to spare. Errors: ERR_RETRY.
  * Thread: any. */
 MUST_USE bool state__check_room(const struct state *state, size_t bytes, struct err *err);

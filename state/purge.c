@@ -57,7 +57,7 @@ void state__files_compact(rocksdb_t *db, rocksdb_column_family_handle_t *family,
 static bool flush(struct state *state, enum state__family family, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_room(state, 0, err)) return false;
+    if (!state__check_log(state, err) || !state__check_room(state, 0, err)) return false;
     state__files_flush(state->db, state->family[family], &error);
     return !error || state__rocksdb_error(state, error, "flushing", err);
 }
@@ -101,13 +101,13 @@ static int users_compact(struct state *state, const struct buf *keys)
 static bool note_end(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_room(state, 0, err)) return false;
+    if (!state__check_log(state, err) || !state__check_room(state, 0, err)) return false;
     mutex_lock(&state->lock); /* no epoch notes another one meanwhile */
     if (state->purgable.len == 0)
         rocksdb_delete_cf(state->db, state->write, state->family[FAMILY_META], purge_key,
                           sizeof purge_key - 1, &error);
     mutex_unlock(&state->lock);
-    if (error) return state__rocksdb_error(state, error, "ending a purge", err);
+    if (error) return state__write_error(state, error, "ending a purge", err);
     return flush(state, FAMILY_META, err);
 }
 

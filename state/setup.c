@@ -69,7 +69,7 @@ static void set_database(rocksdb_options_t *options, size_t bytes, bool readonly
     /* The manifest names the first and last key of each file, also of those that are gone: it is written anew with each flush, so that
      * it forgets an erased user (state/purge.c). Some 150 bytes for each file of 16 MiB. */
     rocksdb_options_set_max_manifest_file_size(options, 1);
-    rocksdb_options_set_info_log_level(options, 2);
+    rocksdb_options_set_info_log_level(options, STATE__LOG_LEVEL);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
 }

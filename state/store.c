@@ -18,8 +18,7 @@ enum {
     PATH_BYTES_MAX = 4096,
 };
 
-/* Below this RocksDB opens only to fail, and a write that fails within its log ends the process: Debian's 7.8.3 has its
- * assertions on, and one of them forbids to append to a log that failed once, which its own recovery allows in a race. */
+/* Below this RocksDB opens only to fail. */
 #define ROOM_MIN_BYTES ((uint64_t)4 << 20)
 
 static const char identity_key[] = "identity";
@@ -29,6 +28,27 @@ static const char identity_key[] = "identity";
 static bool is_no_space(const char *text)
 {
     return strstr(text, "No space left") || strstr(text, "Disk quota exceeded");
+}
+
+/* Debian's RocksDB 7.8.3 has its assertions on, and one says that a file is left alone after a write to it failed: by syncs and flushes of
+ * the log, too. The next write of ours waits for RocksDB's own recovery. */
+void state__log_works(struct state *state)
+{
+    if (flag_is_raised(&state->is_log_broken)) flag_lower(&state->is_log_broken);
+}
+
+bool state__write_error(struct state *state, char *error, const char *doing, struct err *err)
+{
+    if (is_no_space(error)) flag_raise(&state->is_log_broken);
+    return state__rocksdb_error(state, error, doing, err);
+}
+
+bool state__check_log(struct state *state, struct err *err)
+{
+    if (!flag_is_raised(&state->is_log_broken)) return true;
+    return err_set(err, ERR_RETRY,
+                   "state store %s: the disk is full: the next write that finds room goes first",
+                   state->folder);
 }
 
 bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err)
@@ -395,7 +415,7 @@ bool state_open_readonly(struct state **out, const char *folder, struct err *err
 bool state_sync(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_sound(state, err)) return false;
+    if (!state__check_sound(state, err) || !state__check_log(state, err)) return false;
     rocksdb_flush_wal(state->db, 1, &error);
     if (error) return state__rocksdb_error(state, error, "syncing its log", err);
     (void)state__highwater_save(state);

@@ -89,7 +89,7 @@ static void options_make(struct state_view *view, size_t bytes)
     rocksdb_options_set_max_log_file_size(database, MIB);
     rocksdb_options_set_keep_log_file_num(database, LOG_FILES);
     rocksdb_options_set_max_manifest_file_size(database, 1); /* as state/setup.c has it, and why */
-    rocksdb_options_set_info_log_level(database, 2);
+    rocksdb_options_set_info_log_level(database, STATE__LOG_LEVEL);
     rocksdb_options_set_stats_dump_period_sec(database, 0);
     rocksdb_options_set_stats_persist_period_sec(database, 0);
     view->read = rocksdb_readoptions_create();
