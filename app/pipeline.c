@@ -41,7 +41,8 @@ static void tail_log(const struct pipeline *pipeline, int32_t partition, const i
 {
     const struct settings *settings = pipeline->settings;
     for (int topic = 0; topic < settings->n_sources; topic++)
-        if (told[topic] > next[topic])
+        if (told[topic] > next[topic] &&
+            told[topic] > ingest_log_begin(pipeline->ingest, topic, partition))
             log_info("app", "the store is behind what is committed: applied again without output",
                      "topic=%s partition=%d store=%lld committed=%lld", settings->topics[topic],
                      (int)partition, (long long)next[topic], (long long)told[topic]);

@@ -11,14 +11,21 @@ static int64_t next_of(const struct pipeline *pipeline, int topic, int32_t parti
                      : sync_int_get(&pipeline->start[topic * PARTITIONS_MAX + partition]) - 1;
 }
 
+/* Others told of what was not applied here. Where nothing was applied yet what counts is where reading begins. */
+static bool is_told_more(const struct pipeline *pipeline, int topic, int32_t partition)
+{
+    int64_t next = next_of(pipeline, topic, partition);
+    if (next < 0) next = ingest_start(pipeline->ingest, topic, partition);
+    return next < ingest_committed(pipeline->ingest, topic, partition);
+}
+
 bool pipeline_is_behind(const struct pipeline *pipeline)
 {
     if (group_is_recovering(pipeline->group)) return true;
     for (int32_t partition = 0; partition < pipeline->n_partitions; partition++)
         for (int topic = 0; topic < pipeline->settings->n_sources; topic++)
             if (sync_int_get_acquire(&pipeline->assigned[partition]) &&
-                next_of(pipeline, topic, partition) <
-                    ingest_committed(pipeline->ingest, topic, partition))
+                is_told_more(pipeline, topic, partition))
                 return true;
     return false;
 }

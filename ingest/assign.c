@@ -121,6 +121,11 @@ int64_t ingest_acked(struct ingest *ingest, int topic, int32_t partition)
     return sync_int_get(&ingest__slot(ingest, topic, partition)->acked);
 }
 
+int64_t ingest_start(struct ingest *ingest, int topic, int32_t partition)
+{
+    return sync_int_get(&ingest__slot(ingest, topic, partition)->start);
+}
+
 int64_t ingest_log_begin(struct ingest *ingest, int topic, int32_t partition)
 {
     return ingest__slot(ingest, topic, partition)->low;
