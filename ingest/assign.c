@@ -184,12 +184,14 @@ static bool is_behind_us(rd_kafka_resp_err_t code)
 }
 
 /* Without transactions what comes of a partition's events may be out before any position is told. Who takes it next, with a store that
- * knows nothing of it, must not take it for one that nobody has begun: so the group knows where it begins before it is read. */
+ * knows nothing of it, must not take it for one that nobody has begun: so the group knows where it begins before it is read. Who begins
+ * at the log's end does not tell: with a position told the next start would read what this one was to leave out. */
 static bool begin_tell(struct ingest *ingest, int32_t partition, int64_t start, struct err *err)
 {
     struct sync_int *told = &ingest__slot(ingest, 0, partition)->told;
     uint64_t until = clock_mono_ns() + (uint64_t)ingest->options.patience_ms * 1000000;
-    if (ingest->options.transactional || sync_int_get(told) >= 0 || fault_mutant("begin_untold"))
+    bool is_known = ingest->options.transactional || sync_int_get(told) >= 0;
+    if (is_known || ingest->options.start == INGEST_LATEST || fault_mutant("begin_untold"))
         return true;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, ingest->topics[0], partition)->offset = start;
