@@ -50,8 +50,8 @@ struct letter {
     int32_t partition;
     int64_t offset;
     char stage[LETTER_TEXT_MAX], reason[LETTER_TEXT_MAX], text[LETTER_TEXT_MAX];
-    int64_t
-        left_out; /* bytes of the value, which was too long for the topic, or may be of somebody who was forgotten; -1: it is there */
+    /* Bytes of the value, which was too long for the topic, or may be of somebody who was forgotten; -1: it is there. */
+    int64_t left_out;
     /* LETTER_NOTE */
     char note_of[LETTER_SOURCE_MAX], note_to[LETTER_SOURCE_MAX];
     char mark[4]; /* LETTER_MARK: "0" or "1" */

@@ -249,7 +249,8 @@ static bool new_look(void *context, const struct ingest_follow_batch *batch, str
     for (int i = 0; i < batch->n && !work->is_any; i++) {
         if (batch->records[i].kind != FOLLOW_RECORD) continue;
         letter_read(&batch->records[i], &letter);
-        work->is_any = letter.mark[0] == '1' || redact_letter_claim(work->redact->names, &letter);
+        bool is_waiting = letter.kind == LETTER_MARK && letter.mark[0] == '1';
+        work->is_any = is_waiting || redact_letter_claim(work->redact->names, &letter);
     }
     return !work->is_any && !flag_is_raised(work->redact->stop);
 }

@@ -25,8 +25,8 @@ struct emit_copy {
     int32_t partition; /* -1: by the key's murmur2 */
     struct str key, value;
     int64_t timestamp_ms; /* 0: now */
-    const void *
-        message; /* of ingest_follow_record: its headers from first_header on, n_headers at most, go along; may be NULL */
+    /* Of ingest_follow_record: its headers from first_header on, n_headers at most, go along; may be NULL. */
+    const void *message;
     size_t first_header, n_headers;
     /* Behind them; one of the same name that goes along is left out. */
     struct emit_header extra[EMIT_COPY_HEADERS_MAX];

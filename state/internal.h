@@ -95,8 +95,8 @@ struct state {
     int n_partitions;
     bool readonly;
     struct flag damaged; /* something in it did not read: nothing is written any more */
-    struct flag
-        is_log_broken; /* a write found no room; until the next one goes well nothing else may touch the log */
+    /* A write found no room; until the next one goes well nothing else may touch the log. */
+    struct flag is_log_broken;
     bool
         ready; /* opened for writing, identity checked: closing may sync and write the high-water file */
     uint64_t belongs;      /* hash of what it belongs to, in markers of the changelog */
