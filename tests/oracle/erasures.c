@@ -297,9 +297,11 @@ bool erasures_may_name(const struct erasures *e, const struct topic_record *reco
     return false;
 }
 
+enum { CUT_MIN = 4 }; /* docs/PRIVACY.md: shorter ends name nobody */
+
 static bool is_cut_in(struct str bytes, struct str id)
 {
-    for (size_t n = 1; n < id.len && n <= bytes.len; n++)
+    for (size_t n = CUT_MIN; n < id.len && n <= bytes.len; n++)
         if (memcmp(bytes.ptr + bytes.len - n, id.ptr, n) == 0) return true;
     return false;
 }

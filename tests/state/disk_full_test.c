@@ -144,21 +144,33 @@ static bool erase(struct state_shard *shard, int number, struct err *err)
     return state_user_erase(shard, 0, (struct str){key, (size_t)len}, &how, &what, err);
 }
 
+/* A store of its own with all users, of whom one was erased (epochs 0 and 1). Sets folder. */
+static struct state *open_with_erased(const char *name, int number, struct state_options *options,
+                                      struct state_shard **shard)
+{
+    struct state_move move = {0, 0, 2};
+    struct err err = ERR_INIT;
+    *options = fixture_options();
+    options->state_floats = 500;
+    (void)snprintf(folder, sizeof folder, "%s/%s", disk, name);
+    struct state *state = fixture_open(folder, options);
+    *shard = state_shard_new(state, 0);
+    CHECK_OK(state_partition_open(*shard, 0, &err), err);
+    CHECK_OK(state_epoch_write(*shard, seal(*shard, 0), &err), err);
+    CHECK_OK(erase(*shard, number, &err), err);
+    CHECK_OK(state_epoch_write(*shard, state_epoch_seal(*shard, &move, 1), &err), err);
+    return state;
+}
+
 /* Erasures and their purges wait for room; nothing is tried that a full disk would break (a log that failed once must not be appended to). */
 static void test_purge_full(void)
 {
-    struct state_options options = fixture_options();
-    options.state_floats = 500;
-    (void)snprintf(folder, sizeof folder, "%s/purged", disk);
-    struct state *state = fixture_open(folder, &options);
-    struct state_shard *shard = state_shard_new(state, 0);
     struct err err = ERR_INIT;
-    int purged = 0;
-    CHECK_OK(state_partition_open(shard, 0, &err), err);
-    CHECK_OK(state_epoch_write(shard, seal(shard, 0), &err), err);
-    CHECK_OK(erase(shard, 7, &err), err);
+    struct state_options options;
+    struct state_shard *shard;
+    struct state *state = open_with_erased("purged", 7, &options, &shard);
     struct state_move move = {0, 0, 2};
-    CHECK_OK(state_epoch_write(shard, state_epoch_seal(shard, &move, 1), &err), err);
+    int purged = 0;
     CHECK_OK(erase(shard, 8, &err), err);
     move.next++;
     struct state_epoch *refused = state_epoch_seal(shard, &move, 1);
@@ -204,18 +216,11 @@ static void log_break(struct state *state)
 /* Neither syncs nor flushes touch such a log (Debian's RocksDB would end the process); it is well again with the first write. */
 static void test_broken_log(void)
 {
-    struct state_options options = fixture_options();
-    options.state_floats = 500;
-    (void)snprintf(folder, sizeof folder, "%s/broken", disk);
-    struct state *state = fixture_open(folder, &options);
-    struct state_shard *shard = state_shard_new(state, 0);
     struct err err = ERR_INIT;
+    struct state_options options;
+    struct state_shard *shard;
+    struct state *state = open_with_erased("broken", USERS + 7, &options, &shard);
     int purged = 0;
-    CHECK_OK(state_partition_open(shard, 0, &err), err);
-    CHECK_OK(state_epoch_write(shard, seal(shard, 0), &err), err);
-    CHECK_OK(erase(shard, USERS + 7, &err), err);
-    struct state_move move = {0, 0, 2};
-    CHECK_OK(state_epoch_write(shard, state_epoch_seal(shard, &move, 1), &err), err);
     for (int n = 2; n < 4; n++) {
         struct state_epoch *next = seal(shard, n);
         FILE *file = fopen(ballast, "w");
