@@ -15,7 +15,7 @@ static int64_t next_of(const struct pipeline *pipeline, int topic, int32_t parti
 static bool is_told_more(const struct pipeline *pipeline, int topic, int32_t partition)
 {
     int64_t next = next_of(pipeline, topic, partition);
-    if (next < 0) next = ingest_start(pipeline->ingest, topic, partition);
+    if (next < 0) next = ingest_read_from(pipeline->ingest, topic, partition);
     return next < ingest_committed(pipeline->ingest, topic, partition);
 }
 

@@ -121,7 +121,7 @@ int64_t ingest_acked(struct ingest *ingest, int topic, int32_t partition)
     return sync_int_get(&ingest__slot(ingest, topic, partition)->acked);
 }
 
-int64_t ingest_start(struct ingest *ingest, int topic, int32_t partition)
+int64_t ingest_read_from(struct ingest *ingest, int topic, int32_t partition)
 {
     return sync_int_get(&ingest__slot(ingest, topic, partition)->start);
 }

@@ -184,7 +184,7 @@ int64_t ingest_committed(struct ingest *ingest, int topic, int32_t partition);
 /* The newest C_p that the group is known to have: whoever takes the partition over begins there or later. -1 none. Any thread. */
 int64_t ingest_acked(struct ingest *ingest, int topic, int32_t partition);
 /* Where reading began, or begins, with the assignment. Any thread. */
-int64_t ingest_start(struct ingest *ingest, int topic, int32_t partition);
+int64_t ingest_read_from(struct ingest *ingest, int topic, int32_t partition);
 /* Where the log began and ended then. As ingest_committed. */
 int64_t ingest_log_begin(struct ingest *ingest, int topic, int32_t partition);
 int64_t ingest_log_end(struct ingest *ingest, int topic, int32_t partition);
