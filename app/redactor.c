@@ -251,15 +251,15 @@ static void complain(struct redactor *redactor, struct err *err)
     log_err(LOG_WARN, "app", err);
 }
 
-/* Returns how long it took, ms. */
+/* Returns for how long this thread was at work, ms. */
 static int64_t turn_take(struct redactor *redactor)
 {
     struct err err = ERR_INIT;
-    uint64_t since = clock_mono_ns();
+    uint64_t since = clock_thread_ns();
     if (!redactor->env.leads(redactor->env.context)) return 0;
     if (turn(redactor, &err)) redactor->said[0] = '\0';
     if (!flag_is_raised(&redactor->stop)) complain(redactor, &err);
-    return (int64_t)((clock_mono_ns() - since) / 1000000);
+    return (int64_t)((clock_thread_ns() - since) / 1000000);
 }
 
 static void run(void *context)

@@ -14,7 +14,7 @@
  * topic, so what the events before them left is in the topic of letters. And whether letters came: a late one may be of somebody who was
  * forgotten within erasure.guard.ms. How far it is itself stands in the offsets of a group of its own, "<application.id>-dead-letters", of both
  * topics; they move when the bytes of all letters can leave the broker's files, too. One process of the application does it, the one
- * that has partition 0. At work for at most a tenth of the time. */
+ * that has partition 0. At work for at most a tenth of the time; to wait for a broker is no work. */
 struct redactor;
 
 struct redactor_env {

@@ -18,6 +18,13 @@ uint64_t clock_mono_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t clock_thread_ns(void)
+{
+    struct timespec used;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 uint64_t clock_mono_us(const struct clock *clock)
 {
     if (clock->fixed_ms) return (uint64_t)clock->fixed_ms * 1000;

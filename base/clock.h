@@ -11,6 +11,7 @@ struct clock {
 int64_t clock_wall_ms(const struct clock *clock);  /* since 1970, UTC */
 uint64_t clock_mono_us(const struct clock *clock); /* monotonic, from an arbitrary start */
 uint64_t clock_mono_ns(void);                      /* for stage timings only */
+uint64_t clock_thread_ns(void);                    /* that the calling thread has been at work */
 int64_t clock_boot_ms(void); /* monotonic, and goes on while the machine is suspended */
 
 #endif
