@@ -104,7 +104,8 @@ MUST_USE bool emit_send_change(struct emit *emit, struct emit_epoch *epoch, int3
                                struct err *err);
 
 /* A dead letter: original key, value, headers and timestamp byte for byte, plus __connect.errors.topic, .partition,
- * .offset, .stage, .class.name ("freshet"), .exception.class.name (the reason), .exception.message; freshet-src. */
+ * .offset, .stage, .class.name ("freshet"), .exception.class.name (the reason), .exception.message; freshet-src. A timestamp more than
+ * five minutes ahead of this machine's clock goes into freshet-timestamp-ms, and the letter is of now. */
 struct emit_dead_letter {
     struct emit_source source;
     struct str key;

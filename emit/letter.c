@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
+
+/* Further ahead than any clock should be, and well below what brokers refuse (message.timestamp.after.max.ms, an hour in Kafka 4). */
+enum { AHEAD_MS = 300000 };
+
 static void add(rd_kafka_headers_t *headers, const char *name, const char *value)
 {
     (void)rd_kafka_header_add(headers, name, -1, value, (ssize_t)strlen(value));
@@ -33,6 +38,17 @@ static rd_kafka_headers_t *headers_make(const struct emit_dead_letter *letter)
     return headers;
 }
 
+/* A letter of a time to come would be refused for ever, or its segment kept past its retention. */
+static int64_t time_choose(const struct emit_dead_letter *letter, rd_kafka_headers_t *headers)
+{
+    char text[24];
+    int64_t now_ms = clock_wall_ms(&(struct clock){0});
+    if (letter->timestamp_ms <= now_ms + AHEAD_MS) return letter->timestamp_ms;
+    (void)snprintf(text, sizeof text, "%lld", (long long)letter->timestamp_ms);
+    add(headers, "freshet-timestamp-ms", text);
+    return now_ms;
+}
+
 static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epoch,
                                        const struct emit_dead_letter *letter, bool with_value,
                                        struct err *err)
@@ -44,6 +60,7 @@ static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epo
       value = {.in = with_value ? letter->value.ptr : NULL};
     char size[24];
     rd_kafka_headers_t *headers = headers_make(letter);
+    int64_t timestamp_ms = time_choose(letter, headers);
     (void)snprintf(size, sizeof size, "%zu", letter->value.len);
     if (!with_value) add(headers, "freshet-value-left-out-bytes", size);
     rd_kafka_vu_t parts[] = {
@@ -51,7 +68,7 @@ static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epo
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key.out, letter->is_bare ? 0 : letter->key.len}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value.out, with_value ? letter->value.len : 0}},
-        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = letter->timestamp_ms},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = timestamp_ms},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = epoch},
     };

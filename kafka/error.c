@@ -36,6 +36,9 @@ static const struct mapping mappings[] = {
      "too few replicas in sync; check min.insync.replicas and the brokers"},
     {E(NOT_ENOUGH_REPLICAS_AFTER_APPEND), UNREACHABLE,
      "too few replicas in sync; check the brokers"},
+    {E(INVALID_TIMESTAMP), UNREACHABLE,
+     "put right the clock of this machine or the broker's, or raise the topic's "
+     "message.timestamp.after.max.ms and message.timestamp.before.max.ms"},
     {E(KAFKA_STORAGE_ERROR), UNREACHABLE, "the broker's disk failed; look at its log"},
     {E(_SSL), USAGE, "check security.protocol and the ssl.* settings"},
     {E(_AUTHENTICATION), USAGE, "check sasl.* and the credentials"},

@@ -1,5 +1,6 @@
 /* LINK:rdkafka*/
 /* Dead letters byte for byte: value, key, timestamp, the original headers, then ours. */
+#include "base/clock.h"
 #include "tests/emit/support.h"
 
 static const struct emit_options OPTIONS = {
@@ -169,9 +170,66 @@ static void null_and_too_long_values(void)
     cluster_stop(&cluster);
 }
 
+/* ---- a time to come ---- */
+
+enum { MINUTE_MS = 60000, HOUR_MS = 3600000 };
+
+struct times {
+    int64_t now_ms, ahead_ms;
+    int n;
+};
+
+static void check_time(void *context, rd_kafka_message_t *message)
+{
+    struct times *times = context;
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t size;
+    char ahead[24];
+    int64_t got = rd_kafka_message_timestamp(message, NULL);
+    CHECK_INT(rd_kafka_message_headers(message, &headers), 0);
+    bool has = rd_kafka_header_get_last(headers, "freshet-timestamp-ms", &value, &size) == 0;
+    if (times->n++ == 0) {
+        CHECK(!has);
+        CHECK_INT(got, times->now_ms + MINUTE_MS);
+        return;
+    }
+    CHECK(has);
+    CHECK(got >= times->now_ms && got <= times->now_ms + MINUTE_MS);
+    (void)snprintf(ahead, sizeof ahead, "%lld", (long long)times->ahead_ms);
+    CHECK_BYTES(value, size, ahead, strlen(ahead));
+}
+
+/* Brokers refuse it. A clock that is a little behind the sender's is none. */
+static void a_time_to_come_goes_into_a_header(void)
+{
+    struct cluster cluster;
+    struct emit *emit;
+    struct err err = ERR_INIT;
+    cluster_start(&cluster, 1);
+    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
+    struct emit_epoch *epoch = emit_epoch_new(emit);
+    struct times times = {.now_ms = clock_wall_ms(&(struct clock){0})};
+    times.ahead_ms = times.now_ms + HOUR_MS;
+    struct emit_dead_letter letter = {.source = {"shop.clicks", 0, 1},
+                                      .value = STR("no event"),
+                                      .timestamp_ms = times.now_ms + MINUTE_MS,
+                                      .stage = "decode",
+                                      .reason = "decode"};
+    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    letter.timestamp_ms = times.ahead_ms;
+    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
+    cluster_read(&cluster, "letters", 0, 2, check_time, &times);
+    emit_epoch_free(epoch);
+    emit_close(emit);
+    cluster_stop(&cluster);
+}
+
 int main(void)
 {
     CASE(the_original_comes_whole);
     CASE(null_and_too_long_values);
+    CASE(a_time_to_come_goes_into_a_header);
     return 0;
 }
