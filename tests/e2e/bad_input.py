@@ -183,8 +183,8 @@ class Case:
         subprocess.run(["kcat", "-P", "-b", self.world.bootstrap, "-t", self.settings["events.topics"], "-K:"], input=lines,
                        text=True, check=True, capture_output=True, timeout=30)
 
-    def records_of(self, topic):
-        done = subprocess.run(["kcat", "-C", "-e", "-q", "-b", self.world.bootstrap, "-t", topic, "-f", "%k\n"],
+    def records_of(self, topic, shape="%k\n"):
+        done = subprocess.run(["kcat", "-C", "-e", "-q", "-b", self.world.bootstrap, "-t", topic, "-f", shape],
                               check=True, capture_output=True, text=True, timeout=60)
         return done.stdout.splitlines()
 
@@ -540,6 +540,20 @@ def poison_stop(case):
     must(report["records"] >= 101, f"the bad record was passed: {report}")
 
 
+def poison_of_a_time_to_come(case):
+    """The broker takes no dead letter of such a time (an hour ahead, by default): it is of now, and says so."""
+    case.own_events(n=0, partitions=1)
+    wire.alter_topic(case.world.bootstrap, case.settings["events.topics"], {"message.timestamp.after.max.ms": 2**63 - 1})
+    begun_ms = int(time.time() * 1000)
+    case.good("simulate", "--events", "50", "--items", "50", "--users", "20", "--start", "2100-01-01", "--timestamps", "event",
+              "--poison", "0.5", "--items-topic", "", "--quiet", "--seed", "1")
+    report = case.count(settings={"poison.max.share": "1"}, events=50)
+    letters = case.records_of(case.settings["application.id"] + "-dlq", "%T %h\n")
+    must(report["dead_letters"] == len(letters) > 5, f"{len(letters)} dead letters: {report}")
+    for letter in letters:
+        must(int(letter.split()[0]) >= begun_ms and ",freshet-timestamp-ms=41" in letter, letter)
+
+
 def poison_share(case):
     case.own_events(n=100, partitions=1)
     case.send_garbage(2500)
@@ -556,7 +570,7 @@ CASES = [unreachable_broker, unknown_host, partitions_added, same_instance, stor
          retention_passed, topic_made_again, other_cluster, unknown_key, key_twice, bad_value, missing_file, open_secret,
          command_line, refused_keys, embedded, topic_missing, other_counts, model_missing, model_truncated, model_of_nans,
          model_other_shapes, other_application, other_topics, store_locked, state_not_writable, disk_full_at_start,
-         unknown_schema, poison_stop]
+         unknown_schema, poison_stop, poison_of_a_time_to_come]
 
 
 def run_one(world, function):

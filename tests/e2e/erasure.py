@@ -16,6 +16,7 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import wire  # noqa: E402
 from answers import free_port  # noqa: E402
 from bad_input import ROOT, TOPIC, UNREACHABLE, USAGE, World, must, run_cases  # noqa: E402
 from operations import Shop  # noqa: E402
@@ -54,11 +55,6 @@ class Market(Shop):
         self.erasures, self.receipts, self.lists = f"{self.app}.erasures", f"{self.app}-erasure-receipts", f"{self.app}.lists"
         self.number = 0
         self.topics(partitions)
-
-    def alter(self, topic, settings):
-        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", os.path.join(ROOT, ".cache/kafka/4.1.1/*"), "kafka.admin.ConfigCommand", "--alter",
-                   "--bootstrap-server", self.world.bootstrap, "--entity-type", "topics", "--entity-name", topic, "--add-config", settings]
-        subprocess.run(command, check=True, capture_output=True, timeout=90)
 
     def secret(self, name, text):
         """A file that only we can read, as a value of the configuration."""
@@ -143,7 +139,7 @@ def forget(case):
     market = Market(case.world, case.name, **{"statestore.changelog.enabled": "true"})
     gone, back = "gone-5f1c9a", "back-77d0e2"
     changelog = f"{market.app}-state-changelog"
-    market.alter(changelog, "delete.retention.ms=1,min.compaction.lag.ms=0")  # else a week and a minute
+    wire.alter_topic(case.world.bootstrap, changelog, {"delete.retention.ms": 1, "min.compaction.lag.ms": 0})  # else a week and a minute
     market.run()
     for user in ("u1", "u2", gone, back):
         for item in ("kettle", "mug", "tea"):
@@ -264,7 +260,7 @@ def letters(case):
     """Those of who is forgotten go, the others stay as they are and keep their names."""
     market = Market(case.world, case.name)
     topic, gone, other, late = f"{market.app}-dlq", "gone-81d2c4", "stays-40be71", "late-5a77e0"
-    market.alter(topic, "segment.ms=1000")  # else an hour
+    wire.alter_topic(case.world.bootstrap, topic, {"segment.ms": 1000})  # else an hour
     market.run()
     for user in (gone, other):
         market.click(user, "kettle")
@@ -322,7 +318,7 @@ def late_letters(case):
     market = Market(case.world, case.name)
     topic, gone, short, back = f"{market.app}-dlq", "gone-81d2c4", "u7", "back-33e01f"
     left_out = "freshet-value-left-out-bytes="
-    market.alter(topic, "segment.ms=1000")  # else an hour
+    wire.alter_topic(case.world.bootstrap, topic, {"segment.ms": 1000})  # else an hour
     market.run()
     for user in (gone, short, back):
         market.click(user, "kettle")

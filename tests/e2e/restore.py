@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 
+import wire
 from workbench import CHANCE, EXACT_POINTS, ITEMS, PARTITIONS, ROOT, TRIES, Workbench, end_on_sigterm
 
 # Points of the changelog and of restores: chance at each pass.
@@ -136,7 +137,7 @@ class Bench(Workbench):
 
     def horizon(self, settings, mutant=""):
         """A store comes back after its disk was away for longer than tombstones are kept, and another one went on meanwhile."""
-        self.alter(settings, "delete.retention.ms=1000")
+        wire.alter_topic(self.broker.bootstrap, f"{settings['application.id']}-state-changelog", {"delete.retention.ms": 1000})
         self.killed_at(settings, "written")
         kept = settings["state.dir"] + "-kept"
         shutil.copytree(settings["state.dir"], kept)
@@ -170,12 +171,6 @@ class Bench(Workbench):
             trouble = "a partition was read from the changelog's beginning though there was a copy"
         settings.update({key: second[key] for key in ("state.dir", "group.instance.id")})
         return trouble
-
-    def alter(self, settings, setting):
-        topic = f"{settings['application.id']}-state-changelog"
-        libs = os.path.join(ROOT, ".cache/kafka/4.1.1/*")
-        subprocess.run(["java", "-cp", libs, "kafka.admin.ConfigCommand", "--bootstrap-server", self.broker.bootstrap, "--alter",
-                        "--entity-type", "topics", "--entity-name", topic, "--add-config", setting], check=True, capture_output=True, timeout=60)
 
     # ---- snapshots ----
 

@@ -1,11 +1,12 @@
-"""The few admin requests of the Kafka protocol that no installed tool can send: they break a cluster on purpose.
+"""The few admin requests of the Kafka protocol that no installed tool can send: most break a cluster on purpose.
 
 Old, flat versions of the requests; a broker of one node answers all of them. Strings and arrays carry their length first.
 """
 import socket
 import struct
 
-DELETE_TOPICS, DELETE_RECORDS, CREATE_PARTITIONS = 20, 21, 37
+DELETE_TOPICS, DELETE_RECORDS, CREATE_PARTITIONS, ALTER_CONFIGS = 20, 21, 37, 44
+TOPIC, SET = 2, 0
 
 
 def text(value):
@@ -54,3 +55,12 @@ def delete_records(bootstrap, topic, partition, before):
 def delete_topic(bootstrap, topic):
     answer = ask(bootstrap, DELETE_TOPICS, 1, struct.pack(">i", 1) + text(topic) + struct.pack(">i", 15000))
     check(struct.unpack(">h", answer[-2:])[0], f"delete {topic}")
+
+
+def alter_topic(bootstrap, topic, settings):
+    """Sets these settings of a topic and leaves its others."""
+    body = struct.pack(">ib", 1, TOPIC) + text(topic) + struct.pack(">i", len(settings))
+    for name, value in settings.items():
+        body += text(name) + struct.pack(">b", SET) + text(str(value))
+    answer = ask(bootstrap, ALTER_CONFIGS, 0, body + struct.pack(">?", False))
+    check(struct.unpack_from(">h", answer, 4 + 4)[0], f"alter {topic}")
