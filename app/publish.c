@@ -295,12 +295,12 @@ static bool list_send(struct batch *batch, struct emit_epoch *epoch, struct work
                    source_of(batch, record), 0, err))
         return false;
     counters_add(batch->env.counters, METRIC_LISTS, 0, 1);
-    bool is_live = now_ms - record->timestamp_ms < LIVE_MS;
+    int64_t age_ms = now_ms - record->timestamp_ms;
+    bool is_live = age_ms > -LIVE_MS && age_ms < LIVE_MS;
     if (is_live && batch->env.waits)
         waits_add(batch->env.waits, record->timestamp_ms);
     else if (is_live)
-        counters_observe(batch->env.counters, METRIC_EVENT_TO_LIST, 0,
-                         (now_ms - record->timestamp_ms) * 1000);
+        counters_observe(batch->env.counters, METRIC_EVENT_TO_LIST, 0, age_ms * 1000);
     if (batch->env.tap) tap_copy(batch, work, &list, now_ms);
     return true;
 }

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 
 static const int64_t TIME_ANCIENT_MS = 631152000000; /* 1990-01-01 UTC */
+static const int64_t TIME_END_MS = 253402300799999;  /* the last one of the year 9999 */
 
 const char *ingest_reason_name(enum ingest_reason reason)
 {
@@ -174,9 +175,12 @@ static void time_clean(struct event *event, int64_t timestamp_ms, int64_t max_fu
         why = CLEAN_TIME_ANCIENT;
     else if (timestamp_ms >= 0 && event->time_ms - max_future_ms > timestamp_ms)
         why = CLEAN_TIME_FUTURE;
-    if (why == REASON_NONE) return;
-    event->time_ms = timestamp_ms > 0 ? timestamp_ms : 0;
-    changed[why]++;
+    if (why != REASON_NONE) event->time_ms = timestamp_ms > 0 ? timestamp_ms : 0;
+    if (event->time_ms > TIME_END_MS) {
+        event->time_ms = TIME_END_MS;
+        why = CLEAN_TIME_FUTURE;
+    }
+    if (why != REASON_NONE) changed[why]++;
 }
 
 /* ---- the event ---- */

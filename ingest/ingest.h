@@ -84,7 +84,8 @@ const char *ingest_reason_name(enum ingest_reason reason); /* "missing_user"; st
  *  5. A value of the event that is not finite goes (CLEAN_PRICE).
  *  6. Time. 0: timestamp_ms is taken (CLEAN_TIME_MISSING). Before 1990-01-01 UTC, 631152000000: timestamp_ms is taken
  *     (CLEAN_TIME_ANCIENT). Over timestamp_ms + max_future_ms: timestamp_ms is taken (CLEAN_TIME_FUTURE). An unknown
- *     timestamp counts as 0 where it is taken, and takes no part in the last rule.
+ *     timestamp counts as 0 where it is taken, and takes no part in the last rule. What is then after the year 9999 is its end
+ *     (CLEAN_TIME_FUTURE): times can be added to.
  *
  * Shapes: arena is used only for events of many items. Thread: any; touches no shared state. */
 enum ingest_reason ingest_clean(struct event *event, int64_t timestamp_ms, int64_t max_future_ms,

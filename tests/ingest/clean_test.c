@@ -387,6 +387,29 @@ static void an_unknown_timestamp(void)
     arena_free(arena);
 }
 
+/* Of the event where the record has none, and of the record. */
+static void no_time_is_after_the_year_9999(void)
+{
+    struct arena *arena = arena_new(4096, 1 << 20);
+    uint64_t changed[INGEST_REASON_COUNT] = {0};
+    struct err err = ERR_INIT;
+    struct event_item item = {.item_id = STR("a"), .quantity = 1};
+    struct event event = {.type = EVENT_VIEW, .user_id = STR("u"), .items = &item, .n_items = 1};
+    const int64_t last = 253402300799999;
+    const struct {
+        int64_t time_ms, timestamp_ms, want;
+    } times[] = {{INT64_MAX, -1, last},  {0, INT64_MAX, last}, {INT64_MAX, INT64_MAX, last},
+                 {last + 1, last, last}, {last, -1, last},     {T, INT64_MAX, T}};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        event.time_ms = times[i].time_ms;
+        CHECK_INT(ingest_clean(&event, times[i].timestamp_ms, FUTURE, arena, changed, &err),
+                  REASON_NONE);
+        CHECK_INT(event.time_ms, times[i].want);
+    }
+    CHECK_INT(changed[CLEAN_TIME_FUTURE], 4);
+    arena_free(arena);
+}
+
 /* Many items go through a table: against the plain double loop, with ids that repeat and collide in length. */
 static void merging_agrees_with_the_naive_way(void)
 {
@@ -444,6 +467,7 @@ int main(void)
     CASE(rows_hold);
     CASE(prices_and_values);
     CASE(an_unknown_timestamp);
+    CASE(no_time_is_after_the_year_9999);
     CASE(merging_agrees_with_the_naive_way);
     CASE(every_reason_has_a_name);
     return 0;

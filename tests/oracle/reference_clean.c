@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static const int64_t YEAR_1990_MS = 631152000000;
+static const int64_t YEAR_1990_MS = 631152000000, YEAR_10000_MS = 253402300800000;
 
 static struct str trim(struct str s)
 {
@@ -88,5 +88,6 @@ const char *reference_clean(struct event *event, int64_t timestamp_ms, int64_t m
     if (reason) return reason;
     if (event->time_ms < YEAR_1990_MS || event->time_ms > timestamp_ms + max_future_ms)
         event->time_ms = timestamp_ms;
+    if (event->time_ms >= YEAR_10000_MS) event->time_ms = YEAR_10000_MS - 1;
     return NULL;
 }
