@@ -79,12 +79,17 @@ static rd_kafka_resp_err_t letter_send(struct emit *emit, struct emit_epoch *epo
 }
 
 /* The headers make a letter longer than its original, which may already be as long as a record can be. Then the value
- * is left out, and a header says how long it was: the original still stands at its position. */
+ * is left out, and a header says how long it was; where that is not enough, all of the original is. It still stands at its position. */
 bool emit_dead_letter(struct emit *emit, struct emit_epoch *epoch,
                       const struct emit_dead_letter *letter, struct err *err)
 {
     rd_kafka_resp_err_t code = letter_send(emit, epoch, letter, !letter->is_bare, err);
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
         code = letter_send(emit, epoch, letter, false, err);
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+        struct emit_dead_letter bare = *letter;
+        bare.is_bare = true;
+        code = letter_send(emit, epoch, &bare, false, err);
+    }
     return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
