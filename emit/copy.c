@@ -17,11 +17,16 @@ struct emit_copier {
     struct err failure; /* the first one */
 };
 
+/* The topic says how long a record may be: a copy has one header more than what it is of, which was as long as it may be for who sent it. */
+static const struct kafka_setting length = {"message.max.bytes", "100000000"};
+
 static bool copier_open(struct emit_copier **out, const struct kafka_config *config,
-                        const struct kafka_setting *own, size_t n_own, struct err *err)
+                        const struct kafka_setting *own, size_t n_own, bool is_alone,
+                        struct err *err)
 {
     struct emit_copier *copier = mem_zalloc(sizeof *copier);
-    kafka_notes_init(&copier->notes, n_own > 0, copier);
+    copier->is_alone = is_alone;
+    kafka_notes_init(&copier->notes, is_alone, copier);
     rd_kafka_conf_t *conf = kafka_client_conf(config, KAFKA_PRODUCER, own, n_own, err);
     if (conf) {
         rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
@@ -39,7 +44,7 @@ static bool copier_open(struct emit_copier **out, const struct kafka_config *con
 bool emit_copier_open(struct emit_copier **copier, const struct kafka_config *config,
                       struct err *err)
 {
-    return copier_open(copier, config, NULL, 0, err);
+    return copier_open(copier, config, &length, 1, false, err);
 }
 
 /* What a transaction's call came to. */
@@ -54,11 +59,11 @@ static bool is_done(rd_kafka_error_t *error, const char *what, struct err *err)
 bool emit_copier_open_alone(struct emit_copier **copier, const struct kafka_config *config,
                             const char *transactional_id, struct err *err)
 {
-    const struct kafka_setting own[] = {{"transactional.id", transactional_id},
+    const struct kafka_setting own[] = {length,
+                                        {"transactional.id", transactional_id},
                                         {"transaction.timeout.ms", "20000"},
                                         {"message.timeout.ms", "10000"}};
-    if (!copier_open(copier, config, own, sizeof own / sizeof own[0], err)) return false;
-    (*copier)->is_alone = true;
+    if (!copier_open(copier, config, own, sizeof own / sizeof own[0], true, err)) return false;
     if (is_done(rd_kafka_init_transactions((*copier)->client, CALL_MS), "cannot begin to copy",
                 err))
         return true;

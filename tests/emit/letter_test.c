@@ -1,6 +1,7 @@
 /* LINK:rdkafka*/
 /* Dead letters byte for byte: value, key, timestamp, the original headers, then ours. */
 #include "base/clock.h"
+#include "emit/copy.h"
 #include "tests/emit/support.h"
 
 static const struct emit_options OPTIONS = {
@@ -173,6 +174,57 @@ static void null_values_and_too_long_records(void)
     cluster_stop(&cluster);
 }
 
+/* Values of growing lengths up to what a record may have: around the last one that fits. */
+enum { LENGTH_MIN = 999200, LENGTH_MAX = 1000000, LENGTH_STEP = 20 };
+
+struct longest {
+    struct emit_copier *copier;
+    int whole, cut;
+};
+
+static void copy_whole(void *context, rd_kafka_message_t *message)
+{
+    struct longest *longest = context;
+    struct err err = ERR_INIT;
+    longest->whole += message->payload != NULL;
+    longest->cut += message->payload == NULL;
+    struct emit_copy copy = {.topic = "lists",
+                             .key = {message->key, message->key_len},
+                             .value = {message->payload, message->len},
+                             .message = message,
+                             .n_headers = SIZE_MAX,
+                             .extra = {{"freshet-dlq-was", STR("letters/0/1234567890")}}};
+    CHECK_OK(emit_copy_send(longest->copier, &copy, 1, &err), err);
+}
+
+/* The redactor does, with one header more. */
+static void the_longest_letters_can_be_copied(void)
+{
+    struct cluster cluster;
+    struct emit *emit;
+    struct longest longest = {0};
+    struct err err = ERR_INIT;
+    static char big[LENGTH_MAX];
+    cluster_start(&cluster, 1);
+    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
+    CHECK_OK(emit_copier_open(&longest.copier, &cluster.config, &err), err);
+    struct emit_epoch *epoch = emit_epoch_new(emit);
+    struct emit_dead_letter letter = {
+        .source = {"shop.clicks", 0, 1}, .stage = "decode", .reason = "decode"};
+    int n = 0;
+    for (size_t len = LENGTH_MIN; len <= LENGTH_MAX; len += LENGTH_STEP, n++) {
+        letter.value = (struct str){big, len};
+        CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    }
+    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
+    cluster_read(&cluster, "letters", 0, n, copy_whole, &longest);
+    CHECK(longest.whole > 0 && longest.cut > 0);
+    emit_copier_close(longest.copier);
+    emit_epoch_free(epoch);
+    emit_close(emit);
+    cluster_stop(&cluster);
+}
+
 /* ---- a time to come ---- */
 
 enum { MINUTE_MS = 60000, HOUR_MS = 3600000 };
@@ -233,6 +285,7 @@ int main(void)
 {
     CASE(the_original_comes_whole);
     CASE(null_values_and_too_long_records);
+    CASE(the_longest_letters_can_be_copied);
     CASE(a_time_to_come_goes_into_a_header);
     return 0;
 }
