@@ -19,7 +19,6 @@ enum { RECORD_MAX = 1 << 20, CLOSE_WAIT_MS = 5000 };
 struct demo_feed {
     struct demo_feed_options options;
     struct shop *shop;
-    const struct settings *settings;
     struct schemas *schemas;
     struct emit_feed *events, *items; /* items NULL: no catalogue */
     struct thread thread;
@@ -174,7 +173,6 @@ static void feed_run(void *context)
 bool demo_feed_start(struct demo_feed *feed, const struct settings *settings,
                      struct schemas *schemas, struct err *err)
 {
-    feed->settings = settings;
     feed->schemas = schemas;
     if (!emit_feed_open(&feed->events, &settings->kafka, settings->topics[0], err)) return false;
     if (settings->items_topic[0] &&
@@ -193,6 +191,13 @@ bool demo_feed_is_running(struct demo_feed *feed, struct err *err)
     return !failed;
 }
 
+void demo_feed_stop(struct demo_feed *feed)
+{
+    flag_raise(&feed->stop);
+    if (feed->is_started) thread_join(&feed->thread);
+    feed->is_started = false;
+}
+
 void demo_feed_free(struct demo_feed *feed)
 {
     struct err ignored;
@@ -200,8 +205,7 @@ void demo_feed_free(struct demo_feed *feed)
     struct str key;
     void *title;
     if (!feed) return;
-    flag_raise(&feed->stop);
-    if (feed->is_started) thread_join(&feed->thread);
+    demo_feed_stop(feed);
     if (feed->events) (void)!emit_feed_close(feed->events, CLOSE_WAIT_MS, &ignored);
     if (feed->items) (void)!emit_feed_close(feed->items, CLOSE_WAIT_MS, &ignored);
     while (map_str_next(feed->titles, &at, &key, &title))

@@ -19,14 +19,16 @@ struct demo_feed_options {
 struct demo_feed *demo_feed_new(const struct demo_feed_options *options);
 /* Lives through the past; views go to `log` (sessions format) when it is not NULL. Errors: ERR_FATAL, the file. */
 MUST_USE bool demo_feed_past(struct demo_feed *feed, const char *log, struct err *err);
-/* Starts the present. The schemas are borrowed until demo_feed_free. */
+/* Starts the present. The schemas are borrowed until demo_feed_stop. */
 MUST_USE bool demo_feed_start(struct demo_feed *feed, const struct settings *settings,
                               struct schemas *schemas, struct err *err);
 /* Copies the title of a product; "" when unknown. Any thread. */
 void demo_feed_title(struct demo_feed *feed, struct str item_id, char *out, size_t size);
 /* false: the feed has ended by an error. */
 bool demo_feed_is_running(struct demo_feed *feed, struct err *err);
-/* Stops the present and frees. NULL is fine. */
+/* Stops the present, if it was started. */
+void demo_feed_stop(struct demo_feed *feed);
+/* The same, and frees. NULL is fine. */
 void demo_feed_free(struct demo_feed *feed);
 
 #endif

@@ -297,6 +297,7 @@ static bool run(struct app *app, struct err *err)
     demo.feed = demo_feed_new(&feed);
     bool ok = model_prepare(&demo, work, err) && broker_start(&demo, err) &&
               config_finish(&demo, work, err) && demo_run(&demo, err);
+    demo_feed_stop(demo.feed); /* it encodes with the pipeline's schemas */
     pipeline_close(demo.pipeline);
     demo_feed_free(demo.feed);
     view_free(demo.view);
