@@ -545,9 +545,15 @@ def poison_of_a_time_to_come(case):
     case.own_events(n=0, partitions=1)
     wire.alter_topic(case.world.bootstrap, case.settings["events.topics"], {"message.timestamp.after.max.ms": 2**63 - 1})
     begun_ms = int(time.time() * 1000)
-    case.good("simulate", "--events", "50", "--items", "50", "--users", "20", "--start", "2100-01-01", "--timestamps", "event",
-              "--poison", "0.5", "--items-topic", "", "--quiet", "--seed", "1")
-    report = case.count(settings={"poison.max.share": "1"}, events=50)
+    for _ in range(10):  # the setting comes to the broker a moment later
+        simulate = case.start("simulate", "--events", "50", "--items", "50", "--users", "20", "--start", "2100-01-01", "--timestamps",
+                              "event", "--poison", "0.5", "--items-topic", "", "--quiet", "--seed", "1")
+        errors = simulate.communicate(timeout=60)[1]
+        if simulate.returncode == 0:
+            break
+    must(simulate.returncode == 0, f"the events are not taken: {errors}")
+    report = case.count(settings={"poison.max.share": "1"})
+    must(report["events"] >= 50, str(report))
     letters = case.records_of(case.settings["application.id"] + "-dlq", "%T %h\n")
     must(report["dead_letters"] == len(letters) > 5, f"{len(letters)} dead letters: {report}")
     for letter in letters:

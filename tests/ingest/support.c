@@ -152,6 +152,7 @@ void app_name(struct app *app, int n_topics, int shards)
                                            .start = INGEST_EARLIEST,
                                            .max_future_ms = 60000,
                                            .batch_max = 100,
+                                           .patience_ms = 10000,
                                            .session_timeout_ms = 4000};
     memset(app->next, 0xff, sizeof app->next);
 }
