@@ -23,9 +23,10 @@ struct redactor {
     char said[ERR_TEXT_MAX]; /* the newest complaint */
     struct arena *scratch;
     struct clock clock;
-    struct redact_names *names; /* of all requests below `known` */
-    int64_t named_ms;           /* since when they are gathered */
-    bool has_begun;             /* what the group says is known */
+    struct kafka_committed *answered; /* by the application; NULL: not asked yet */
+    struct redact_names *names;       /* of all requests below `known` */
+    int64_t named_ms;                 /* since when they are gathered */
+    bool has_begun;                   /* what the group says is known */
     /* (n_partitions) requests that are answered, that are among the names, whose letters were looked for */
     int64_t *told, *known, *looked;
     /* (n_letters) partitions of the letters: their ends, and up to where they were looked at */
@@ -98,11 +99,10 @@ static bool names_read(struct redactor *redactor, struct err *err)
 /* ---- places ---- */
 
 /* What a group has committed of a topic; nothing is 0. */
-static bool group_read(const struct redactor *redactor, const char *group, const char *topic,
-                       int64_t *places, int n, struct err *err)
+static bool group_read(struct kafka_committed *group, const char *topic, int64_t *places, int n,
+                       struct err *err)
 {
-    if (!kafka_group_offsets(&redactor->env.settings->kafka, group, topic, n, places, CALL_MS, err))
-        return false;
+    if (!kafka_committed_read(group, topic, n, places, CALL_MS, err)) return false;
     for (int p = 0; p < n; p++)
         if (places[p] < 0) places[p] = 0;
     return true;
@@ -135,20 +135,26 @@ static bool ends_ask(struct redactor *redactor, struct err *err)
                           redactor->ends, CALL_MS, err));
 }
 
+static bool places_read(struct redactor *redactor, struct kafka_committed *own, struct err *err)
+{
+    const struct settings *settings = redactor->env.settings;
+    return group_read(own, settings->erasures_topic, redactor->looked, redactor->env.n_partitions,
+                      err) &&
+           (redactor->n_letters == 0 ||
+            group_read(own, settings->dlq_topic, redactor->seen, redactor->n_letters, err));
+}
+
 /* Where this process or the one before had come to. */
 static bool begin(struct redactor *redactor, struct err *err)
 {
-    const struct settings *settings = redactor->env.settings;
+    struct kafka_committed *own;
     if (redactor->has_begun) return true;
     if (!letters_count(redactor, err) ||
-        !group_read(redactor, redactor->name, settings->erasures_topic, redactor->looked,
-                    redactor->env.n_partitions, err))
+        !kafka_committed_open(&own, &redactor->env.settings->kafka, redactor->name, err))
         return false;
-    if (redactor->n_letters > 0 && !group_read(redactor, redactor->name, settings->dlq_topic,
-                                               redactor->seen, redactor->n_letters, err))
-        return false;
-    redactor->has_begun = true;
-    return true;
+    redactor->has_begun = places_read(redactor, own, err);
+    kafka_committed_close(own);
+    return redactor->has_begun;
 }
 
 static void places_of(struct kafka_place *places, int *n, const char *topic, const int64_t *offsets,
@@ -177,9 +183,15 @@ static bool places_note(struct redactor *redactor, struct err *err)
 static bool requests_came(struct redactor *redactor, bool *is_new, bool *is_any, struct err *err)
 {
     const struct settings *settings = redactor->env.settings;
-    if (!group_read(redactor, settings->application_id, settings->erasures_topic, redactor->told,
-                    redactor->env.n_partitions, err))
+    if (!redactor->answered &&
+        !kafka_committed_open(&redactor->answered, &settings->kafka, settings->application_id, err))
         return false;
+    if (!group_read(redactor->answered, settings->erasures_topic, redactor->told,
+                    redactor->env.n_partitions, err)) {
+        kafka_committed_close(redactor->answered);
+        redactor->answered = NULL; /* the next turn begins anew */
+        return false;
+    }
     *is_new = *is_any = false;
     for (int p = 0; p < redactor->env.n_partitions; p++) {
         *is_new = *is_new || redactor->looked[p] != redactor->told[p];
@@ -275,6 +287,7 @@ static void run(void *context)
 
 static void redactor_free(struct redactor *redactor)
 {
+    kafka_committed_close(redactor->answered);
     redact_names_free(redactor->names);
     arena_free(redactor->scratch);
     mem_free(redactor->told);

@@ -140,10 +140,17 @@ struct kafka_place {
     int32_t partition;
     int64_t offset;
 };
-/* offsets (n_partitions): what the group has committed of the topic, -1 nothing. Errors: ERR_FATAL exit 4, 2 no rights. */
-MUST_USE bool kafka_group_offsets(const struct kafka_config *config, const char *name,
-                                  const char *topic, int n_partitions, int64_t *offsets,
-                                  int timeout_ms, struct err *err);
+/* Asks for what a group has committed, over connections that stay. One thread. */
+struct kafka_committed;
+/* Does not wait for a broker. Errors: ERR_FATAL exit 2. */
+MUST_USE bool kafka_committed_open(struct kafka_committed **committed,
+                                   const struct kafka_config *config, const char *name,
+                                   struct err *err);
+/* offsets (n_partitions): of the topic, -1 nothing. Errors: ERR_FATAL exit 4, 2 no rights. */
+MUST_USE bool kafka_committed_read(struct kafka_committed *committed, const char *topic,
+                                   int n_partitions, int64_t *offsets, int timeout_ms,
+                                   struct err *err);
+void kafka_committed_close(struct kafka_committed *committed); /* NULL is fine */
 /* Sets the committed offsets of a group that has no members. */
 MUST_USE bool kafka_group_move(const struct kafka_config *config, const char *name,
                                const struct kafka_place *places, int n, int timeout_ms,

@@ -1,5 +1,6 @@
 /* What a group has committed, where it is to go on, and records that are deleted up to a place. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/sync.h"
 #include "kafka/internal.h"
 
@@ -52,22 +53,43 @@ static rd_kafka_resp_err_t committed_ask(rd_kafka_t *client, rd_kafka_topic_part
     }
 }
 
-bool kafka_group_offsets(const struct kafka_config *config, const char *name, const char *topic,
-                         int n_partitions, int64_t *offsets, int timeout_ms, struct err *err)
+struct kafka_committed {
+    struct kafka__admin *member;
+    char *name;
+};
+
+bool kafka_committed_open(struct kafka_committed **out, const struct kafka_config *config,
+                          const char *name, struct err *err)
 {
     struct kafka__admin *member;
     if (!member_open(&member, config, name, err)) return false;
+    struct kafka_committed *committed = mem_zalloc(sizeof *committed);
+    committed->member = member;
+    committed->name = mem_strdup(name);
+    *out = committed;
+    return true;
+}
+
+bool kafka_committed_read(struct kafka_committed *committed, const char *topic, int n_partitions,
+                          int64_t *offsets, int timeout_ms, struct err *err)
+{
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n_partitions);
     for (int32_t p = 0; p < n_partitions; p++)
         rd_kafka_topic_partition_list_add(list, topic, p);
-    rd_kafka_resp_err_t code = committed_ask(member->client, list, timeout_ms);
+    rd_kafka_resp_err_t code = committed_ask(committed->member->client, list, timeout_ms);
     for (int i = 0; i < list->cnt && !code; i++)
         offsets[list->elems[i].partition] = list->elems[i].offset < 0 ? -1 : list->elems[i].offset;
-    bool ok =
-        !code || kafka_err_set(err, code, NULL, "cannot read the offsets of group '%s'", name);
     rd_kafka_topic_partition_list_destroy(list);
-    kafka__admin_close(member);
-    return ok;
+    return !code ||
+           kafka_err_set(err, code, NULL, "cannot read the offsets of group '%s'", committed->name);
+}
+
+void kafka_committed_close(struct kafka_committed *committed)
+{
+    if (!committed) return;
+    kafka__admin_close(committed->member);
+    mem_free(committed->name);
+    mem_free(committed);
 }
 
 bool kafka_group_move(const struct kafka_config *config, const char *name,
