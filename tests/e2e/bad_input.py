@@ -130,6 +130,16 @@ class Case:
         return subprocess.Popen([*prefix, *self.command(words, settings)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True, cwd=self.folder, env={"PATH": os.environ["PATH"]})
 
+    def await_said(self, process, say, seconds=60):
+        """Waits for a line on the stderr of a process that was started."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            line = process.stderr.readline()
+            if say in line:
+                return
+            must(line or process.poll() is None, f"ended with {process.returncode} before '{say}'")
+        must(False, f"'{say}' does not come")
+
     def end(self, process, code, words, seconds=60):
         """Waits for the end; checks the exit code and the one line. Returns the line."""
         try:
@@ -284,7 +294,7 @@ def partitions_added(case):
     case.own_events()
     case.count(records=EVENTS)
     running = case.start("run", settings={"consumer.topic.metadata.refresh.interval.ms": "1000"})
-    time.sleep(3)
+    case.await_said(running, "partitions assigned")
     wire.add_partitions(case.world.bootstrap, case.settings["events.topics"], 3)
     case.end(running, TOPIC, (case.settings["events.topics"], "partitions were added", "state folder aside"))
     case.bad(STORE, case.store, "2 partitions", "3 now", "move the folder away")
@@ -316,9 +326,9 @@ def topic_made_again(case):
 
 def same_instance(case):
     case.topics()
-    instance = {"group.instance.id": "one", "session.timeout.ms": "6000"}
+    instance = {"group.instance.id": "one", "session.timeout.ms": "30000"}
     first = case.start("run", settings={**instance, "state.dir": case.folder + "/first"})
-    time.sleep(3)
+    case.await_said(first, "partitions assigned")
     second = case.start("run", settings={**instance, "state.dir": case.folder + "/second"})
     case.end(first, FENCED, ("group.instance.id", "another process"))
     second.send_signal(signal.SIGTERM)
@@ -411,7 +421,7 @@ def other_topics(case):
 def store_locked(case):
     case.topics()
     first = case.start("run")
-    time.sleep(3)
+    case.await_said(first, "partitions assigned")
     try:
         case.bad(STORE, case.store, "process")
     finally:

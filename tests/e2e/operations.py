@@ -141,17 +141,6 @@ def dlq(case):
 
 # ---- backup and restore ----
 
-def until(shop, process, say, seconds=30):
-    """Waits for a line on the process's stderr."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        line = process.stderr.readline()
-        if say in line:
-            return
-        must(line or process.poll() is None, f"ended with {process.returncode} before '{say}'")
-    must(False, f"'{say}' does not come")
-
-
 def backup(case):
     """A copy of a running store and one of a stopped store; put back, all comes out as without it."""
     shop = Shop(case.world, case.name)
@@ -161,7 +150,7 @@ def backup(case):
     running, stopped = os.path.join(shop.folder, "running"), os.path.join(shop.folder, "stopped")
     shop.bad(STORE, "no state store", "state.dir", verb=("backup", running))
     process = shop.start("run", settings={"log.summary.interval.ms": "1000"})
-    until(shop, process, "lists=12")
+    shop.await_said(process, "lists=12")
     text = shop.good("backup", running)
     must(f"application.id {shop.app}" in text and text.count(" next ") == 2 and text.count(" next            6") == 2, text)
     shop.bad(USAGE, "is there already", verb=("backup", running))
@@ -218,7 +207,7 @@ def reset(case):
     for n in range(8):
         shop.view(n % 2, f"u{n % 2}", f"item{n % 4}", n)
     process = shop.start("run", settings={"log.summary.interval.ms": "1000"})
-    until(shop, process, "lists=8")
+    shop.await_said(process, "lists=8")
     shop.bad(STORE, "is at work with 1 members", shop.app, "stop", verb=("reset", "--to", "earliest", "--yes"))
     process.terminate()
     must(process.wait(30) == 0, f"ended with {process.returncode}")
@@ -369,10 +358,10 @@ def start_latest(case):
     for _ in range(2):
         shop.process(settings=latest, records=0)
     running = shop.start("run", settings={**latest, "log.summary.interval.ms": "500"})
-    until(shop, running, "partitions assigned")
+    shop.await_said(running, "partitions assigned")
     for n in range(6, 10):
         shop.view(n % 2, f"u{n % 2}", "mug", n)
-    until(shop, running, "lists=4")
+    shop.await_said(running, "lists=4")
     running.terminate()
     must(running.wait(30) == 0, f"ended with {running.returncode}")
     for n in range(10, 13):
