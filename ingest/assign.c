@@ -19,14 +19,6 @@ enum { ASK_MS = 10000, ASK_PAUSE_MS = 50 };
 
 /* ---- where a partition begins ---- */
 
-/* What was there at start: a broker that has just started does not know all of its topics yet. */
-static bool is_not_known_yet(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
-           code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-           code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-}
-
 /* Nobody waits any more. */
 static bool is_over(const struct ingest *ingest, uint64_t until_ns)
 {
@@ -45,9 +37,7 @@ static bool log_ask(struct ingest *ingest, int topic, int32_t partition, int64_t
         if (!code) return true;
         (void)kafka_err_set(err, code, NULL, "cannot ask for the offsets of %s/%d", name,
                             (int)partition);
-        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
-                      is_not_known_yet(code);
-        if (!passes || is_over(ingest, until)) return false;
+        if (!kafka_err_passes(err, code) || is_over(ingest, until)) return false;
         sync_sleep_ms(ASK_PAUSE_MS);
     }
 }

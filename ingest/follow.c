@@ -119,7 +119,7 @@ static bool ends_ask(struct ingest_follow *follow, int64_t at, uint64_t until_ns
         int left_ms = now < until_ns ? (int)((until_ns - now) / MS) : 0;
         rd_kafka_resp_err_t code = ends_ask_once(follow, at, list, left_ms, &topic);
         ok = !code || kafka_err_set(&why, code, NULL, "cannot ask for the end of '%s'", topic);
-        again = why.class == ERR_RETRY || why.exit_code == ERR_EXIT_UNREACHABLE;
+        again = kafka_err_passes(&why, code);
         if (ok || !again || left_ms <= ASK_AGAIN_MS) break;
         sync_sleep_ms(ASK_AGAIN_MS);
     }

@@ -125,7 +125,7 @@ bool ingest_reader_bounds(struct ingest_reader *reader, int32_t partition, int64
         if (!code) return true;
         (void)kafka_err_set(err, code, NULL, "cannot ask for the end of %s/%d",
                             rd_kafka_topic_name(reader->handle), (int)partition);
-        bool again = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
+        bool again = kafka_err_passes(err, code);
         if (again) err->class = ERR_RETRY;
         if (!again || left_ms <= ASK_AGAIN_MS) return false;
         sync_sleep_ms(ASK_AGAIN_MS);

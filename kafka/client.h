@@ -51,6 +51,9 @@ bool kafka_client_free(rd_kafka_t *client, int timeout_ms);
  * words, `reason` (librdkafka's detail, or NULL) and what to do. Returns false. Thread: any. */
 bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* What is asked of a topic that was there may be answered when it is asked again: brokers start and move, and of a topic that they have
+ * not told this client of yet librdkafka says, after some 100 ms, that it has no such partition. err: as kafka_err_set has filled it. */
+bool kafka_err_passes(const struct err *err, rd_kafka_resp_err_t code);
 
 /* Partitions of each topic, asked by a client of its own that never creates a topic by asking. Errors: ERR_FATAL exit 4
  * unreachable, exit 5 a topic does not exist, exit 2 not authorised. */

@@ -186,3 +186,10 @@ bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason
                       "%s: %s%s%.180s%s: %s", what, rd_kafka_err2str(code), detail ? " (" : "",
                       detail ? reason : "", detail ? ")" : "", found->advice);
 }
+
+bool kafka_err_passes(const struct err *err, rd_kafka_resp_err_t code)
+{
+    return err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
+           code == E(_UNKNOWN_PARTITION) || code == E(_UNKNOWN_TOPIC) ||
+           code == E(UNKNOWN_TOPIC_OR_PART);
+}

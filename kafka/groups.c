@@ -7,7 +7,7 @@
 #include "base/sync.h"
 #include "kafka/internal.h"
 
-enum { SETTINGS_MAX = 64, SETTING_BYTES = 512, AWAIT_MS = 30000 };
+enum { SETTINGS_MAX = 64, SETTING_BYTES = 512, AWAIT_MS = 30000, ASK_AGAIN_MS = 50 };
 
 rd_kafka_event_t *kafka__request(struct kafka__admin *admin, const struct kafka__request *request,
                                  int timeout_ms, struct err *err)
@@ -36,21 +36,38 @@ rd_kafka_event_t *kafka__request(struct kafka__admin *admin, const struct kafka_
 
 /* ---- places ---- */
 
+static rd_kafka_resp_err_t offsets_ask(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list,
+                                       int64_t at, int timeout_ms)
+{
+    for (int i = 0; i < list->cnt; i++)
+        list->elems[i].offset = at;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(client, list, timeout_ms);
+    for (int i = 0; i < list->cnt && !code; i++)
+        code = list->elems[i].err;
+    return code;
+}
+
 bool kafka_offsets(const struct kafka_config *config, const char *topic, int n_partitions,
                    int64_t at, int64_t *offsets, int timeout_ms, struct err *err)
 {
     struct kafka__admin *admin;
+    uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+    bool ok, again;
     if (!kafka__admin_open(&admin, config, err)) return false;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n_partitions);
     for (int32_t p = 0; p < n_partitions; p++)
-        rd_kafka_topic_partition_list_add(list, topic, p)->offset = at;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(admin->client, list, timeout_ms);
-    for (int p = 0; p < n_partitions && !code; p++) {
-        code = list->elems[p].err;
+        rd_kafka_topic_partition_list_add(list, topic, p);
+    do {
+        struct err why = ERR_INIT;
+        rd_kafka_resp_err_t code = offsets_ask(admin->client, list, at, timeout_ms);
+        ok =
+            !code || kafka_err_set(&why, code, NULL, "cannot ask for offsets of topic '%s'", topic);
+        again = !ok && kafka_err_passes(&why, code) && clock_mono_ns() < until;
+        if (again) sync_sleep_ms(ASK_AGAIN_MS);
+        if (!ok && !again) *err = why;
+    } while (again);
+    for (int p = 0; p < n_partitions && ok; p++)
         offsets[list->elems[p].partition] = list->elems[p].offset;
-    }
-    bool ok =
-        !code || kafka_err_set(err, code, NULL, "cannot ask for offsets of topic '%s'", topic);
     rd_kafka_topic_partition_list_destroy(list);
     kafka__admin_close(admin);
     return ok;
