@@ -59,10 +59,11 @@ bool kafka_offsets(const struct kafka_config *config, const char *topic, int n_p
         rd_kafka_topic_partition_list_add(list, topic, p);
     do {
         struct err why = ERR_INIT;
-        rd_kafka_resp_err_t code = offsets_ask(admin->client, list, at, timeout_ms);
+        int left_ms = (int)((int64_t)(until - clock_mono_ns()) / 1000000);
+        rd_kafka_resp_err_t code = offsets_ask(admin->client, list, at, left_ms > 1 ? left_ms : 1);
         ok =
             !code || kafka_err_set(&why, code, NULL, "cannot ask for offsets of topic '%s'", topic);
-        again = !ok && kafka_err_passes(&why, code) && clock_mono_ns() < until;
+        again = !ok && kafka_err_passes(&why, code) && left_ms > ASK_AGAIN_MS;
         if (again) sync_sleep_ms(ASK_AGAIN_MS);
         if (!ok && !again) *err = why;
     } while (again);
