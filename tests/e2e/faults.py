@@ -41,6 +41,7 @@ FEED = 200  # events before each further start, once the shared topic has been r
 MISSES = 10  # starts in a row that come to the end without a kill: the point is not reached
 LATE_POINTS = ("sealed", "some_produced", "offsets_sent", "fetched")  # of a later transaction than the one whose end is late
 STAYING = ("no_dedupe_of_pairs", "rows_not_stored")  # bugs that the last run has too: only there all pairs have come
+AWAY_MS = 30000  # longer than a broker's start: who is told to end when nothing comes must not end while it cannot
 ANSWER_S = 5.0  # what waits for a broker waits longer, in the scenarios that ask
 ERASED_AT = ("written", "acked", "some_produced", "in_write", "fetched")
 EXACT_ERASED_AT = ("committed", "acked", "commit_sent", "written", "in_write", "some_produced")
@@ -343,7 +344,7 @@ class Bench(Workbench):
         return Outcome("at random times while events came", self.finish(settings), self.args.kills)
 
     def broker_restarts(self, settings):
-        process = self.start(dict(settings, **{"log.level": "info"}), idle=6000)
+        process = self.start(dict(settings, **{"log.level": "info"}), idle=AWAY_MS)
         self.await_words(settings, ASSIGNED)
         restarts = 0
         with self.more_coming(6000, rate=500):
