@@ -53,16 +53,46 @@ static void check_letter(void *context, rd_kafka_message_t *message)
     (*n)++;
 }
 
-/* Puts the original with its headers into `lists`, reads it as a consumer does, and makes a letter of it. */
-struct original {
+/* A cluster, a producer of letters, an epoch. */
+struct sending {
+    struct cluster cluster;
     struct emit *emit;
     struct emit_epoch *epoch;
 };
 
+static void sending_open(struct sending *sending)
+{
+    struct err err = ERR_INIT;
+    cluster_start(&sending->cluster, 1);
+    CHECK_OK(emit_open(&sending->emit, &sending->cluster.config, &OPTIONS, &err), err);
+    sending->epoch = emit_epoch_new(sending->emit);
+}
+
+static void letter_put(struct sending *sending, const struct emit_dead_letter *letter)
+{
+    struct err err = ERR_INIT;
+    CHECK_OK(emit_dead_letter(sending->emit, sending->epoch, letter, &err), err);
+}
+
+/* All n letters, once they are acknowledged. */
+static void letters_read(struct sending *sending, int n,
+                         void (*visit)(void *context, rd_kafka_message_t *message), void *context)
+{
+    struct err err = ERR_INIT;
+    CHECK_INT(epoch_await(sending->epoch, 5000, &err), EMIT_ACKED);
+    cluster_read(&sending->cluster, "letters", 0, n, visit, context);
+}
+
+static void sending_close(struct sending *sending)
+{
+    emit_epoch_free(sending->epoch);
+    emit_close(sending->emit);
+    cluster_stop(&sending->cluster);
+}
+
+/* Puts the original with its headers into `lists`, reads it as a consumer does, and makes a letter of it. */
 static void send_letter(void *context, rd_kafka_message_t *message)
 {
-    struct original *original = context;
-    struct err err = ERR_INIT;
     const struct emit_dead_letter letter = {
         .source = {"shop.clicks", 7, 9007199254740993},
         .key = {message->key, message->key_len},
@@ -73,7 +103,7 @@ static void send_letter(void *context, rd_kafka_message_t *message)
         .text = "user_id is not UTF-8",
         .message = message,
     };
-    CHECK_OK(emit_dead_letter(original->emit, original->epoch, &letter, &err), err);
+    letter_put(context, &letter);
 }
 
 static void produce_original(struct cluster *cluster)
@@ -105,21 +135,14 @@ static void produce_original(struct cluster *cluster)
 
 static void the_original_comes_whole(void)
 {
-    struct cluster cluster;
-    struct emit *emit;
-    struct err err = ERR_INIT;
+    struct sending sending;
     int n = 0;
-    cluster_start(&cluster, 1);
-    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
-    struct original original = {emit, emit_epoch_new(emit)};
-    produce_original(&cluster);
-    cluster_read(&cluster, "lists", 0, 1, send_letter, &original);
-    CHECK_INT(epoch_await(original.epoch, 5000, &err), EMIT_ACKED);
-    cluster_read(&cluster, "letters", 0, 1, check_letter, &n);
+    sending_open(&sending);
+    produce_original(&sending.cluster);
+    cluster_read(&sending.cluster, "lists", 0, 1, send_letter, &sending);
+    letters_read(&sending, 1, check_letter, &n);
     CHECK_INT(n, 1);
-    emit_epoch_free(original.epoch);
-    emit_close(emit);
-    cluster_stop(&cluster);
+    sending_close(&sending);
 }
 
 /* ---- what does not fit, and what is not there ---- */
@@ -147,31 +170,24 @@ static void check_edges(void *context, rd_kafka_message_t *message)
 /* A record as long as records can be does not fit once headers are added: it must not stop the pipeline. */
 static void null_values_and_too_long_records(void)
 {
-    struct cluster cluster;
-    struct emit *emit;
-    struct err err = ERR_INIT;
+    struct sending sending;
     static char big[999950];
     int n = 0;
-    cluster_start(&cluster, 1);
-    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
+    sending_open(&sending);
     struct emit_dead_letter letter = {.source = {"shop.clicks", 0, 1},
                                       .timestamp_ms = 1,
                                       .stage = "decode",
                                       .reason = "empty",
                                       .text = NULL};
-    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    letter_put(&sending, &letter);
     letter.value = (struct str){big, sizeof big};
     letter.key = STR("u");
-    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    letter_put(&sending, &letter);
     letter.key = letter.value;
     letter.value = STR("no event");
-    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
-    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
-    cluster_read(&cluster, "letters", 0, 3, check_edges, &n);
-    emit_epoch_free(epoch);
-    emit_close(emit);
-    cluster_stop(&cluster);
+    letter_put(&sending, &letter);
+    letters_read(&sending, 3, check_edges, &n);
+    sending_close(&sending);
 }
 
 /* Values of growing lengths up to what a record may have: around the last one that fits. */
@@ -200,29 +216,23 @@ static void copy_whole(void *context, rd_kafka_message_t *message)
 /* The redactor does, with one header more. */
 static void the_longest_letters_can_be_copied(void)
 {
-    struct cluster cluster;
-    struct emit *emit;
+    struct sending sending;
     struct longest longest = {0};
     struct err err = ERR_INIT;
     static char big[LENGTH_MAX];
-    cluster_start(&cluster, 1);
-    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
-    CHECK_OK(emit_copier_open(&longest.copier, &cluster.config, &err), err);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
+    sending_open(&sending);
+    CHECK_OK(emit_copier_open(&longest.copier, &sending.cluster.config, &err), err);
     struct emit_dead_letter letter = {
         .source = {"shop.clicks", 0, 1}, .stage = "decode", .reason = "decode"};
     int n = 0;
     for (size_t len = LENGTH_MIN; len <= LENGTH_MAX; len += LENGTH_STEP, n++) {
         letter.value = (struct str){big, len};
-        CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+        letter_put(&sending, &letter);
     }
-    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
-    cluster_read(&cluster, "letters", 0, n, copy_whole, &longest);
+    letters_read(&sending, n, copy_whole, &longest);
     CHECK(longest.whole > 0 && longest.cut > 0);
     emit_copier_close(longest.copier);
-    emit_epoch_free(epoch);
-    emit_close(emit);
-    cluster_stop(&cluster);
+    sending_close(&sending);
 }
 
 /* ---- a time to come ---- */
@@ -258,12 +268,8 @@ static void check_time(void *context, rd_kafka_message_t *message)
 /* Brokers refuse it. A clock that is a little behind the sender's is none. */
 static void a_time_to_come_goes_into_a_header(void)
 {
-    struct cluster cluster;
-    struct emit *emit;
-    struct err err = ERR_INIT;
-    cluster_start(&cluster, 1);
-    CHECK_OK(emit_open(&emit, &cluster.config, &OPTIONS, &err), err);
-    struct emit_epoch *epoch = emit_epoch_new(emit);
+    struct sending sending;
+    sending_open(&sending);
     struct times times = {.now_ms = clock_wall_ms(&(struct clock){0})};
     times.ahead_ms = times.now_ms + HOUR_MS;
     struct emit_dead_letter letter = {.source = {"shop.clicks", 0, 1},
@@ -271,14 +277,11 @@ static void a_time_to_come_goes_into_a_header(void)
                                       .timestamp_ms = times.now_ms + MINUTE_MS,
                                       .stage = "decode",
                                       .reason = "decode"};
-    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
+    letter_put(&sending, &letter);
     letter.timestamp_ms = times.ahead_ms;
-    CHECK_OK(emit_dead_letter(emit, epoch, &letter, &err), err);
-    CHECK_INT(epoch_await(epoch, 5000, &err), EMIT_ACKED);
-    cluster_read(&cluster, "letters", 0, 2, check_time, &times);
-    emit_epoch_free(epoch);
-    emit_close(emit);
-    cluster_stop(&cluster);
+    letter_put(&sending, &letter);
+    letters_read(&sending, 2, check_time, &times);
+    sending_close(&sending);
 }
 
 int main(void)
