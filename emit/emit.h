@@ -142,7 +142,7 @@ MUST_USE bool emit_feed_send(struct emit_feed *feed, struct str key, struct str 
 /* The same into a partition of the caller's choice. */
 MUST_USE bool emit_feed_send_to(struct emit_feed *feed, int32_t partition, struct str key,
                                 struct str value, int64_t timestamp_ms, struct err *err);
-/* Waits until all is acknowledged; frees the feed in every case. */
+/* Waits until all is acknowledged, as long as something is within timeout_ms; frees the feed in every case. */
 MUST_USE bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err);
 
 #endif

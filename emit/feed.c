@@ -1,6 +1,7 @@
 /* A plain producer for import and simulate: throughput first, one thread, every record acknowledged before the end. */
 #include "emit/emit.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -130,14 +131,17 @@ bool emit_feed_send(struct emit_feed *feed, struct str key, struct str value, in
 
 bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err)
 {
-    uint64_t until = clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+    const uint64_t patience = (uint64_t)timeout_ms * 1000000;
+    uint64_t until = clock_mono_ns() + patience;
     bool ok = true;
-    int left;
+    int left, before = INT_MAX;
     /* A flush alone would stop the waiting for fuller batches; reports are read here, since no thread does. */
     while ((left = rd_kafka_outq_len(feed->client)) > 0 && !feed->failed) {
+        if (left < before) until = clock_mono_ns() + patience;
+        before = left;
         if (clock_mono_ns() > until) {
             ok = err_fatal(err, ERR_EXIT_UNREACHABLE,
-                           "%d records for topic '%s' are not acknowledged after %d ms", left,
+                           "%d records for topic '%s' are not acknowledged, and none was for %d ms", left,
                            rd_kafka_topic_name(feed->topic), timeout_ms);
             break;
         }

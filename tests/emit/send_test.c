@@ -203,6 +203,27 @@ static void an_outage_is_waited_out(void)
     cluster_stop(&cluster);
 }
 
+/* Each record is a request of its own, of which five are on their way for a second: all take longer than the end waits for one. */
+static void a_feed_ends_well_as_long_as_records_are_acknowledged(void)
+{
+    enum { RECORDS = 35, RTT_MS = 1000, NONE_MS = 5000 };
+    struct cluster cluster;
+    struct emit_feed *feed;
+    struct err err = ERR_INIT;
+    struct kafka_setting alone[] = {{"batch.num.messages", "1"}};
+    cluster_start(&cluster, 1);
+    cluster.config.producer = alone;
+    cluster.config.n_producer = 1;
+    CHECK_OK(emit_feed_open(&feed, &cluster.config, "lists", &err), err);
+    CHECK_INT(rd_kafka_mock_broker_set_rtt(cluster.mock, 1, RTT_MS), 0);
+    for (int i = 0; i < RECORDS; i++)
+        CHECK_OK(emit_feed_send(feed, STR("u"), STR("x"), 1700000000000, &err), err);
+    uint64_t start = clock_mono_ns();
+    CHECK_OK(emit_feed_close(feed, NONE_MS, &err), err);
+    CHECK(clock_mono_ns() - start > (uint64_t)NONE_MS * 1000000);
+    cluster_stop(&cluster);
+}
+
 /* A full queue is waited for, but not for ever; closing does not hang on what cannot be sent. */
 static void a_full_queue_is_bounded_in_bytes_and_time(void)
 {
@@ -242,6 +263,7 @@ int main(void)
     CASE(keys_meet_the_partitions_of_java_producers);
     CASE(each_produce_error_has_its_class);
     CASE(an_outage_is_waited_out);
+    CASE(a_feed_ends_well_as_long_as_records_are_acknowledged);
     CASE(a_full_queue_is_bounded_in_bytes_and_time);
     return 0;
 }
