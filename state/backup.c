@@ -24,7 +24,7 @@ bool state_checkpoint(struct state *state, const char *name, struct err *err)
 {
     char path[STATE__PATH_MAX], *error = NULL;
     state__path(path, state->folder, name);
-    if (!state__check_room(state, 0, err)) return false;
+    if (!state__room_check_flush(&state->room, err)) return false;
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(state->db, &error);
     /* The log is copied rather than every table flushed: shorter, and writes go on. */
     if (!error) rocksdb_checkpoint_create(checkpoint, path, UINT64_MAX, &error);

@@ -290,7 +290,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     struct state *state = shard->state;
     char *error = NULL;
     assert(epoch == shard->first);
-    if (!state__check_sound(state, err) || !state__check_room(state, epoch->size, err))
+    if (!state__check_sound(state, err) || !state__room_check(&state->room, epoch->size, err))
         return false;
     fault_point("state.write.before");
     fault_point_within("in_write");
@@ -300,7 +300,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
         rocksdb_write(state->db, state->write, epoch->batch, &error);
     fault_point("state.write.after");
     if (error) return state__write_error(state, error, "writing an epoch", err);
-    state__log_works(state);
+    state__room_written(&state->room, NULL);
     epoch_end(shard, epoch);
     return true;
 }

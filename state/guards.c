@@ -139,7 +139,7 @@ bool state_begin(struct state *state, int32_t partition, int64_t offset, struct 
 {
     char key[BEGUN_KEY], *error = NULL;
     struct buf value;
-    if (!state__check_room(state, 0, err)) {
+    if (!state__room_check(&state->room, 0, err)) {
         err->class = ERR_FATAL;
         err->exit_code = ERR_EXIT_DISK;
         return false;

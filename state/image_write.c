@@ -50,21 +50,22 @@ bool state__batch_write(struct state *state, rocksdb_writebatch_t *batch, enum s
     char *error = NULL;
     size_t size = 0;
     (void)rocksdb_writebatch_data(batch, &size);
-    if (!state__check_sound(state, err) || !state__check_room(state, size, err)) return false;
+    if (!state__check_sound(state, err) || !state__room_check(&state->room, size, err))
+        return false;
     rocksdb_writeoptions_t *options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(options, how == WRITE_SYNCED);
     rocksdb_writeoptions_disable_WAL(options, how == WRITE_UNLOGGED);
     rocksdb_write(state->db, options, batch, &error);
     rocksdb_writeoptions_destroy(options);
     if (error) return state__write_error(state, error, "writing what the log says", err);
-    state__log_works(state);
+    state__room_written(&state->room, NULL);
     return true;
 }
 
 static bool families_flush(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_log(state, err)) return false;
+    if (!state__room_check_flush(&state->room, err)) return false;
     rocksdb_flushoptions_t *options = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(options, 1);
     for (int i = 0; !error && i < FAMILY_COUNT; i++)

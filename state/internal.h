@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/sync.h"
+#include "state/room.h"
 #include "state/state.h"
 
 /* Shared inside state/ and with its tests. Chapters by the file that defines. */
@@ -95,8 +96,7 @@ struct state {
     int n_partitions;
     bool readonly;
     struct flag damaged; /* something in it did not read: nothing is written any more */
-    /* A write found no room; until the next one goes well nothing else may touch the log. */
-    struct flag is_log_broken;
+    struct state__room room;
     bool
         ready; /* opened for writing, identity checked: closing may sync and write the high-water file */
     uint64_t belongs;      /* hash of what it belongs to, in markers of the changelog */
@@ -124,16 +124,6 @@ MUST_USE bool state__open_readonly_as(struct state **state, const char *folder,
 bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err);
 /* The same of a write. */
 bool state__write_error(struct state *state, char *error, const char *doing, struct err *err);
-/* RocksDB's HEADER_LEVEL: what it is opened with, and nothing later. A line that finds no room in its LOG ends the process with the next one
- * (the same assertion). */
-enum { STATE__LOG_LEVEL = 5 };
-/* A write went well. Thread: any. */
-void state__log_works(struct state *state);
-/* No write has failed since the last one that went well. Errors: ERR_RETRY. Thread: any. */
-MUST_USE bool state__check_log(struct state *state, struct err *err);
-/* The disk has room for a batch of so many bytes, a memtable of each kind, and some to spare. Errors: ERR_RETRY.
- * Thread: any. */
-MUST_USE bool state__check_room(const struct state *state, size_t bytes, struct err *err);
 /* A stored value that does not decode: ERR_FATAL, exit 3. hash names the row without naming a user. Returns false. */
 bool state__corrupt(struct state *state, const char *table, uint64_t hash, const char *why,
                     struct err *err);

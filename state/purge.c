@@ -57,7 +57,7 @@ void state__files_compact(rocksdb_t *db, rocksdb_column_family_handle_t *family,
 static bool flush(struct state *state, enum state__family family, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_log(state, err) || !state__check_room(state, 0, err)) return false;
+    if (!state__room_check_flush(&state->room, err)) return false;
     state__files_flush(state->db, state->family[family], &error);
     return !error || state__rocksdb_error(state, error, "flushing", err);
 }
@@ -101,7 +101,7 @@ static int users_compact(struct state *state, const struct buf *keys)
 static bool note_end(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_log(state, err) || !state__check_room(state, 0, err)) return false;
+    if (!state__room_check_flush(&state->room, err)) return false;
     mutex_lock(&state->lock); /* no epoch notes another one meanwhile */
     if (state->purgable.len == 0)
         rocksdb_delete_cf(state->db, state->write, state->family[FAMILY_META], purge_key,
@@ -115,12 +115,12 @@ static bool note_end(struct state *state, struct err *err)
 static bool log_try(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!flag_is_raised(&state->is_log_broken)) return true;
-    if (!state__check_room(state, 0, err)) return false;
+    if (!flag_is_raised(&state->room.is_log_broken)) return true;
+    if (!state__room_check(&state->room, 0, err)) return false;
     rocksdb_put_cf(state->db, state->write, state->family[FAMILY_META], purge_key,
                    sizeof purge_key - 1, "", 0, &error);
     if (error) return state__write_error(state, error, "noting a purge", err);
-    state__log_works(state);
+    state__room_written(&state->room, NULL);
     return true;
 }
 

@@ -18,9 +18,8 @@ const char *const state__family_names[FAMILY_COUNT] = {
 enum {
     MIB = 1 << 20,
     OPEN_FILES_MAX = 256,
-    BLOCK_BYTES = 8 * 1024,  /* two users or so */
-    LOG_BYTES_MAX = 1 << 20, /* RocksDB's own text log, two files of it */
-    CHECKSUM_XXH3 = 4,       /* rocksdb::ChecksumType kXXH3; the C header has no name for it */
+    BLOCK_BYTES = 8 * 1024, /* two users or so */
+    CHECKSUM_XXH3 = 4,      /* rocksdb::ChecksumType kXXH3; the C header has no name for it */
 };
 
 static size_t at_least(size_t n, size_t floor)
@@ -64,12 +63,10 @@ static void set_database(rocksdb_options_t *options, size_t bytes, bool readonly
     rocksdb_options_set_max_open_files(options, readonly ? -1 : OPEN_FILES_MAX);
     rocksdb_options_set_max_total_wal_size(options, at_least(bytes, 4 * MIB));
     rocksdb_options_set_bytes_per_sync(options, MIB);
-    rocksdb_options_set_max_log_file_size(options, LOG_BYTES_MAX);
-    rocksdb_options_set_keep_log_file_num(options, 2);
     /* The manifest names the first and last key of each file, also of those that are gone: it is written anew with each flush, so that
      * it forgets an erased user (state/purge.c). Some 150 bytes for each file of 16 MiB. */
     rocksdb_options_set_max_manifest_file_size(options, 1);
-    rocksdb_options_set_info_log_level(options, STATE__LOG_LEVEL);
+    state__room_set(options);
     rocksdb_options_set_stats_dump_period_sec(options, 0);
     rocksdb_options_set_stats_persist_period_sec(options, 0);
 }

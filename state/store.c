@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,43 +17,20 @@ enum {
     PATH_BYTES_MAX = 4096,
 };
 
-/* Below this RocksDB opens only to fail. */
-#define ROOM_MIN_BYTES ((uint64_t)4 << 20)
-
 static const char identity_key[] = "identity";
 
 /* ---- errors ---- */
 
-static bool is_no_space(const char *text)
-{
-    return strstr(text, "No space left") || strstr(text, "Disk quota exceeded");
-}
-
-/* Debian's RocksDB 7.8.3 has its assertions on, and one says that a file is left alone after a write to it failed: by syncs and flushes of
- * the log, too. The next write of ours waits for RocksDB's own recovery. */
-void state__log_works(struct state *state)
-{
-    if (flag_is_raised(&state->is_log_broken)) flag_lower(&state->is_log_broken);
-}
-
 bool state__write_error(struct state *state, char *error, const char *doing, struct err *err)
 {
-    if (is_no_space(error)) flag_raise(&state->is_log_broken);
+    state__room_written(&state->room, error);
     return state__rocksdb_error(state, error, doing, err);
-}
-
-bool state__check_log(struct state *state, struct err *err)
-{
-    if (!flag_is_raised(&state->is_log_broken)) return true;
-    return err_set(err, ERR_RETRY,
-                   "state store %s: the disk is full: the next write that finds room goes first",
-                   state->folder);
 }
 
 bool state__rocksdb_error(struct state *state, char *error, const char *doing, struct err *err)
 {
     bool is_damaged = strncmp(error, "Corruption", 10) == 0;
-    if (is_no_space(error))
+    if (state__room_is_full(error))
         (void)err_set(err, ERR_RETRY,
                       "state store %s: %s: the disk is full; make space, freshet goes on by itself",
                       state->folder, doing);
@@ -86,7 +62,7 @@ bool state__corrupt(struct state *state, const char *table, uint64_t hash, const
 /* Why RocksDB did not open, in words that say what to do. */
 static bool open_error(const struct state *state, char *error, struct err *err)
 {
-    if (strstr(error, "LOCK") && !is_no_space(error)) {
+    if (strstr(error, "LOCK") && !state__room_is_full(error)) {
         (void)err_fatal(
             err, ERR_EXIT_STORE,
             "another process owns state store %s: stop it, or set state.dir to a folder "
@@ -101,7 +77,7 @@ static bool open_error(const struct state *state, char *error, struct err *err)
     } else if (state->readonly && strstr(error, "does not exist")) {
         (void)err_fatal(err, ERR_EXIT_STORE, "no state store in %s (%.160s): check state.dir",
                         state->folder, error);
-    } else if (is_no_space(error)) {
+    } else if (state__room_is_full(error)) {
         (void)err_fatal(err, ERR_EXIT_DISK,
                         "state store %s: no space to open it: make space and start again",
                         state->folder);
@@ -139,44 +115,6 @@ bool state__make_folders(const char *folder, struct err *err)
         path[i] = kept;
     }
     return true;
-}
-
-/* ---- room ---- */
-
-/* Bytes that this user may still write to the folder's disk; UINT64_MAX when the system does not say. */
-static uint64_t room_left(const char *folder)
-{
-    struct statvfs disk;
-    if (statvfs(folder, &disk) != 0) return UINT64_MAX; /* what follows says why */
-    return (uint64_t)disk.f_bavail * disk.f_frsize;
-}
-
-/* What a write of so many bytes wants to see: itself in the log and in a file, and memtables that are written out. */
-static uint64_t room_wanted(const struct state_options *options, size_t bytes)
-{
-    return ROOM_MIN_BYTES + options->rocksdb_bytes / 8 * 3 + 2 * (uint64_t)bytes;
-}
-
-/* The folder's disk has room to begin with. */
-static bool check_room(const char *folder, const struct state_options *options, struct err *err)
-{
-    uint64_t room = room_left(folder), wanted = room_wanted(options, 0);
-    if (room >= wanted) return true;
-    return err_fatal(err, ERR_EXIT_DISK,
-                     "state store %s: the disk is full, %llu KiB are left and a start needs %llu: "
-                     "make room and start again; nothing is lost",
-                     folder, (unsigned long long)(room >> 10), (unsigned long long)(wanted >> 10));
-}
-
-bool state__check_room(const struct state *state, size_t bytes, struct err *err)
-{
-    uint64_t room = room_left(state->folder), wanted = room_wanted(&state->options, bytes);
-    if (room >= wanted) return true;
-    return err_set(err, ERR_RETRY,
-                   "state store %s: the disk is full, %llu KiB are left and a write needs %llu: "
-                   "make room, freshet goes on by itself",
-                   state->folder, (unsigned long long)(room >> 10),
-                   (unsigned long long)(wanted >> 10));
 }
 
 static bool db_path(const struct state *state, char *path, struct err *err)
@@ -336,6 +274,9 @@ static struct state *state_new(const char *folder, size_t rocksdb_bytes,
     struct state *state = mem_zalloc(sizeof *state);
     state->formats = formats;
     state->folder = mem_strdup(folder);
+    state->room.what = "state store";
+    state->room.folder = state->folder;
+    state->room.memory = rocksdb_bytes / 8 * 3;
     state->readonly = readonly;
     state__setup_init(state, rocksdb_bytes);
     mutex_init(&state->lock);
@@ -369,14 +310,14 @@ bool state__open_as(struct state **out, const char *folder, const struct state_i
         return err_fatal(err, ERR_EXIT_USAGE,
                          "events.topics names %d topics; 1 to %d can be joined", identity->n_topics,
                          USER_TOPICS_MAX);
-    if (!state__make_folders(folder, err) || !check_room(folder, options, err) ||
-        !state__check_folder_sound(folder, err) || !state__highwater_check_manifest(folder, err))
+    if (!state__make_folders(folder, err) || !state__check_folder_sound(folder, err) ||
+        !state__highwater_check_manifest(folder, err))
         return false;
     struct state *state = state_new(folder, options->rocksdb_bytes, formats, false);
     state->options = *options;
     take_identity(state, identity);
-    if (!open_database(state, err) || !identity_check(state, identity, err) ||
-        !state__purge_open(state, err)) {
+    if (!state__room_begin(&state->room, err) || !open_database(state, err) ||
+        !identity_check(state, identity, err) || !state__purge_open(state, err)) {
         state_close(state);
         return false;
     }
@@ -415,7 +356,7 @@ bool state_open_readonly(struct state **out, const char *folder, struct err *err
 bool state_sync(struct state *state, struct err *err)
 {
     char *error = NULL;
-    if (!state__check_sound(state, err) || !state__check_log(state, err)) return false;
+    if (!state__check_sound(state, err) || !state__room_check_log(&state->room, err)) return false;
     rocksdb_flush_wal(state->db, 1, &error);
     if (error) return state__rocksdb_error(state, error, "syncing its log", err);
     (void)state__highwater_save(state);

@@ -29,6 +29,7 @@ static const char *const family_names[FAMILIES] = {"lists", "related", "trending
 
 struct state_view {
     char *folder;
+    struct state__room room;
     char *topics[VIEW_FAMILIES]; /* "" none */
     rocksdb_t *db;
     rocksdb_options_t *options[FAMILIES];
@@ -48,7 +49,7 @@ struct state_view {
 /* Frees error. Returns false. */
 static bool failed(const struct state_view *view, char *error, const char *doing, struct err *err)
 {
-    if (strstr(error, "No space left") || strstr(error, "Disk quota exceeded"))
+    if (state__room_is_full(error))
         (void)err_set(err, ERR_RETRY, "view %s: %s: the disk is full; make room", view->folder,
                       doing);
     else if (strstr(error, "LOCK"))
@@ -68,7 +69,7 @@ static bool failed(const struct state_view *view, char *error, const char *doing
 
 static void options_make(struct state_view *view, size_t bytes)
 {
-    enum { MIB = 1 << 20, FILES = 128, BITS = 10, LOG_FILES = 2 };
+    enum { FILES = 128, BITS = 10 };
     view->cache = rocksdb_cache_create_lru(bytes / 2);
     view->table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_block_cache(view->table, view->cache);
@@ -86,10 +87,8 @@ static void options_make(struct state_view *view, size_t bytes)
     rocksdb_options_set_create_if_missing(database, 1);
     rocksdb_options_set_create_missing_column_families(database, 1);
     rocksdb_options_set_max_open_files(database, FILES);
-    rocksdb_options_set_max_log_file_size(database, MIB);
-    rocksdb_options_set_keep_log_file_num(database, LOG_FILES);
     rocksdb_options_set_max_manifest_file_size(database, 1); /* as state/setup.c has it, and why */
-    rocksdb_options_set_info_log_level(database, STATE__LOG_LEVEL);
+    state__room_set(database);
     rocksdb_options_set_stats_dump_period_sec(database, 0);
     rocksdb_options_set_stats_persist_period_sec(database, 0);
     view->read = rocksdb_readoptions_create();
@@ -168,11 +167,14 @@ bool state_view_open(struct state_view **out, const char *folder,
     for (int f = 0; f < VIEW_FAMILIES; f++)
         view->topics[f] = mem_strdup(options->topics[f] ? options->topics[f] : "");
     options_make(view, options->rocksdb_bytes);
+    view->room.what = "view";
+    view->room.folder = view->folder;
+    view->room.memory = options->rocksdb_bytes / 2;
     view->batch = rocksdb_writebatch_create();
     buf_init(&view->value, SIZE_MAX);
     buf_init(&view->gone, SIZE_MAX);
-    if (database_open(view, err) && identity_check(view, options->cluster_id, err) &&
-        purge_open(view, err)) {
+    if (state__room_begin(&view->room, err) && database_open(view, err) &&
+        identity_check(view, options->cluster_id, err) && purge_open(view, err)) {
         *out = view;
         return true;
     }
@@ -307,8 +309,12 @@ bool state_view_forget(struct state_view *view, enum state_view_family family, i
 bool state_view_write(struct state_view *view, struct err *err)
 {
     char *error = NULL;
+    size_t size;
     if (rocksdb_writebatch_count(view->batch) == 0) return true;
+    (void)rocksdb_writebatch_data(view->batch, &size);
+    if (!state__room_check(&view->room, size, err)) return false;
     rocksdb_write(view->db, view->write, view->batch, &error);
+    state__room_written(&view->room, error);
     if (error) return failed(view, error, "writing", err);
     rocksdb_writebatch_clear(view->batch);
     return true;
@@ -331,18 +337,37 @@ static void gone_compact(struct state_view *view)
     }
 }
 
-bool state_view_purge(struct state_view *view, struct err *err)
+static bool flush(struct state_view *view, int family, struct err *err)
+{
+    char *error = NULL;
+    if (!state__room_check_flush(&view->room, err)) return false;
+    state__files_flush(view->db, view->families[family], &error);
+    return !error || failed(view, error, "purging", err);
+}
+
+/* A purge is due, or no more. */
+static bool purge_note(struct state_view *view, bool is_due, struct err *err)
 {
     char *error = NULL;
     rocksdb_column_family_handle_t *meta = view->families[FAMILY_META_AT];
-    if (view->gone.len == 0 && !view->purge_all) return true;
-    for (int f = 0; f < FAMILIES && !error; f++)
-        state__files_flush(view->db, view->families[f], &error);
-    if (!error) gone_compact(view);
-    if (!error)
+    if (!state__room_check(&view->room, 0, err)) return false;
+    if (is_due)
+        rocksdb_put_cf(view->db, view->write, meta, purge_key, sizeof purge_key - 1, "", 0, &error);
+    else
         rocksdb_delete_cf(view->db, view->write, meta, purge_key, sizeof purge_key - 1, &error);
-    if (!error) state__files_flush(view->db, meta, &error);
-    if (error) return failed(view, error, "purging", err);
+    state__room_written(&view->room, error);
+    return !error || failed(view, error, "noting a purge", err);
+}
+
+bool state_view_purge(struct state_view *view, struct err *err)
+{
+    if (view->gone.len == 0 && !view->purge_all) return true;
+    /* After a write that found no room another one has to go well first; where no records come, this one. */
+    bool ok = !flag_is_raised(&view->room.is_log_broken) || purge_note(view, true, err);
+    for (int f = 0; f < FAMILIES && ok; f++)
+        ok = flush(view, f, err);
+    if (ok) gone_compact(view);
+    if (!ok || !purge_note(view, false, err) || !flush(view, FAMILY_META_AT, err)) return false;
     buf_reset(&view->gone);
     view->purge_all = false;
     return true;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/sync.h"
+#include "state/view.h"
 
 #define MOUNT_NAME "freshet-test-" /* and the process id: the source of the mount */
 
@@ -69,6 +70,24 @@ static void check_users(struct state *state, int64_t n)
     state_shard_free(shard);
 }
 
+/* To the last byte, as often as others make room. */
+static void fill_to_the_brim(FILE *file)
+{
+    static char page[4096];
+    while (fwrite(page, sizeof page, 1, file) == 1 && fflush(file) == 0)
+        continue;
+    clearerr(file);
+}
+
+/* What RocksDB frees when it has written tables is taken, too. */
+static void keep_full(void)
+{
+    FILE *file = fopen(ballast, "a");
+    CHECK(file != NULL);
+    fill_to_the_brim(file);
+    (void)fclose(file);
+}
+
 /* Writes until the disk is full; returns the number of the epoch that was refused. */
 static int64_t fill(struct state *state, struct state_shard *shard, int64_t n,
                     struct state_epoch **refused)
@@ -79,6 +98,7 @@ static int64_t fill(struct state *state, struct state_shard *shard, int64_t n,
         if (state_epoch_write(shard, *refused, &err)) continue;
         CHECK_INT(err.class, ERR_RETRY);
         CHECK_CONTAINS(err.text, "disk is full");
+        keep_full();
         CHECK_FAIL(state_epoch_write(shard, *refused, &err), err, ERR_RETRY);
         check_users(state, n - 1); /* reads work, and see the last epoch that was written */
         return n;
@@ -135,15 +155,6 @@ static void test_disk_full(void)
     state = fixture_open(folder, &options);
     check_users(state, n - 1);
     state_close(state);
-}
-
-/* To the last byte, as often as others make room. */
-static void fill_to_the_brim(FILE *file)
-{
-    static char page[4096];
-    while (fwrite(page, sizeof page, 1, file) == 1 && fflush(file) == 0)
-        continue;
-    clearerr(file);
 }
 
 static bool erase(struct state_shard *shard, int number, struct err *err)
@@ -206,6 +217,16 @@ static void test_purge_full(void)
     state_close(state);
 }
 
+/* A line that finds no room there would end the process with the next one, also while RocksDB opens. */
+static void check_no_lines(void)
+{
+    char path[400];
+    struct stat log;
+    (void)snprintf(path, sizeof path, "%s/db/LOG", folder);
+    CHECK(stat(path, &log) == 0);
+    CHECK_INT(log.st_size, 0);
+}
+
 /* A write that fails within RocksDB's log, past the look for room, as when somebody else fills the disk in between. */
 static void log_break(struct state *state)
 {
@@ -245,8 +266,65 @@ static void test_broken_log(void)
     state_shard_free(shard);
     state_close(state);
     state = fixture_open(folder, &options);
+    check_no_lines();
     check_users(state, 3);
     state_close(state);
+}
+
+static struct state_view *view_open(void)
+{
+    const struct state_view_options options = {
+        .cluster_id = "cluster-1", .topics = {"lists"}, .rocksdb_bytes = 4 << 20};
+    struct state_view *view;
+    struct err err = ERR_INIT;
+    (void)snprintf(folder, sizeof folder, "%s/view", disk);
+    CHECK_OK(state_view_open(&view, folder, &options, &err), err);
+    check_no_lines();
+    return view;
+}
+
+/* The list of a user, or that it goes. */
+static void view_put(struct state_view *view, int64_t offset, struct str value)
+{
+    const struct state_view_record record = {
+        .family = VIEW_LISTS, .offset = offset, .key = STR("user-1"), .value = value};
+    state_view_put(view, &record);
+}
+
+/* Lists and their erasures wait for room, and so does a start; nothing is tried that a full disk would break. */
+static void test_view_full(void)
+{
+    struct state_view *view = view_open(), *second;
+    struct err err = ERR_INIT;
+    struct state_view_row row;
+    bool found;
+    view_put(view, 0, STR("a list"));
+    CHECK_OK(state_view_write(view, &err), err);
+    view_put(view, 1, (struct str){0});
+    CHECK_OK(state_view_write(view, &err), err);
+    FILE *file = fopen(ballast, "w");
+    CHECK(file != NULL);
+    for (int i = 2; i < 7; i++) {
+        fill_to_the_brim(file);
+        view_put(view, i, STR("another list"));
+        CHECK_FAIL(state_view_write(view, &err), err, ERR_RETRY);
+        CHECK_CONTAINS(err.text, "disk is full");
+        CHECK_FAIL(state_view_purge(view, &err), err, ERR_RETRY);
+    }
+    const struct state_view_options options = {.cluster_id = "cluster-1", .topics = {"lists"}};
+    CHECK_FAIL(state_view_open(&second, folder, &options, &err), err, ERR_FATAL);
+    CHECK_INT(err.exit_code, ERR_EXIT_DISK);
+    (void)fclose(file);
+    CHECK(unlink(ballast) == 0);
+    CHECK_OK(state_view_write(view, &err), err);
+    CHECK_OK(state_view_purge(view, &err), err);
+    state_view_close(view);
+    view = view_open();
+    CHECK_OK(state_view_get(view, VIEW_LISTS, STR("user-1"), &found, &row, &err), err);
+    CHECK(found);
+    CHECK_BYTES(row.value.ptr, row.value.len, "another list", strlen("another list"));
+    state_view_release(&row);
+    state_view_close(view);
 }
 
 static void folder_unmount(const char *mounted)
@@ -324,5 +402,6 @@ int main(void)
     CASE(test_disk_full);
     CASE(test_purge_full);
     CASE(test_broken_log);
+    CASE(test_view_full);
     return 0;
 }
