@@ -306,6 +306,7 @@ class Chaos:
                 raise RuntimeError("a thread of the run does not end")
         self.bench.broker.heal()
         for subject in self.subjects:
+            subject.free()
             for number in list(subject.guests):
                 subject.guest_leave(number, "TERM")
         self.actions.note("healed", tricks=dict(self.bench.broker.proxy.played()))

@@ -343,13 +343,31 @@ class Bench(Workbench):
                 process.wait()
         return Outcome("at random times while events came", self.finish(settings), self.args.kills)
 
+    def lists_written(self, settings):
+        """How many records the lists' topic has, of whatever kind; None: the broker does not say."""
+        command = ["kcat", "-Q", "-b", self.broker.bootstrap]
+        for partition in range(PARTITIONS):
+            command += ["-t", f"{settings['recommendations.topic']}:{partition}:-1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return None if done.returncode else sum(int(line.rsplit(" ", 1)[1]) for line in done.stdout.splitlines())
+
+    def await_lists(self, settings, process, seconds=180):
+        """The process is at work: until more lists stand there than the broker first says, or it has ended, or time is over."""
+        before, until = None, time.time() + seconds
+        while process.poll() is None and time.time() < until:
+            now = self.lists_written(settings)
+            if None not in (before, now) and now > before:
+                return
+            before = now if before is None else before
+            time.sleep(0.1)
+
     def broker_restarts(self, settings):
         process = self.start(dict(settings, **{"log.level": "info"}), idle=AWAY_MS)
         self.await_words(settings, ASSIGNED)
         restarts = 0
         with self.more_coming(6000, rate=500):
             for verb in ("restart", "kill", "restart"):
-                time.sleep(1.0)
+                self.await_lists(settings, process)
                 self.broker.call(verb)
                 if verb == "kill":
                     self.broker.call("start")
@@ -674,12 +692,16 @@ def attempt(bench, scenario, name):
         outcome = scenario.run(bench, settings)
         if outcome.text != "SKIP":
             trouble, numbers = judge(bench, scenario, outcome, settings)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        outcome, trouble = Outcome("broken off"), f"{type(error).__name__}: {error}"
+        bench.kill_all()
     finally:
         bench.unmount(folder)
     if trouble:
         print_words(bench, settings)
     else:
         shutil.rmtree(folder, ignore_errors=True)
+        bench.delete_topics(f"{name}.", settings["application.id"] + "-")
     return outcome, trouble, numbers
 
 

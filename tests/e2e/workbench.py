@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+import wire
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KAFKA = os.path.join(ROOT, "scripts/kafka")
 PARTITIONS = 4
@@ -205,6 +207,13 @@ class Workbench:
             raise RuntimeError(f"{' '.join(words[:2])}: exit {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
+    def delete_topics(self, *prefixes):
+        """Topics with such names: a broker that keeps those of all scenarios takes longer and longer to start again."""
+        listed = subprocess.run(["kcat", "-L", "-J", "-b", self.broker.bootstrap], capture_output=True, text=True, check=True, timeout=60)
+        for topic in json.loads(listed.stdout)["topics"]:
+            if topic["topic"].startswith(prefixes):
+                wire.delete_topic(self.broker.bootstrap, topic["topic"])
+
     # ---- running freshet ----
 
     def start(self, settings, kill_at="", mutant="", seed=1, idle=1000, least=0.0, fail_at="", more_env=None):
@@ -229,12 +238,15 @@ class Workbench:
         self.processes.append(process)
         return process
 
-    def stop(self):
-        """Stops all that was started."""
+    def kill_all(self):
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+    def stop(self):
+        """Stops all that was started."""
+        self.kill_all()
         self.broker.end()
 
     def finish(self, settings, mutant="", idle=1000, seconds=180):
