@@ -141,8 +141,8 @@ bool emit_feed_close(struct emit_feed *feed, int timeout_ms, struct err *err)
         before = left;
         if (clock_mono_ns() > until) {
             ok = err_fatal(err, ERR_EXIT_UNREACHABLE,
-                           "%d records for topic '%s' are not acknowledged, and none was for %d ms", left,
-                           rd_kafka_topic_name(feed->topic), timeout_ms);
+                           "%d records for topic '%s' are not acknowledged, and none was for %d ms",
+                           left, rd_kafka_topic_name(feed->topic), timeout_ms);
             break;
         }
         reports_take(feed, 10);

@@ -29,6 +29,7 @@
  *   guards.c      users that were erased: what keeps their late events out; purge.c: their bytes leave the files
  *   epoch.c       shards, partitions, seal and write
  *   store.c       open, sync, close, positions; setup.c: options of RocksDB; identity.c: I5; highwater.c: rewinds noticed
+ *   room.h, room.c  what a full disk asks of the store and of the view
  *   manifest.c    RocksDB's list of its files against what was synced; quarantine.c: a store in which something did not read
  *   scan.c        reading a store from outside
  *   image.h, image.c, image_write.c  a partition as records of the changelog, and back
