@@ -159,8 +159,8 @@ static bool follow_open(struct ingest_follow **follow, struct requests_keeper *k
                                                   .context = keeper};
     for (;;) {
         if (ingest_follow_open(follow, &settings->kafka, &options, err)) return true;
-        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
-        if (!passes || clock_mono_ns() > until_ns || flag_is_raised(&keeper->stop)) return false;
+        bool is_over = clock_mono_ns() > until_ns || flag_is_raised(&keeper->stop);
+        if (!err_passes(err) || is_over) return false;
         sync_sleep_ms(AGAIN_MS);
     }
 }

@@ -41,6 +41,11 @@ bool err_wrap(struct err *err, const char *format, ...)
     return false;
 }
 
+bool err_passes(const struct err *err)
+{
+    return err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
+}
+
 const char *err_class_name(enum err_class class)
 {
     static const char *const names[] = {"none", "data", "retry", "abort", "fatal"};

@@ -61,6 +61,9 @@ bool err_set_at(struct err *err, enum err_class class, enum err_exit code, const
 /* Puts "prefix: " before the text that is there; keeps class and place. Returns false. */
 bool err_wrap(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* What it met may be well again when it is asked once more: busy, or away. */
+bool err_passes(const struct err *err);
+
 /* "data", "retry", ... ; static string. */
 const char *err_class_name(enum err_class class);
 

@@ -137,9 +137,8 @@ static bool topic_warm(struct emit *emit, rd_kafka_topic_t *topic, uint64_t unti
         if (!code) return true;
         (void)kafka_err_set(err, code, NULL, "cannot prepare topic '%s'",
                             rd_kafka_topic_name(topic));
-        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
         bool is_over = clock_mono_ns() > until_ns || flag_is_raised(&emit->is_hurried);
-        if (!passes || is_over) return false;
+        if (!err_passes(err) || is_over) return false;
         sync_sleep_ms(ASK_PAUSE_MS);
     }
 }

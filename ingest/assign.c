@@ -139,8 +139,7 @@ static bool committed_ask(struct ingest *ingest, rd_kafka_topic_partition_list_t
         if (!code) return true;
         (void)kafka_err_set(err, code, NULL, "cannot read what group '%s' has committed",
                             ingest->options.group_id);
-        bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
-                      code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+        bool passes = err_passes(err) || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
                       code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
         if (!passes || is_over(ingest, until)) return false;
         sync_sleep_ms(ASK_PAUSE_MS);

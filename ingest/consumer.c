@@ -46,7 +46,7 @@ static void error_take(struct ingest *ingest, rd_kafka_resp_err_t code, const ch
         return;
     }
     (void)kafka_err_set(&err, code, reason, "consumer of group '%s'", ingest->options.group_id);
-    if (err.class == ERR_RETRY || err.exit_code == ERR_EXIT_UNREACHABLE)
+    if (err_passes(&err))
         log_debug("ingest", "the consumer met an error and goes on", "error=%s",
                   rd_kafka_err2name(code));
     else

@@ -325,7 +325,7 @@ static bool error_take(struct ingest_follow *follow, struct part *part,
     (void)kafka_err_set(err, message->err, rd_kafka_message_errstr(message),
                         "%s/%d at offset %" PRId64, follow->topics[part->topic],
                         (int)part->partition, part->next);
-    if (err->class != ERR_RETRY && err->exit_code != ERR_EXIT_UNREACHABLE) {
+    if (!err_passes(err)) {
         err->class = ERR_FATAL;
         return false;
     }

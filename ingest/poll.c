@@ -56,7 +56,7 @@ static enum taken error_take(struct ingest *ingest, int topic, struct ingest__sl
     if (ingest__passage_error(ingest, topic, slot, message)) return DROPPED;
     (void)kafka_err_set(err, message->err, reason, "%s/%d at offset %" PRId64,
                         ingest->topics[topic], (int)message->partition, slot->expected);
-    if (err->class != ERR_RETRY && err->exit_code != ERR_EXIT_UNREACHABLE) {
+    if (!err_passes(err)) {
         err->class = ERR_FATAL;
         return FAILED;
     }

@@ -187,7 +187,7 @@ static bool error_take(struct ingest_reader *reader, const rd_kafka_message_t *m
     (void)kafka_err_set(err, message->err, rd_kafka_message_errstr(message),
                         "%s/%d at offset %" PRId64, rd_kafka_topic_name(reader->handle),
                         (int)message->partition, reader->parts[message->partition].next);
-    bool passes = err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE;
+    bool passes = err_passes(err);
     if (passes)
         log_warn("ingest", "a partition that is restored met an error and goes on",
                  "partition=%d error=%s", (int)message->partition, rd_kafka_err2name(message->err));

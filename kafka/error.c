@@ -189,7 +189,6 @@ bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *reason
 
 bool kafka_err_passes(const struct err *err, rd_kafka_resp_err_t code)
 {
-    return err->class == ERR_RETRY || err->exit_code == ERR_EXIT_UNREACHABLE ||
-           code == E(_UNKNOWN_PARTITION) || code == E(_UNKNOWN_TOPIC) ||
+    return err_passes(err) || code == E(_UNKNOWN_PARTITION) || code == E(_UNKNOWN_TOPIC) ||
            code == E(UNKNOWN_TOPIC_OR_PART);
 }
