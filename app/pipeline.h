@@ -26,8 +26,6 @@ int pipeline_event_fd(const struct pipeline *pipeline);
 
 /* Everything that is counted, lag and memory as of this call. Main thread; lives until pipeline_close. */
 const struct counters *pipeline_counters(struct pipeline *pipeline);
-/* Whether their lag is what the cluster says now; asks it. Main thread. */
-bool pipeline_lag_is_of_now(struct pipeline *pipeline);
 int pipeline_partitions(const struct pipeline *pipeline); /* assigned to us now, and begun */
 /* Assigned, and brought to their newest point first: nothing of them is read yet. */
 int pipeline_restoring(const struct pipeline *pipeline);

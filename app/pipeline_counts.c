@@ -47,12 +47,6 @@ static int64_t lag_of(struct pipeline *pipeline)
     return lag;
 }
 
-bool pipeline_lag_is_of_now(struct pipeline *pipeline)
-{
-    enum { ASK_MS = 1000 };
-    return ingest_lag_is_of_now(pipeline->ingest, ASK_MS);
-}
-
 static void policy_count(struct pipeline *pipeline, struct counters_slot *slot)
 {
     if (pipeline->catalogue) {

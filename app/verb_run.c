@@ -42,28 +42,20 @@ static void summary_log(struct runner *runner, const struct counters *now)
     runner->since_ms = 0;
 }
 
-/* All is read, or somebody else has all partitions, and the cluster says that there is no more. */
-static bool is_idle(const struct runner *runner, const struct counters *now)
-{
-    int64_t records = counters_get(now, METRIC_RECORDS, 0);
-    bool is_left_out = records > 0 && pipeline_partitions(runner->pipeline) == 0;
-    bool is_caught_up = counters_get(now, METRIC_LAG, 0) == 0 || is_left_out;
-    return records == runner->last_records && is_caught_up &&
-           pipeline_lag_is_of_now(runner->pipeline);
-}
-
 static bool tick(void *context, struct err *err)
 {
     struct runner *runner = context;
     (void)err;
     const struct counters *now = pipeline_counters(runner->pipeline);
+    int64_t records = counters_get(now, METRIC_RECORDS, 0), lag = counters_get(now, METRIC_LAG, 0);
     runner->since_ms += TICK_MS;
     if (runner->since_ms >= runner->every_ms) summary_log(runner, now);
-    if (runner->idle_limit_ms)
-        runner->idle_ms = is_idle(runner, now) ? runner->idle_ms + TICK_MS : 0;
-    runner->last_records = counters_get(now, METRIC_RECORDS, 0);
-    if (runner->until_events && runner->last_records >= runner->until_events) return false;
-    return !runner->idle_limit_ms || runner->idle_ms < runner->idle_limit_ms;
+    runner->idle_ms = records == runner->last_records ? runner->idle_ms + TICK_MS : 0;
+    runner->last_records = records;
+    if (runner->until_events && records >= runner->until_events) return false;
+    bool is_left_out = records > 0 && pipeline_partitions(runner->pipeline) == 0;
+    bool is_caught_up = lag == 0 || is_left_out;
+    return !(runner->idle_limit_ms && is_caught_up && runner->idle_ms >= runner->idle_limit_ms);
 }
 
 /* CPU time of the process so far, all threads. */
@@ -212,8 +204,8 @@ static const struct option_spec flags[] = {
      .fallback = "0",
      .max = 1e9,
      .unit = "ms",
-     .help = "Stop when all that is there has been read and nothing new has come for so long; 0 "
-             "never. It goes on while the cluster is away.",
+     .help =
+         "Stop when all that is there has been read and nothing new has come for so long; 0 never.",
      .group = "Ending"},
     {.name = "report",
      .type = OPTION_BOOL,

@@ -301,30 +301,6 @@ int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t 
     return high > next ? high - next : 0;
 }
 
-static bool end_is_of_now(struct ingest *ingest, int topic, int32_t partition, bool is_ours,
-                          int timeout_ms)
-{
-    const char *name = ingest->topics[topic];
-    int64_t low, end, known = INT64_MAX;
-    if (rd_kafka_query_watermark_offsets(ingest->client, name, partition, &low, &end, timeout_ms))
-        return false;
-    if (is_ours && rd_kafka_get_watermark_offsets(ingest->client, name, partition, &low, &known))
-        return false;
-    return end <= known;
-}
-
-bool ingest_lag_is_of_now(struct ingest *ingest, int timeout_ms)
-{
-    bool has_any = false;
-    for (int topic = 0; topic < ingest->options.n_topics; topic++)
-        for (int32_t p = 0; p < ingest->partitions; p++) {
-            if (!sync_int_get(&ingest__slot(ingest, topic, p)->generation)) continue;
-            has_any = true;
-            if (!end_is_of_now(ingest, topic, p, true, timeout_ms)) return false;
-        }
-    return has_any || end_is_of_now(ingest, 0, 0, false, timeout_ms);
-}
-
 /* As librdkafka 2.0.2 writes it: "CGMDv2:", the generation (4 bytes, of this machine's order), group and member id, each with its
  * zero. Without generation and member a broker checks nothing, or takes us for another process of our instance. Bytes of another
  * version are believed. */

@@ -220,9 +220,6 @@ void ingest_commit(struct ingest *ingest, int topic, int32_t partition, int64_t 
 /* Records waiting behind the position, for each partition we own: high watermark - next, less what a damaged batch or
  * marks of transactions take up behind it; -1 unknown. next below 0: nothing was read yet, from where events.start says. */
 int64_t ingest_lag(struct ingest *ingest, int topic, int32_t partition, int64_t next);
-/* Asks the cluster where our partitions end, or that of one where we have none. false: it does not answer within timeout_ms for each, or
- * lag is reckoned from an older end. Main thread. */
-bool ingest_lag_is_of_now(struct ingest *ingest, int timeout_ms);
 
 /* Gives the partitions back (callbacks.revoked), leaves the group unless a static member, ends the client: at most some 10 s,
  * after it nothing calls back. No shard thread is inside ingest_poll; batches still out are released. NULL is fine. */
