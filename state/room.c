@@ -30,26 +30,29 @@ void state__room_set(rocksdb_options_t *options)
     rocksdb_options_set_keep_log_file_num(options, FILES);
 }
 
-bool state__room_begin(const struct state__room *room, struct err *err)
-{
-    uint64_t left = left_on(room->folder), wanted = wanted_for(room, 0);
-    if (left >= wanted) return true;
-    return err_fatal(err, ERR_EXIT_DISK,
-                     "%s %s: the disk is full, %llu KiB are left and a start needs %llu: make room "
-                     "and start again; nothing is lost",
-                     room->what, room->folder, (unsigned long long)(left >> 10),
-                     (unsigned long long)(wanted >> 10));
-}
-
-bool state__room_check(const struct state__room *room, size_t bytes, struct err *err)
+/* what: "a start"; then: what happens when room is made. */
+static bool check(const struct state__room *room, size_t bytes, const char *what, const char *then,
+                  struct err *err)
 {
     uint64_t left = left_on(room->folder), wanted = wanted_for(room, bytes);
     if (left >= wanted) return true;
     return err_set(err, ERR_RETRY,
-                   "%s %s: the disk is full, %llu KiB are left and a write needs %llu: make room, "
-                   "freshet goes on by itself",
-                   room->what, room->folder, (unsigned long long)(left >> 10),
-                   (unsigned long long)(wanted >> 10));
+                   "%s %s: the disk is full, %llu KiB are left and %s needs %llu: make room%s",
+                   room->what, room->folder, (unsigned long long)(left >> 10), what,
+                   (unsigned long long)(wanted >> 10), then);
+}
+
+bool state__room_begin(const struct state__room *room, struct err *err)
+{
+    if (check(room, 0, "a start", " and start again; nothing is lost", err)) return true;
+    err->class = ERR_FATAL;
+    err->exit_code = ERR_EXIT_DISK;
+    return false;
+}
+
+bool state__room_check(const struct state__room *room, size_t bytes, struct err *err)
+{
+    return check(room, bytes, "a write", ", freshet goes on by itself", err);
 }
 
 bool state__room_check_log(const struct state__room *room, struct err *err)
