@@ -308,6 +308,8 @@ def letters(case):
     must(market.log_files_with(topic, other) != [], "the grep finds nothing anywhere, which cannot be")
 
     # A process that ended between copying and deleting: a letter stands twice, and once afterwards.
+    # No move of its own may be cut off: a letter that then stands twice counts twice.
+    market.until(lambda: "can leave the broker's files" in open(market.log).read(), "end of the last move")
     market.send(0, late, f"no event of {late}")
     market.until(lambda: any(row[3] == late for row in market.records(topic)), "letter of another one")
     market.end_process()
