@@ -295,7 +295,7 @@ def judge(bench, scenario, settings, trouble):
     try:
         return compare(bench, scenario, settings)
     except RuntimeError as error:
-        if scenario.kind == "caught" and "is damaged" in str(error):
+        if scenario.kind == "caught" and "oracle: cannot look: state store" in str(error) and "is damaged" in str(error):
             return "", " damaged"
         raise
 
