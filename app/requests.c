@@ -161,6 +161,7 @@ static bool follow_open(struct ingest_follow **follow, struct requests_keeper *k
         if (ingest_follow_open(follow, &settings->kafka, &options, err)) return true;
         bool is_over = clock_mono_ns() > until_ns || flag_is_raised(&keeper->stop);
         if (!err_passes(err) || is_over) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(AGAIN_MS);
     }
 }

@@ -34,6 +34,7 @@ enum err_exit {
 
 #define ERR_TEXT_MAX 480
 
+/* Who returns true leaves `class` as it was: what was met on the way and passed is taken back. */
 struct err {
     enum err_class class;
     enum err_exit exit_code; /* meaningful for ERR_FATAL */

@@ -139,6 +139,7 @@ static bool topic_warm(struct emit *emit, rd_kafka_topic_t *topic, uint64_t unti
                             rd_kafka_topic_name(topic));
         bool is_over = clock_mono_ns() > until_ns || flag_is_raised(&emit->is_hurried);
         if (!err_passes(err) || is_over) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(ASK_PAUSE_MS);
     }
 }
@@ -154,7 +155,6 @@ static bool topics_warm(struct emit *emit, const char *const *names, struct err 
                                  names[i]);
         if (!topic_warm(emit, emit->topics[i], until, err)) return false;
     }
-    err->class = ERR_NONE; /* of a question that was repeated */
     return true;
 }
 

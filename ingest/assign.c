@@ -38,6 +38,7 @@ static bool log_ask(struct ingest *ingest, int topic, int32_t partition, int64_t
         (void)kafka_err_set(err, code, NULL, "cannot ask for the offsets of %s/%d", name,
                             (int)partition);
         if (!kafka_err_passes(err, code) || is_over(ingest, until)) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(ASK_PAUSE_MS);
     }
 }
@@ -142,6 +143,7 @@ static bool committed_ask(struct ingest *ingest, rd_kafka_topic_partition_list_t
         bool passes = err_passes(err) || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
                       code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
         if (!passes || is_over(ingest, until)) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(ASK_PAUSE_MS);
     }
 }

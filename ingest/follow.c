@@ -332,6 +332,7 @@ static bool error_take(struct ingest_follow *follow, struct part *part,
     log_warn("ingest", "a followed partition met an error and goes on",
              "topic=%s partition=%d error=%s", follow->topics[part->topic], (int)part->partition,
              rd_kafka_err2name(message->err));
+    err->class = ERR_NONE;
     return true;
 }
 

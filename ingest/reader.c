@@ -128,6 +128,7 @@ bool ingest_reader_bounds(struct ingest_reader *reader, int32_t partition, int64
         bool again = kafka_err_passes(err, code);
         if (again) err->class = ERR_RETRY;
         if (!again || left_ms <= ASK_AGAIN_MS) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(ASK_AGAIN_MS);
     }
 }
@@ -191,7 +192,7 @@ static bool error_take(struct ingest_reader *reader, const rd_kafka_message_t *m
     if (passes)
         log_warn("ingest", "a partition that is restored met an error and goes on",
                  "partition=%d error=%s", (int)message->partition, rd_kafka_err2name(message->err));
-    if (!passes) err->class = ERR_FATAL;
+    err->class = passes ? ERR_NONE : ERR_FATAL;
     return passes;
 }
 

@@ -17,6 +17,7 @@ static bool init(rd_kafka_t *client, const char *transactional_id, int timeout_m
                             "cannot end the transaction of '%s'", transactional_id);
         rd_kafka_error_destroy(error);
         if (!goes_on) return false;
+        err->class = ERR_NONE;
         sync_sleep_ms(AGAIN_MS);
     }
 }

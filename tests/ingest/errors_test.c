@@ -120,6 +120,22 @@ static void fetch_errors_pass(void)
     app_close(&app);
 }
 
+/* A broker that just lost the partition, or the group, is asked again, and its first answer is forgotten. */
+static void questions_at_the_start_pass(void)
+{
+    struct app app;
+    app_init(&app, &cluster, 1, 1);
+    produce_clicks(&cluster, app.names[0], 0, 3);
+    rd_kafka_mock_push_request_errors(cluster.mock, API_LIST_OFFSETS, 2,
+                                      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                      RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+    rd_kafka_mock_push_request_errors(cluster.mock, API_OFFSET_FETCH, 1,
+                                      RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT);
+    app_open(&app, &cluster, PARTITIONS);
+    CHECK_INT(app_take(&app, 3), 3);
+    app_close(&app);
+}
+
 int main(void)
 {
     cluster_start(&cluster);
@@ -128,6 +144,7 @@ int main(void)
     CASE(a_refusing_application_stops);
     CASE(retention_under_way_stops);
     CASE(fetch_errors_pass);
+    CASE(questions_at_the_start_pass);
     cluster_stop(&cluster);
     return 0;
 }
