@@ -95,8 +95,10 @@ export class ProductPage {
     if (this.item.item_id === item_id) say(this.why, `In your list: ${words.join('; ')}.`);
   }
 
+  /* Until the answer is there the list is of the kind before: aria-busy says so. */
   kind_set(kind) {
     this.kind = this.shown = kind;
+    this.related.setAttribute('aria-busy', 'true');
     this.kinds_mark();
     return this.related_load();
   }
@@ -113,6 +115,7 @@ export class ProductPage {
       this.related_show(answer);
     } catch (error) {
       if (this.item.item_id !== item_id) return;
+      this.related.setAttribute('aria-busy', 'false');
       this.related.replaceChildren();
       say(this.related_note, error.message);
     }
@@ -120,6 +123,7 @@ export class ProductPage {
 
   related_show(answer) {
     this.shown = answer.kind;
+    this.related.setAttribute('aria-busy', 'false');
     this.kinds_mark();
     const own = answer.fallback ? 0 : answer.items.length - (answer.filled ?? 0);
     refill(this.related, ...answer.items.map((item, i) => {

@@ -190,13 +190,16 @@ async function orders({page}) {
 
 /* Somebody else buys what is looked at here, with another product: that one appears without a click of ours. */
 async function others_change_what_is_seen({page, bad}) {
-  const [seen, other] = (await ask('/v1/items?n=40')).items.slice(-2).map(({item_id}) => item_id);
+  const [seen, ...others] = (await ask('/v1/items?n=40')).items.map(({item_id}) => item_id).reverse();
+  const before = (await ask(`/v1/related/${seen}?kind=bought_together`)).items.map(({item_id}) => item_id);
+  const other = others.find((item) => !before.includes(item));
   await page.goto(`${URL_BASE}#${seen}`);
   await page.reload();
   await page.waitForSelector('#related');
   /* Left with requests in work: the browser ends them. */
   for (let i = bad.length - 1; i >= 0; i--) if (/ERR_ABORTED/.test(bad[i])) bad.splice(i, 1);
   await page.click('#product .chip[data-kind=bought_together]');
+  await page.waitForSelector('#related[aria-busy=false]');
   /* Products that are only like it may stand there; the page marks them. */
   const partner = `#related li[data-item="${other}"]:not([data-like])`;
   must((await page.$(partner)) === null, 'they were bought together before');
