@@ -48,9 +48,10 @@ static bool conf_put_all(rd_kafka_conf_t *conf, const char *prefix,
 }
 
 /* Ours, which the user may change. Nagle and the ten-second reconnect back-off cost latency; both are librdkafka 2.0.2
- * defaults. A fetch waits 10 ms at most: the mock broker is not woken by new data, a real one is. A shard's queue holds more
- * than it takes in a second: a partition that meets a longer queue than queued.min.messages is not fetched for a second
- * (librdkafka before 2.2 has no setting for that pause), and with a shorter queue the shard would run dry meanwhile. */
+ * defaults. A fetch that finds nothing waits at the broker, where new data wake it; a partition that is added meanwhile
+ * waits for its end, so that is not librdkafka's 500 ms. A shard's queue holds more than it takes in a second: a partition that
+ * meets a longer queue than queued.min.messages is not fetched for a second (librdkafka before 2.2 has no setting for that pause),
+ * and with a shorter queue the shard would run dry meanwhile. */
 static const struct kafka_setting defaults_common[] = {
     {"socket.nagle.disable", "true"},
     {"reconnect.backoff.ms", "50"},
@@ -59,7 +60,7 @@ static const struct kafka_setting defaults_common[] = {
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
 static const struct kafka_setting defaults_consumer[] = {
-    {"fetch.wait.max.ms", "10"},        {"fetch.error.backoff.ms", "100"},
+    {"fetch.wait.max.ms", "100"},       {"fetch.error.backoff.ms", "100"},
     {"queued.min.messages", "100000"},  {"queued.max.messages.kbytes", "32768"},
     {"max.poll.interval.ms", "300000"},
 };

@@ -344,7 +344,7 @@ class Workbench:
 
     def reader_command(self, settings, partition):
         return ["kcat", "-C", "-q", "-u", "-b", self.broker.bootstrap, "-t", settings["recommendations.topic"], "-p", str(partition),
-                "-X", "isolation.level=read_committed", "-X", "fetch.wait.max.ms=10", "-f", "%o %h\n"]
+                "-X", "isolation.level=read_committed", "-X", "fetch.wait.max.ms=100", "-f", "%o %h\n"]
 
     def seen_trouble(self, settings, readers):
         """What was read meanwhile is what is read now, in the same order."""

@@ -303,7 +303,7 @@ static void added_partitions_stop_with_the_numbers(void)
     CHECK_INT(err.exit_code, ERR_EXIT_TOPIC);
     CHECK_CONTAINS(err.text, "had 2 partitions at start");
     app_close(&app);
-    cluster.config.n_consumer = 0;
+    cluster_reset(&cluster);
 }
 
 int main(void)

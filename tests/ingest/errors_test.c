@@ -91,7 +91,7 @@ static void retention_under_way_stops(void)
     CHECK_CONTAINS(err.text, "gone by retention");
     app_close(&app);
     app.options.on_gap = GAP_ACCEPT;
-    cluster.config.n_consumer = 0;
+    cluster_reset(&cluster);
     app_open(&app, &cluster, PARTITIONS);
     CHECK(app_take(&app, 20) >= 20);
     app_close(&app);

@@ -18,6 +18,15 @@ static rd_kafka_t *producer_new(struct cluster *cluster)
     return client;
 }
 
+/* New data do not wake a fetch that waits at the mock. */
+static const struct kafka_setting quick[] = {{"fetch.wait.max.ms", "10"}};
+
+void cluster_reset(struct cluster *cluster)
+{
+    cluster->config.consumer = quick;
+    cluster->config.n_consumer = sizeof quick / sizeof quick[0];
+}
+
 void cluster_join(struct cluster *cluster, const char *bootstrap)
 {
     struct err err = ERR_INIT;
@@ -25,6 +34,7 @@ void cluster_join(struct cluster *cluster, const char *bootstrap)
                                       .recommendations_topic = "lists"};
     memset(cluster, 0, sizeof *cluster);
     cluster->config.bootstrap_servers = bootstrap;
+    cluster_reset(cluster);
     cluster->producer = producer_new(cluster);
     CHECK_OK(schemas_open(&cluster->schemas, &schemas, &err), err);
 }

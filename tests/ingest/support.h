@@ -25,6 +25,8 @@ void cluster_stop(struct cluster *cluster);
 /* A real broker instead (client and mock are NULL); cluster_leave undoes it. */
 void cluster_join(struct cluster *cluster, const char *bootstrap);
 void cluster_leave(struct cluster *cluster);
+/* The settings of consumers that a test changed in config are again what they were. */
+void cluster_reset(struct cluster *cluster);
 
 /* Raw bytes (NULL: null value) and an event of one item, into a partition; returns when they are acknowledged. */
 void produce_bytes(struct cluster *cluster, const char *topic, int32_t partition, const void *value,
