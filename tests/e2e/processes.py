@@ -424,8 +424,8 @@ def zombie(group):
     events = group.bench.args.events
     session = group.bench.args.session / 1000
     a, b = group.start("a", "a"), group.start("b", "b")
+    group.settle([a, b])  # else all events may have come before b has a partition
     with group.feeding(events, events / (6 + session)):
-        group.settle([a, b])
         time.sleep(1)
         stand_still(b)
         joined = b.log().count('msg="partition assigned"')
