@@ -186,10 +186,12 @@ static bool begin_tell(struct ingest *ingest, int32_t partition, int64_t start, 
         return true;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, ingest->topics[0], partition)->offset = start;
+    bool ok = false;
     for (;;) {
         rd_kafka_resp_err_t code = rd_kafka_commit(ingest->client, list, 0);
         if (!code) sync_int_set(told, start);
-        if (!code || is_behind_us(code)) break;
+        ok = !code || is_behind_us(code);
+        if (ok) break;
         (void)kafka_err_set(err, code, NULL, "cannot tell group '%s' where %s/%d begins",
                             ingest->options.group_id, ingest->topics[0], (int)partition);
         if (is_over(ingest, until)) break;
@@ -197,7 +199,7 @@ static bool begin_tell(struct ingest *ingest, int32_t partition, int64_t start, 
         sync_sleep_ms(ASK_PAUSE_MS);
     }
     rd_kafka_topic_partition_list_destroy(list);
-    return err->class == ERR_NONE;
+    return ok;
 }
 
 /* ---- assigning ---- */
