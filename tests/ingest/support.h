@@ -62,12 +62,6 @@ int app_take(struct app *app, int n);
 void app_await_failure(struct app *app, struct err *err);
 void app_close(struct app *app);
 
-enum {
-    API_PRODUCE = 0,
-    API_FETCH = 1,
-    API_LIST_OFFSETS = 2,
-    API_METADATA = 3,
-    API_OFFSET_FETCH = 9
-};
+enum { API_PRODUCE = 0, API_FETCH = 1, API_LIST_OFFSETS = 2, API_METADATA = 3 };
 
 #endif
