@@ -156,7 +156,7 @@ bool changelog_send(struct changelog *changelog, struct emit_epoch *epoch,
     ok = ok && state_epoch_changes(values, change_send, &sending);
     fault_point("changes_sent");
     ok = ok && (is_early || markers_send(&sending, markers));
-    fault_point_within("changes_under_way");
+    fault_point_within("changes_under_way", 10000); /* what brokers take to answer some requests */
     counters_add(changelog->env.counters, METRIC_CHANGELOG_RECORDS, 0, sending.records);
     counters_add(changelog->env.counters, METRIC_CHANGELOG_BYTES, 0, sending.bytes);
     return ok;

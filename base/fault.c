@@ -28,8 +28,8 @@ static bool order_read(const char *variable, struct order *order)
 }
 
 /* Whether this pass of the point is the one. Each thread draws from the seed and the process id, so that a restarted process dies
- * at another pass. delay_us: random, for fault_point_within. */
-static bool is_chosen(const char *variable, const char *name, long *delay_us)
+ * at another pass. delay_us: random, below most_us. */
+static bool is_chosen(const char *variable, const char *name, int most_us, long *delay_us)
 {
     static _Thread_local struct rng rng;
     static _Thread_local bool ready;
@@ -41,7 +41,7 @@ static bool is_chosen(const char *variable, const char *name, long *delay_us)
         rng_init(&rng, order.seed ^ ((unsigned long long)getpid() << 20) ^ (number << 50));
         ready = true;
     }
-    *delay_us = (long)rng_below(&rng, 500);
+    *delay_us = (long)rng_below(&rng, (uint64_t)most_us);
     return rng_unit(&rng) < order.probability;
 }
 
@@ -57,7 +57,7 @@ void fault_point(const char *name)
 {
     long delay_us;
     stop(name);
-    if (is_chosen("FRESHET_KILL_AT", name, &delay_us)) (void)kill(getpid(), SIGKILL);
+    if (is_chosen("FRESHET_KILL_AT", name, 1, &delay_us)) (void)kill(getpid(), SIGKILL);
 }
 
 static void kill_later(void *context)
@@ -68,19 +68,19 @@ static void kill_later(void *context)
     (void)kill(getpid(), SIGKILL);
 }
 
-void fault_point_within(const char *name)
+void fault_point_within(const char *name, int most_us)
 {
     static struct thread thread;
     static long delay_us;
     struct err err = ERR_INIT;
-    if (!is_chosen("FRESHET_KILL_AT", name, &delay_us)) return;
+    if (!is_chosen("FRESHET_KILL_AT", name, most_us, &delay_us)) return;
     if (!thread_start(&thread, "kill", kill_later, &delay_us, &err)) (void)kill(getpid(), SIGKILL);
 }
 
 bool fault_fails(const char *name)
 {
     long ignored;
-    return is_chosen("FRESHET_FAIL_AT", name, &ignored);
+    return is_chosen("FRESHET_FAIL_AT", name, 1, &ignored);
 }
 
 bool fault_mutant(const char *name)

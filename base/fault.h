@@ -14,15 +14,15 @@
  */
 #ifdef FRESHET_FAULTS
 void fault_point(const char *name);
-/* The same, but the kill comes up to half a millisecond later, from another thread: inside what is called next. */
-void fault_point_within(const char *name);
+/* The same, but the kill comes up to most_us microseconds later, from another thread: inside what is called next. most_us: 1 to 999,999. */
+void fault_point_within(const char *name, int most_us);
 bool fault_fails(const char *name);
 bool fault_mutant(const char *name);
 #else
-#define fault_point(name)        ((void)0)
-#define fault_point_within(name) ((void)0)
-#define fault_fails(name)        false
-#define fault_mutant(name)       false
+#define fault_point(name)                 ((void)0)
+#define fault_point_within(name, most_us) ((void)0)
+#define fault_fails(name)                 false
+#define fault_mutant(name)                false
 #endif
 
 #endif

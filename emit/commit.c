@@ -348,7 +348,7 @@ bool emit_transaction_commit(struct emit *emit, const struct emit_offset *offset
     gate_set(emit, 0);
     if (!offsets_send(emit, offsets, n, group, err)) return false;
     fault_point("offsets_sent");
-    fault_point_within("commit_sent");
+    fault_point_within("commit_sent", 500);
     call_make(emit, &call, err);
     return verdict(emit, err);
 }

@@ -293,7 +293,7 @@ bool state_epoch_write(struct state_shard *shard, struct state_epoch *epoch, str
     if (!state__check_sound(state, err) || !state__room_check(&state->room, epoch->size, err))
         return false;
     fault_point("state.write.before");
-    fault_point_within("in_write");
+    fault_point_within("in_write", 500);
     if (epoch->erased.len > 0)
         state__purge_write(state, epoch, &error);
     else

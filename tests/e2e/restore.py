@@ -59,9 +59,10 @@ class Bench(Workbench):
     def lose(self, settings):
         shutil.rmtree(settings["state.dir"])
 
-    def killed_at(self, settings, point, mutant=""):
-        """One life that ends at the point; whether it did. Raises Trouble when it ends by itself, as where freshet refuses its store."""
-        process = self.start(settings, point, mutant, self.rng.getrandbits(30))
+    def killed_at(self, settings, point, mutant="", chance=None):
+        """One life that ends at the point, at each pass with this chance; whether it did. Raises Trouble when it ends by itself, as where
+        freshet refuses its store."""
+        process = self.start(settings, point, mutant, self.rng.getrandbits(30), chance=chance)
         trouble = self.wait(process)
         if process.returncode not in (0, -signal.SIGKILL):
             raise Trouble(f"{trouble} at {point}, see {settings['application.id']}.log")
@@ -94,15 +95,16 @@ class Bench(Workbench):
         return trouble or self.finish(settings, mutant)
 
     def torn(self, settings, mutant=""):
-        """Killed while an epoch's rows are sent, then behind the first epoch of the next life, which is smaller; then the disk is lost."""
+        """Killed while an epoch's rows are sent, then behind some epochs of the next life, which are smaller and of any partition; then
+        the disk is lost."""
         settings["producer.batch.num.messages"] = "5"
-        small = dict(settings, **{"batch.max.events": "16"})
+        small = dict(settings, **{"batch.max.events": "1", "commit.interval.ms": "10"})
         trouble = self.finish(settings, mutant)
         for _ in range(3 * self.args.rounds):
-            with self.more_coming(600, rate=100000):
+            with self.more_coming(2400, rate=100000):
                 pass
             self.killed_at(settings, "changes_under_way", mutant)
-            self.killed_at(small, "written", mutant)
+            self.killed_at(small, "written", mutant, chance=0.3)
             self.lose(settings)
         return trouble or self.finish(settings, mutant)
 

@@ -218,13 +218,14 @@ class Workbench:
 
     # ---- running freshet ----
 
-    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000, least=0.0, fail_at="", more_env=None):
+    def start(self, settings, kill_at="", mutant="", seed=1, idle=1000, least=0.0, fail_at="", more_env=None, chance=None):
         env = {**os.environ, **(more_env or {})}
         for name in ("FRESHET_KILL_AT", "FRESHET_FAIL_AT", "FRESHET_MUTANT"):
             env.pop(name, None)
         if kill_at:
             chances = EXACT_POINTS if is_exact(settings) else CHANCE
-            env["FRESHET_KILL_AT"] = f"{kill_at}:{max(chances.get(kill_at, CHANCE.get(kill_at)), least)}:{seed}"
+            chance = chance or max(chances.get(kill_at, CHANCE.get(kill_at)), least)
+            env["FRESHET_KILL_AT"] = f"{kill_at}:{chance}:{seed}"
         if fail_at:
             env["FRESHET_FAIL_AT"] = f"{fail_at}:{FAILURES[fail_at]}:{seed}"
         if mutant:
