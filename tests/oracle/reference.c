@@ -1,6 +1,7 @@
 /* The reference fold. Slow and plain on purpose. */
 #include "tests/oracle/reference.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,11 @@
 
 struct reference_item {
     int32_t partition;
-    char tenant[260];
-    char id[260];
+    bool is_counted;
     uint64_t key;
     double log_count; /* L; counted only when is_counted */
-    bool is_counted;
+    char tenant[260];
+    char id[260];
 };
 
 struct reference {
@@ -144,25 +145,31 @@ static bool is_in(const uint64_t *keys, int n, uint64_t key)
     return false;
 }
 
-/* The best n of the partition and tenant that are not excluded, by repeated search for the next best. */
-static int popular_top(struct reference *r, int32_t partition, struct str tenant,
+static bool is_more_popular(const struct reference_item *a, const struct reference_item *b)
+{
+    return a->log_count > b->log_count || (a->log_count == b->log_count && a->key < b->key);
+}
+
+/* The best n of the partition and tenant that are not excluded: each item is put in its place among the best so far. */
+static int popular_top(const struct reference *r, int32_t partition, struct str tenant,
                        const uint64_t *excluded, int n_excluded, int n, uint64_t *keys)
 {
+    const struct reference_item *best[64];
     int found = 0;
-    while (found < n) {
-        const struct reference_item *best = NULL;
-        for (int i = 0; i < r->n_items; i++) {
-            const struct reference_item *item = &r->items[i];
-            bool better = !best || item->log_count > best->log_count ||
-                          (item->log_count == best->log_count && item->key < best->key);
-            if (item->partition != partition || !better) continue;
-            if (!str_equal(str_of(item->tenant), tenant)) continue;
-            if (is_in(keys, found, item->key)) continue;
-            if (!is_in(excluded, n_excluded, item->key)) best = item;
-        }
-        if (!best) break;
-        keys[found++] = best->key;
+    assert(n <= (int)(sizeof best / sizeof *best));
+    for (int i = 0; i < r->n_items; i++) {
+        const struct reference_item *item = &r->items[i];
+        int place = found;
+        if (item->partition != partition || !str_equal(str_of(item->tenant), tenant)) continue;
+        while (place > 0 && is_more_popular(item, best[place - 1]))
+            place--;
+        if (place == n || is_in(excluded, n_excluded, item->key)) continue;
+        if (found < n) found++;
+        memmove(best + place + 1, best + place, (size_t)(found - 1 - place) * sizeof *best);
+        best[place] = item;
     }
+    for (int i = 0; i < found; i++)
+        keys[i] = best[i]->key;
     return found;
 }
 
