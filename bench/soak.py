@@ -16,6 +16,7 @@ import time
 LIMITS = {"statestore.cache.max.bytes": 64 << 20, "statestore.uncommitted.max.bytes": 32 << 20,
           "rocksdb.memory.max.bytes": 64 << 20, "producer.queue.max.bytes": 32 << 20, "neighbours.memory.max.bytes": 16 << 20,
           "related.memory.max.bytes": 32 << 20, "related.lists.memory.max.bytes": 16 << 20}
+READ_AHEAD = 32 << 20  # consumer.queued.max.messages.kbytes, left at its default
 
 
 def resident_mib(pid):
@@ -73,7 +74,7 @@ def main():
     samples = [s for s in samples if s[1] > 0]
     half = len(samples) // 2
     print(f"soak: {report['records']} records, {report['lists']} lists, {report['records_per_s']:.0f} records/s; "
-          f"limits {sum(LIMITS.values()) >> 20} MiB in all; RSS peak first half {max(s[1] for s in samples[:half]):.0f} MiB, "
+          f"limits {(sum(LIMITS.values()) + READ_AHEAD) >> 20} MiB in all; RSS peak first half {max(s[1] for s in samples[:half]):.0f} MiB, "
           f"second half {max(s[1] for s in samples[half:]):.0f} MiB; descriptors {max(s[2] for s in samples[:half])} and "
           f"{max(s[2] for s in samples[half:])}")
 

@@ -158,21 +158,11 @@ static bool topics_warm(struct emit *emit, const char *const *names, struct err 
     return true;
 }
 
-static int number_of(const rd_kafka_conf_t *conf, const char *key)
-{
-    char text[32];
-    size_t size = sizeof text;
-    int number = 0;
-    (void)rd_kafka_conf_get(conf, key, text, &size);
-    (void)sscanf(text, "%d", &number);
-    return number;
-}
-
 /* awake.h; 0 is without end. */
 static void age_bound(const struct emit *emit, rd_kafka_conf_t *conf)
 {
     char text[32];
-    int64_t most = emit__age_max_ms(emit), set = number_of(conf, "message.timeout.ms");
+    int64_t most = emit__age_max_ms(emit), set = kafka_conf_number(conf, "message.timeout.ms");
     if (most == 0 || (set > 0 && set <= most)) return;
     (void)snprintf(text, sizeof text, "%" PRId64, most);
     (void)rd_kafka_conf_set(conf, "message.timeout.ms", text, NULL, 0);
@@ -189,10 +179,10 @@ static bool client_make(struct emit *emit, struct err *err)
     rd_kafka_conf_t *conf = kafka_client_conf(emit->config, KAFKA_PRODUCER, own, n_own, err);
     if (!conf) return false;
     age_bound(emit, conf);
-    emit->timeout_ms = number_of(conf, "message.timeout.ms");
+    emit->timeout_ms = kafka_conf_number(conf, "message.timeout.ms");
     if (emit->transactions && !emit->transactions->timeout_ms) { /* once: the watchdog reads it */
-        emit->transactions->timeout_ms = number_of(conf, "transaction.timeout.ms");
-        emit->transactions->slow_ms = number_of(conf, "socket.timeout.ms");
+        emit->transactions->timeout_ms = kafka_conf_number(conf, "transaction.timeout.ms");
+        emit->transactions->slow_ms = kafka_conf_number(conf, "socket.timeout.ms");
     }
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     emit->client = kafka_client_new(conf, KAFKA_PRODUCER, &emit->notes, err);

@@ -36,7 +36,7 @@
  *   on_gap, or the end of the process. A damaged batch, and a position outside the log, are gaps.
  * - Every record of a partition comes out once for each assignment: as an event, or as poison with its reason.
  * - After callbacks.revoked returned, no record of the partition comes out any more until it is assigned again.
- * - No heap call of ours for a record; librdkafka's queue of a shard is bounded (16 MiB, consumer.queued.max.messages.kbytes).
+ * - No heap call of ours for a record; librdkafka's queue of a shard is bounded (32 MiB, consumer.queued.max.messages.kbytes).
  *
  * Words: poison, a record that cannot become an event. Position (pos), the next offset to apply. Generation, the number
  * of an assignment. Held, a record that waits for the schema registry. */

@@ -38,7 +38,8 @@ static bool client_open(struct ingest_reader *reader, const struct kafka_config 
     /* Whole logs are read: longer fetches than for a stream. */
     static const struct kafka_setting own[] = {{"enable.partition.eof", "true"},
                                                {"max.partition.fetch.bytes", "4194304"},
-                                               {"queued.max.messages.kbytes", "65536"}};
+                                               {"queued.max.messages.kbytes", "65536"},
+                                               {"fetch.max.bytes", "33554432"}};
     rd_kafka_conf_t *conf =
         kafka_client_conf(config, KAFKA_CONSUMER, own, sizeof own / sizeof own[0], err);
     if (conf) reader->client = kafka_client_new(conf, KAFKA_CONSUMER, &reader->notes, err);

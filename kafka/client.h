@@ -38,6 +38,9 @@ void kafka_notes_fini(struct kafka_notes *notes);
 rd_kafka_conf_t *kafka_client_conf(const struct kafka_config *config, enum kafka_role role,
                                    const struct kafka_setting *own, size_t n_own, struct err *err);
 
+/* The value of a property that is a number; 0 where it is none. */
+int kafka_conf_number(const rd_kafka_conf_t *conf, const char *key);
+
 /* Takes conf in every case. NULL: ERR_FATAL exit 2, the settings contradict each other. Free with
  * kafka_client_free. */
 rd_kafka_t *kafka_client_new(rd_kafka_conf_t *conf, enum kafka_role role, struct kafka_notes *notes,

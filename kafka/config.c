@@ -51,7 +51,8 @@ static bool conf_put_all(rd_kafka_conf_t *conf, const char *prefix,
  * defaults. A fetch that finds nothing waits at the broker, where new data wake it; a partition that is added meanwhile
  * waits for its end, so that is not librdkafka's 500 ms. A shard's queue holds more than it takes in a second: a partition that
  * meets a longer queue than queued.min.messages is not fetched for a second (librdkafka before 2.2 has no setting for that pause),
- * and with a shorter queue the shard would run dry meanwhile. */
+ * and with a shorter queue the shard would run dry meanwhile. An answer is unpacked whole, to several times its size, beside what waits:
+ * of 32 MiB, librdkafka's own bound, a process that catches up held 30 to 140 MiB more (docs/RESULTS.md, "Memory"). */
 static const struct kafka_setting defaults_common[] = {
     {"socket.nagle.disable", "true"},
     {"reconnect.backoff.ms", "50"},
@@ -60,9 +61,9 @@ static const struct kafka_setting defaults_common[] = {
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
 static const struct kafka_setting defaults_consumer[] = {
-    {"fetch.wait.max.ms", "100"},       {"fetch.error.backoff.ms", "100"},
-    {"queued.min.messages", "100000"},  {"queued.max.messages.kbytes", "32768"},
-    {"max.poll.interval.ms", "300000"},
+    {"fetch.wait.max.ms", "100"},      {"fetch.error.backoff.ms", "100"},
+    {"queued.min.messages", "100000"}, {"queued.max.messages.kbytes", "32768"},
+    {"fetch.max.bytes", "4194304"},    {"max.poll.interval.ms", "300000"},
 };
 static const struct kafka_setting defaults_producer[] = {
     {"linger.ms", "2"},
@@ -117,20 +118,40 @@ static bool conf_fill(rd_kafka_conf_t *conf, const struct kafka_config *config,
     return true;
 }
 
+int kafka_conf_number(const rd_kafka_conf_t *conf, const char *key)
+{
+    char text[32];
+    size_t size = sizeof text;
+    int number = 0;
+    (void)rd_kafka_conf_get(conf, key, text, &size);
+    (void)sscanf(text, "%d", &number);
+    return number;
+}
+
+/* An answer has room for the longest record; the client refuses less. */
+static bool fetch_bound(rd_kafka_conf_t *conf, struct err *err)
+{
+    char text[32];
+    int longest = kafka_conf_number(conf, "message.max.bytes");
+    const struct kafka_setting bound = {"fetch.max.bytes", text};
+    if (kafka_conf_number(conf, "fetch.max.bytes") >= longest) return true;
+    (void)snprintf(text, sizeof text, "%d", longest);
+    return conf_put(conf, "", &bound, err);
+}
+
 /* With transactions a record has no longer than its transaction; the client refuses more. 0 is without end. */
 static bool message_timeout_bound(rd_kafka_conf_t *conf, const struct kafka_setting *own,
                                   size_t n_own, struct err *err)
 {
-    char message[32], transaction[32];
-    size_t message_size = sizeof message, transaction_size = sizeof transaction;
+    char transaction[32];
+    size_t size = sizeof transaction;
     bool has_id = false;
     for (size_t i = 0; i < n_own; i++)
         has_id = has_id || strcmp(own[i].key, "transactional.id") == 0;
     if (!has_id) return true;
-    (void)rd_kafka_conf_get(conf, "message.timeout.ms", message, &message_size);
-    (void)rd_kafka_conf_get(conf, "transaction.timeout.ms", transaction, &transaction_size);
+    int most = kafka_conf_number(conf, "message.timeout.ms");
+    (void)rd_kafka_conf_get(conf, "transaction.timeout.ms", transaction, &size);
     const struct kafka_setting bound = {"message.timeout.ms", transaction};
-    long most = strtol(message, NULL, 10);
     if (most > 0 && most <= strtol(transaction, NULL, 10)) return true;
     return conf_put(conf, "", &bound, err);
 }
@@ -157,6 +178,7 @@ rd_kafka_conf_t *kafka_client_conf(const struct kafka_config *config, enum kafka
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (!conf_fill(conf, config, role, err) || !PUT(conf, always, err) ||
         !conf_put_all(conf, "", own, n_own, false, err) || !kafka__conf_check(conf, err) ||
+        (role == KAFKA_CONSUMER && !fetch_bound(conf, err)) ||
         !message_timeout_bound(conf, own, n_own, err)) {
         rd_kafka_conf_destroy(conf);
         return NULL;

@@ -292,6 +292,29 @@ static void bounds_the_message_timeout(void)
     }
 }
 
+/* An answer to a fetch has room for the longest record that the user allows. */
+static void bounds_an_answer(void)
+{
+    static const char *const longest[] = {"1000000", "8000000"}, *const get[] = {"4194304",
+                                                                                 "8000000"};
+    for (int i = 0; i < 2; i++) {
+        struct err err = ERR_INIT;
+        const struct kafka_setting message = {"message.max.bytes", longest[i]};
+        struct kafka_config config = config_with(NULL, &message, NULL);
+        rd_kafka_conf_t *conf = kafka_client_conf(&config, KAFKA_CONSUMER, NULL, 0, &err);
+        char text[32];
+        CHECK(conf != NULL);
+        (void)snprintf(text, sizeof text, "%d", kafka_conf_number(conf, "fetch.max.bytes"));
+        CHECK_STR(text, get[i]);
+        struct kafka_notes notes;
+        kafka_notes_init(&notes, true, NULL);
+        rd_kafka_t *client = kafka_client_new(conf, KAFKA_CONSUMER, &notes, &err);
+        CHECK(client != NULL); /* librdkafka refuses a smaller one here */
+        CHECK(kafka_client_free(client, 5000));
+        kafka_notes_fini(&notes);
+    }
+}
+
 static void says_where_a_bad_setting_stands(void)
 {
     struct err err = ERR_INIT;
@@ -333,6 +356,7 @@ int main(void)
     CASE(knows_every_property);
     CASE(forces_what_the_protocol_needs);
     CASE(bounds_the_message_timeout);
+    CASE(bounds_an_answer);
     CASE(says_where_a_bad_setting_stands);
     CASE(lets_the_rest_through);
     return 0;
