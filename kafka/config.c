@@ -120,7 +120,7 @@ static bool conf_fill(rd_kafka_conf_t *conf, const struct kafka_config *config,
 
 int kafka_conf_number(const rd_kafka_conf_t *conf, const char *key)
 {
-    char text[32];
+    char text[32] = "";
     size_t size = sizeof text;
     int number = 0;
     (void)rd_kafka_conf_get(conf, key, text, &size);
