@@ -52,7 +52,7 @@ static bool conf_put_all(rd_kafka_conf_t *conf, const char *prefix,
  * waits for its end, so that is not librdkafka's 500 ms. A shard's queue holds more than it takes in a second: a partition that
  * meets a longer queue than queued.min.messages is not fetched for a second (librdkafka before 2.2 has no setting for that pause),
  * and with a shorter queue the shard would run dry meanwhile. An answer is unpacked whole, to several times its size, beside what waits:
- * of 32 MiB, librdkafka's own bound, a process that catches up held 30 to 140 MiB more (docs/RESULTS.md, "Memory"). */
+ * of 32 MiB, librdkafka's own bound, a process that catches up held 30 to 110 MiB more (docs/RESULTS.md, "Memory"). */
 static const struct kafka_setting defaults_common[] = {
     {"socket.nagle.disable", "true"},
     {"reconnect.backoff.ms", "50"},
@@ -60,6 +60,7 @@ static const struct kafka_setting defaults_common[] = {
     {"log.connection.close", "false"},
     {"topic.metadata.refresh.interval.ms", "60000"},
 };
+enum { FETCH_BYTES = 4194304 }; /* the default below */
 static const struct kafka_setting defaults_consumer[] = {
     {"fetch.wait.max.ms", "100"},      {"fetch.error.backoff.ms", "100"},
     {"queued.min.messages", "100000"}, {"queued.max.messages.kbytes", "32768"},
@@ -100,24 +101,6 @@ static const struct kafka_setting planted_producer[] = {{"enable.idempotence", "
 #define PUT(conf, table, err)                                                                      \
     conf_put_all(conf, "", (table), sizeof(table) / sizeof((table)[0]), false, err)
 
-static bool conf_fill(rd_kafka_conf_t *conf, const struct kafka_config *config,
-                      enum kafka_role role, struct err *err)
-{
-    if (!PUT(conf, defaults_common, err)) return false;
-    if (role == KAFKA_CONSUMER && !PUT(conf, defaults_consumer, err)) return false;
-    if (role == KAFKA_PRODUCER && !PUT(conf, defaults_producer, err)) return false;
-    if (!conf_put_all(conf, "", config->common, config->n_common, true, err)) return false;
-    if (!PUT(conf, forced_common, err)) return false;
-    if (role == KAFKA_CONSUMER)
-        return conf_put_all(conf, "consumer.", config->consumer, config->n_consumer, true, err) &&
-               PUT(conf, forced_consumer, err);
-    if (role == KAFKA_PRODUCER)
-        return conf_put_all(conf, "producer.", config->producer, config->n_producer, true, err) &&
-               PUT(conf, forced_producer, err) &&
-               (!fault_mutant("not_idempotent") || PUT(conf, planted_producer, err));
-    return true;
-}
-
 int kafka_conf_number(const rd_kafka_conf_t *conf, const char *key)
 {
     char text[32] = "";
@@ -128,7 +111,37 @@ int kafka_conf_number(const rd_kafka_conf_t *conf, const char *key)
     return number;
 }
 
-/* An answer has room for the longest record; the client refuses less. */
+/* The user's own bound on an answer, where it is less than the longest record: the client would refuse it without a word of what to do. */
+static bool fetch_check(const rd_kafka_conf_t *conf, struct err *err)
+{
+    int most = kafka_conf_number(conf, "fetch.max.bytes");
+    int longest = kafka_conf_number(conf, "message.max.bytes");
+    if (most >= longest || most == FETCH_BYTES) return true;
+    return err_fatal(err, ERR_EXIT_USAGE,
+                     "fetch.max.bytes=%d has no room for a record of message.max.bytes=%d: raise "
+                     "it, or leave it out",
+                     most, longest);
+}
+
+static bool conf_fill(rd_kafka_conf_t *conf, const struct kafka_config *config,
+                      enum kafka_role role, struct err *err)
+{
+    if (!PUT(conf, defaults_common, err)) return false;
+    if (role == KAFKA_CONSUMER && !PUT(conf, defaults_consumer, err)) return false;
+    if (role == KAFKA_PRODUCER && !PUT(conf, defaults_producer, err)) return false;
+    if (!conf_put_all(conf, "", config->common, config->n_common, true, err)) return false;
+    if (!PUT(conf, forced_common, err)) return false;
+    if (role == KAFKA_CONSUMER)
+        return conf_put_all(conf, "consumer.", config->consumer, config->n_consumer, true, err) &&
+               fetch_check(conf, err) && PUT(conf, forced_consumer, err);
+    if (role == KAFKA_PRODUCER)
+        return conf_put_all(conf, "producer.", config->producer, config->n_producer, true, err) &&
+               PUT(conf, forced_producer, err) &&
+               (!fault_mutant("not_idempotent") || PUT(conf, planted_producer, err));
+    return true;
+}
+
+/* Ours has room for the longest record, which the user may set; the client refuses less. */
 static bool fetch_bound(rd_kafka_conf_t *conf, struct err *err)
 {
     char text[32];

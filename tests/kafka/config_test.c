@@ -326,6 +326,13 @@ static void says_where_a_bad_setting_stands(void)
     config = config_with(NULL, NULL, &bad);
     CHECK_FAIL(kafka_config_check(&config, &err), err, ERR_FATAL);
     CHECK_CONTAINS(err.text, "producer.linger.ms=soon is refused");
+    const struct kafka_setting both[] = {{"message.max.bytes", "8000000"},
+                                         {"fetch.max.bytes", "5000000"}};
+    config = config_with(NULL, both, NULL);
+    config.n_consumer = 2;
+    CHECK_FAIL(kafka_config_check(&config, &err), err, ERR_FATAL);
+    CHECK_CONTAINS(err.text,
+                   "fetch.max.bytes=5000000 has no room for a record of message.max.bytes=8000000");
     config = config_with(&secret, NULL, NULL);
     CHECK_FAIL(kafka_config_check(&config, &err), err, ERR_FATAL);
     CHECK(strstr(err.text, "hunter2") == NULL);
