@@ -75,13 +75,14 @@ static size_t sources(const struct relations *relations)
     return (size_t)relations->env.settings->n_topics * (size_t)relations->env.n_partitions;
 }
 
-/* What the group is known to have; -1: with transactions it has what the store has. */
+/* What the group is known to have, 0 when nothing is known of it; -1: with transactions it has what the store has. */
 static int64_t told_of(const struct relations *relations, const struct relations_part *part)
 {
     const struct settings *settings = relations->env.settings;
     if (!relations->env.ingest || settings->transactional_id) return -1;
-    return ingest_acked(relations->env.ingest, settings->pairs_at,
-                        (int32_t)(part - relations->parts));
+    int64_t acked =
+        ingest_acked(relations->env.ingest, settings->pairs_at, (int32_t)(part - relations->parts));
+    return acked < 0 ? 0 : acked;
 }
 
 static void head_encode(const struct relations *relations, const struct relations_part *part,
@@ -143,7 +144,8 @@ bool relations_again(struct state *state, int32_t partition, int64_t begin, int6
     struct cursor c = {.ptr = head.data, .left = head.len};
     if (ok && found && head.len >= HEAD_TOLD && cursor_u8(&c) == HEAD_VERSION) {
         int64_t told = (int64_t)cursor_u64(&c);
-        if (told >= begin && told < *from) *from = told;
+        if (told >= 0 && told < begin) told = begin;
+        if (told >= 0 && told < *from) *from = told;
     }
     buf_fini(&head);
     return ok;
