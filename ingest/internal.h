@@ -8,6 +8,7 @@
 
 enum {
     INGEST__ARENA_SOFT = 8 * 1024 * 1024, /* a batch that has used so much ends */
+    INGEST__RAW_SOFT = 256 * 1024, /* likewise bytes of internal records: pairs change many rows */
     INGEST__ARENA_MAX = 64 * 1024 * 1024, /* which one record of 64 KiB cannot reach on top */
 };
 
@@ -44,6 +45,7 @@ struct ingest__shard {
     struct ingest_record *records; /* (batch_max) of the batch that is out */
     rd_kafka_message_t **messages; /* (batch_max) theirs */
     int n;                         /* messages out */
+    size_t raw_bytes;              /* of values of internal topics among them */
     struct arena *arena;
     rd_kafka_message_t *held; /* waits for the schema registry; NULL none */
     int64_t held_generation;  /* of its partition when it was held; a later one reads it again */

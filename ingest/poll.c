@@ -197,11 +197,12 @@ static enum taken take(struct ingest *ingest, struct ingest__shard *shard,
     record->message = message;
     record->reason = REASON_NONE;
     record->text = NULL;
-    if (!ingest__is_raw(ingest, topic) &&
-        !record_decode(ingest, shard, record, batch->changed, err)) {
+    bool is_raw = ingest__is_raw(ingest, topic);
+    if (!is_raw && !record_decode(ingest, shard, record, batch->changed, err)) {
         shard->held_generation = generation;
         return hold(ingest, shard, message, err) ? HELD : FAILED;
     }
+    if (is_raw) shard->raw_bytes += record->value.len;
     slot->expected = message->offset + 1;
     shard->messages[shard->n++] = message;
     return TAKEN;
@@ -224,6 +225,13 @@ static rd_kafka_message_t *next_message(struct ingest__shard *shard, uint64_t un
     return clock_mono_ns() < shard->retry_at_ns ? NULL : shard->held;
 }
 
+/* For another record in the batch. */
+static bool has_room(const struct ingest *ingest, const struct ingest__shard *shard)
+{
+    return shard->n < ingest->options.batch_max && arena_used(shard->arena) < INGEST__ARENA_SOFT &&
+           shard->raw_bytes < INGEST__RAW_SOFT;
+}
+
 bool ingest_poll(struct ingest *ingest, int shard_index, int timeout_ms, struct ingest_batch *batch,
                  struct err *err)
 {
@@ -243,8 +251,7 @@ bool ingest_poll(struct ingest *ingest, int shard_index, int timeout_ms, struct 
         sync_sleep_ms(timeout_ms < PARKED_MS ? timeout_ms : PARKED_MS);
         return true;
     }
-    while (shard->n < ingest->options.batch_max && arena_used(shard->arena) < INGEST__ARENA_SOFT &&
-           (message = next_message(shard, until)) != NULL) {
+    while (has_room(ingest, shard) && (message = next_message(shard, until)) != NULL) {
         taken = take(ingest, shard, message, batch, &shard->failed);
         if (taken == HELD) break;
         if (shard->held == message) shard->held = NULL;
@@ -264,6 +271,7 @@ void ingest_batch_release(struct ingest *ingest, int shard_index, struct ingest_
     for (int i = 0; i < shard->n; i++)
         rd_kafka_message_destroy(shard->messages[i]);
     shard->n = 0;
+    shard->raw_bytes = 0;
     batch->n = 0;
     arena_reset(shard->arena);
 }

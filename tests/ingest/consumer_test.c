@@ -165,6 +165,32 @@ static void batches_are_bounded(void)
     CHECK(clock_mono_ns() - start < 9000000000u);
 }
 
+/* Bytes of internal records in a batch end it: none comes behind a quarter of a MiB. */
+static void internal_records_end_a_batch(void)
+{
+    enum { N = 40, SIZE = 20000, ENOUGH = 256 * 1024 };
+    static char value[SIZE];
+    struct err err = ERR_INIT;
+    struct ingest_batch batch;
+    int got = 0, most = 0;
+    struct app app;
+    app_init(&app, &cluster, 2, 1);
+    app.options.n_raw = 1;
+    for (int i = 0; i < N; i++)
+        produce_bytes(&cluster, app.names[1], 0, value, SIZE);
+    app_open(&app, &cluster, PARTITIONS);
+    while (got < N) {
+        CHECK_OK(ingest_poll(app.ingest, 0, 5000, &batch, &err), err);
+        CHECK((batch.n - 1) * SIZE < ENOUGH);
+        got += batch.n;
+        most = batch.n > most ? batch.n : most;
+        ingest_batch_release(app.ingest, 0, &batch);
+    }
+    CHECK_INT(got, N);
+    CHECK(most > 1);
+    app_close(&app);
+}
+
 int main(void)
 {
     cluster_start(&cluster);
@@ -174,6 +200,7 @@ int main(void)
     CASE(raw_topics_come_out_as_they_are);
     CASE(poison_is_handed_out_with_its_reason);
     CASE(batches_are_bounded);
+    CASE(internal_records_end_a_batch);
     cluster_stop(&cluster);
     return 0;
 }
