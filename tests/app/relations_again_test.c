@@ -1,8 +1,5 @@
 /* From where pairs are read again after another process may have had the partition: what the head of a store says of the group, as it
  * was known when the head was sealed. */
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "app/pair_bytes.h"
 #include "app/relations.h"
 #include "state/state.h"
@@ -131,7 +128,7 @@ static void where_pairs_begin_again(void)
     CHECK_INT(again_from(0), 16);
     CHECK_INT(again_from(18), 18); /* older records are gone: what is left of them */
 
-    /* Nobody else ever has the partition; likewise with transactions, where store and group are one. */
+    /* Nobody else ever has the partition. */
     env.ingest = NULL;
     epoch_write(&env);
     CHECK_INT(again_from(0), STANDS);
