@@ -232,14 +232,10 @@ function(freshet_fuzzers)
 endfunction()
 
 # freshet_checks(folder...): each tests/<folder>/*.py (common.py is their library) or *.sh is one ctest about the
-# repository itself. A sanitizer build says nothing about the text of the files: not there.
+# repository itself. A sanitizer build says nothing about the text of the files: not there. Whether python3 is there is seen when they
+# are run: a folder that was configured before scripts/setup test must not lose them.
 function(freshet_checks)
-  find_program(PYTHON3 python3)
   if(FRESHET_SANITIZE)
-    return()
-  endif()
-  if(NOT PYTHON3)
-    message(WARNING "python3 is missing: the repository checks (layers, banned functions, sizes, format) are not run")
     return()
   endif()
   foreach(folder IN LISTS ARGN)
@@ -248,7 +244,7 @@ function(freshet_checks)
     list(FILTER checks EXCLUDE REGEX "/common\\.py$")
     foreach(check IN LISTS checks)
       get_filename_component(stem ${check} NAME_WE)
-      set(command ${PYTHON3} -B ${check})
+      set(command python3 -B ${check})
       if(check MATCHES "\\.sh$")
         set(command bash ${check})
       endif()
