@@ -33,9 +33,13 @@ COMMON=(--set "bootstrap.servers=$BOOTSTRAP" --set "application.id=$RUN" --set "
     --set "recommendations.topic=$RUN.lists" --set "items.topic=$RUN.items" --set "related.topic=$RUN.related"
     --set "trending.topic=$RUN.trending" --set "erasures.topic=$RUN.erasures" --set "state.dir=$WORK/state")
 
-"$BIN/freshet" simulate "${SHOP[@]}" --events 20000 --to "$WORK/past.tsv" --format sessions
-"$BIN/freshet" train --input "$WORK/past.tsv" --format sessions --out "$WORK/model" --epochs 3 --dim 32 --quiet >"$WORK/train.log" 2>&1
 "$BIN/freshet" topics create --partitions 2 --items-topic "$RUN.items" "${COMMON[@]}" >"$WORK/topics.log" 2>&1
+# The shop begins anew: what it launched in its past it does not sell yet, and a list of that would be of nothing.
+"$BIN/freshet" simulate "${SHOP[@]}" --events 20000 --to "$WORK/all.tsv" --format sessions
+"$BIN/freshet" simulate "${SHOP[@]}" --events 1 --start now --items-topic "$RUN.items" "${COMMON[@]}" >"$WORK/items.log" 2>&1
+kcat -C -e -q -b "$BOOTSTRAP" -t "$RUN.items" -f '%k\n' >"$WORK/items"
+awk -F'\t' 'NR == FNR {sold[$1]; next} FNR == 1 || $2 in sold' "$WORK/items" "$WORK/all.tsv" >"$WORK/past.tsv"
+"$BIN/freshet" train --input "$WORK/past.tsv" --format sessions --out "$WORK/model" --epochs 3 --dim 32 --quiet >"$WORK/train.log" 2>&1
 "$BIN/freshet" run "${COMMON[@]}" --set "model.dir=$WORK/model" --set "http.listen=127.0.0.1:$PORT" >"$WORK/run.log" 2>&1 &
 PIDS+=($!)
 export FRESHET_TEST_PAGE_MODULES=$MODULES FRESHET_TEST_PAGE_URL=http://127.0.0.1:$PORT/ FRESHET_TEST_PAGE_SHOTS=$WORK/shots
