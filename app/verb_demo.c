@@ -23,6 +23,7 @@
 extern const struct verb verb_train;
 
 enum { PAGE_PORT = 8080, PARTITIONS = 4, TICK_MS = 250, TAP_CAPACITY = 512, PATH_MAX_BYTES = 512 };
+static const char fetch_wait[] = "consumer.fetch.wait.max.ms";
 
 struct demo {
     struct app *app;
@@ -141,6 +142,10 @@ static bool broker_start(struct demo *demo, struct err *err)
     for (int i = 0; i < n_all; i++) /* an empty name switches a part off */
         if (topics[i].name[0]) topics[n_topics++] = topics[i];
     if (!kafka_embedded_start(&demo->broker, topics, n_topics, err)) return false;
+    /* That broker lets a fetch wait to its end, though data have come. */
+    if (!options_is_set(app->config, fetch_wait) &&
+        !options_set(app->config, fetch_wait, "5", "demo", err))
+        return false;
     return options_set(app->config, "bootstrap.servers", kafka_embedded_bootstrap(demo->broker),
                        "demo", err);
 }

@@ -136,13 +136,20 @@ static bool fail_unknown(const struct options *options, const char *name, const 
     return err_fatal(err, ERR_EXIT_USAGE, "%s: unknown option %.80s", origin, name);
 }
 
-/* Keeps a key under a prefix; a key that is there gets the new value and keeps its place in the order. */
-static bool set_prefixed(struct options *options, const char *name, const char *value,
-                         const char *origin, struct err *err)
+/* The place of a key under a prefix, n_prefixed when it has none. */
+static size_t prefixed_find(const struct options *options, const char *name)
 {
     size_t i = 0;
     while (i < options->n_prefixed && strcmp(options->prefixed[i].key, name) != 0)
         i++;
+    return i;
+}
+
+/* Keeps a key under a prefix; a key that is there gets the new value and keeps its place in the order. */
+static bool set_prefixed(struct options *options, const char *name, const char *value,
+                         const char *origin, struct err *err)
+{
+    size_t i = prefixed_find(options, name);
     if (i == PREFIXED_MAX) {
         return err_fatal(err, ERR_EXIT_USAGE, "%s: more than %d keys for librdkafka", origin,
                          PREFIXED_MAX);
@@ -371,6 +378,7 @@ int options_list(const struct options *options, const char *name, const char *co
 
 bool options_is_set(const struct options *options, const char *name)
 {
+    if (prefix_of(options, name)) return prefixed_find(options, name) < options->n_prefixed;
     return slot_of(options, name, OPTION_TEXT)->origin != NULL;
 }
 

@@ -55,7 +55,8 @@ bool options_bool(const struct options *options, const char *name);
 int options_enum(const struct options *options, const char *name); /* index into values */
 /* Comma-separated, trimmed; (returned count) texts. */
 int options_list(const struct options *options, const char *name, const char *const **items);
-bool options_is_set(const struct options *options, const char *name); /* not just the default */
+/* Not just the default. The name may be a key under an allowed prefix. */
+bool options_is_set(const struct options *options, const char *name);
 /* Keys under an allowed prefix, e.g. "consumer."; the visited key has the prefix taken off. */
 void options_each_prefixed(const struct options *options, const char *prefix,
                            void (*visit)(void *context, const char *key, const char *value),

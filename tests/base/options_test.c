@@ -200,7 +200,10 @@ static void test_prefixes(void)
     struct options *options = new_options();
     struct err err = ERR_INIT;
     struct seen seen = {""};
+    CHECK(!options_is_set(options, "consumer.fetch.min.bytes"));
     CHECK_OK(options_set(options, "consumer.fetch.min.bytes", "1", "f", &err), err);
+    CHECK(options_is_set(options, "consumer.fetch.min.bytes"));
+    CHECK(!options_is_set(options, "consumer.check.crcs"));
     CHECK_OK(options_set(options, "sasl.username", "u", "f", &err), err);
     CHECK_OK(options_set(options, "consumer.check.crcs", "true", "f", &err), err);
     CHECK_OK(options_set(options, "consumer.fetch.min.bytes", "2", "f", &err), err);
