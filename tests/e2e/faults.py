@@ -442,13 +442,15 @@ class Bench(Workbench):
         process. Meanwhile the process says how it is."""
         short = {"session.timeout.ms": "6000"}
         with Health(short) as health:
-            process = self.start({**settings, **short}, idle=3000)
+            process = self.start({**settings, **short}, idle=0)  # it may have read all when the broker goes, and would end
             health.await_said("ok", process)
-            with self.more_coming(2000, rate=250):
+            with self.more_coming(4000, rate=250):
                 time.sleep(self.rng.uniform(0.5, 1.5))
                 self.broker.call("pause")
                 time.sleep(9.0)
                 self.broker.call("resume")
+                self.await_lists(settings, process)
+            process.terminate()
             trouble = self.wait(process)
         trouble = trouble or health.trouble(UNASSIGNED)
         if not trouble and "session timed out" not in self.log_text(settings):
