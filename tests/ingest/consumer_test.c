@@ -172,7 +172,7 @@ static void internal_records_end_a_batch(void)
     static char value[SIZE];
     struct err err = ERR_INIT;
     struct ingest_batch batch;
-    int got = 0;
+    int got = 0, most = 0;
     struct app app;
     app_init(&app, &cluster, 2, 1);
     app.options.n_raw = 1;
@@ -184,9 +184,11 @@ static void internal_records_end_a_batch(void)
         CHECK_OK(ingest_poll(app.ingest, 0, 5000, &batch, &err), err);
         CHECK((batch.n - 1) * SIZE < ENOUGH);
         got += batch.n;
+        most = batch.n > most ? batch.n : most;
         ingest_batch_release(app.ingest, 0, &batch);
     }
     CHECK_INT(got, N);
+    CHECK(most > 1);
     app_close(&app);
 }
 
